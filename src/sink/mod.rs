@@ -1,0 +1,99 @@
+//! Sinks: stage a batch's output where nobody looks, say what of it is already published, publish it once.
+//!
+//! The driver calls `stage` for every output of a batch, then `published`, and `publish` (with a permit of the protocol)
+//! only where the answer is not "whole". A sink never decides whether a batch counts (`protocol` does) and never touches
+//! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{BatchIdentity, Value, digest::Digest},
+    protocol::PublishPermit,
+};
+
+/// What one output operator produced in one batch.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The step's name in the checkpoint and in messages: its `name`, else `operator#ordinal`.
+    pub name: String,
+    pub content: Content,
+    /// What it delivers (design: "Digest"); stored at commit, compared by `replay --verify`.
+    pub digest: Digest,
+}
+
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// pprint: the elements shown, in order, and whether there were more.
+    Shown { elements: Vec<Value>, more: bool },
+    /// Text files: the lines of each part (each ends in `\n`), in part order.
+    Parts(Vec<Vec<u8>>),
+    /// Kafka and command: elements of all partitions, in order.
+    Elements(Vec<Value>),
+}
+
+/// What a sink wants remembered with the commit and gives back at the next start, e.g. the committed length of a log
+/// and the checksum of its tail. JSON of the sink's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SinkFacts(pub serde_json::Value);
+
+/// What a sink shows of a staged batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// Nothing, or a torn beginning that `publish` completes.
+    No,
+    /// All of it, and equal to what is staged.
+    Whole,
+    /// The sink cannot say (stdout, command): publish again.
+    Unknown,
+}
+
+/// One output of a job, for the life of the process.
+pub trait Sink: Send {
+    fn name(&self) -> &str;
+
+    /// Where this sink stands in the order of publication: stdout and command 0, files and logs 1, Kafka 2.
+    fn publication_order(&self) -> u8;
+
+    /// Facts to store with the plan of the first batch that writes to this sink (a log's base length).
+    fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError>;
+
+    /// Told once at start, before anything else: what the last commit (or else the plan) remembered.
+    fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError>;
+
+    fn stage(&mut self, batch: &BatchIdentity, output: Output) -> Result<(), SinkError>;
+
+    /// Asked after `stage`, before `publish`. A batch of ours that differs from what is staged is a refusal.
+    fn published(&mut self, batch: &BatchIdentity) -> Result<Published, SinkError>;
+
+    /// Makes the staged output visible.
+    fn publish(&mut self, permit: &PublishPermit) -> Result<(), SinkError>;
+
+    /// After `publish` (or `published` = whole): what the commit stores.
+    fn facts(&self) -> Option<SinkFacts>;
+
+    /// The batch failed before publication: drop what was staged.
+    fn discard(&mut self);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkErrorKind {
+    /// Worth another try in this process.
+    Transient,
+    /// The batch fails and the job stops (exit 1).
+    Failed,
+    /// What the sink holds contradicts the checkpoint (exit 3).
+    Refused,
+    /// Another process has taken over (exit 5).
+    Fenced,
+    /// The reader of stdout has gone: drain quietly, exit 0, the batch is not committed.
+    ReaderGone,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct SinkError {
+    pub kind: SinkErrorKind,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}

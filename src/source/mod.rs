@@ -1,0 +1,100 @@
+//! Sources: which offsets exist, and the records of one offset range.
+//!
+//! Two planes are kept apart. The **control plane** ([`Source::available`], [`Source::start_offsets`]) asks what exists;
+//! the **data plane** ([`Source::read`]) gives the records of one range, in order, as chunks. The driver plans with the
+//! first, the executor's tasks (one a topic partition) read with the second. A source never decides what a batch reads
+//! (`planner` does) and never stores an offset (`checkpoint` does).
+
+use std::time::Instant;
+
+use crate::model::{Column, OffsetRange, TopicPartition};
+
+/// What can be read of one topic partition now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AvailablePartition {
+    pub tp: TopicPartition,
+    /// First offset that still exists (log start).
+    pub earliest: i64,
+    /// One past the last offset that may be read: the last stable offset under read_committed, else the high watermark.
+    pub latest: i64,
+    /// Kafka's topic id, where the broker told it.
+    pub topic_id: Option<String>,
+    pub leader_epoch: Option<i32>,
+}
+
+/// What can be read of a source now, sorted by topic name, then partition number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Available {
+    pub partitions: Vec<AvailablePartition>,
+}
+
+/// Where partitions without a stored offset begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    Latest,
+    /// First record at or after this time, milliseconds since the epoch; latest where there is none.
+    Time(i64),
+    /// Per partition; partitions not named begin at earliest.
+    Offsets(Vec<(TopicPartition, i64)>),
+}
+
+/// One input of a job.
+pub trait Source: Send + Sync {
+    /// The job's name for it.
+    fn name(&self) -> &str;
+
+    /// Refreshes metadata and asks for the offsets that exist now, under the source's isolation level.
+    fn available(&mut self, deadline: Instant) -> Result<Available, SourceError>;
+
+    /// Resolves `start` for partitions that have no stored offset: one offset each, in the order given.
+    fn start_offsets(
+        &mut self,
+        partitions: &[AvailablePartition],
+        start: &Start,
+        deadline: Instant,
+    ) -> Result<Vec<i64>, SourceError>;
+
+    /// Tells the data plane which partitions will be read and where each continues, so that it can run ahead.
+    /// Called between batches only, whenever the set changes, and before the first read.
+    fn assign(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError>;
+
+    /// The records of `range`, in offset order. Called concurrently for different topic partitions.
+    fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOptions {
+    /// Most records of a chunk.
+    pub chunk_records: usize,
+    /// The range must be complete by then, else [`SourceErrorKind::Timeout`]; renewed with every record that arrives.
+    pub stall_timeout_ms: u64,
+}
+
+/// The records of one range.
+pub trait RangeReader {
+    /// The next chunk, never empty; `None` once the range is done (by position, never by count).
+    fn next_chunk(&mut self) -> Result<Option<Column>, SourceError>;
+}
+
+/// What the driver does about a source's failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceErrorKind {
+    /// The same call may succeed later: brokers away, leader moving, deadline passed.
+    Unreachable,
+    /// Asking again will not help: credentials, ACLs, a property librdkafka refuses, a topic that never existed.
+    Refused,
+    /// Offsets of the plan do not exist (any more): retention, deleted, recreated or truncated topic.
+    DataLoss { tp: TopicPartition, planned: (i64, i64), earliest: i64, latest: i64 },
+    /// Bytes from the broker that fail their checksum or cannot be parsed, also after a retry.
+    Corrupt,
+}
+
+/// `message` names broker or topic and the limit that passed; `hint` can be acted on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    pub kind: SourceErrorKind,
+    pub message: String,
+    pub hint: Option<String>,
+}
