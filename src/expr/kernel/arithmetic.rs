@@ -109,8 +109,10 @@ pub fn compare(op: CompareOp, left: &Column, right: &Column, len: usize) -> Opti
     if let (Some(a), Some(b)) = (strs(left), strs(right)) {
         return Some(bools((0..len).map(|idx| holds(op, a.get(idx).cmp(b.get(idx)))).collect()));
     }
-    if let (Column::Float(_) | Column::Const(Value::Float(_), _), Column::Float(_) | Column::Const(Value::Float(_), _)) =
-        (left, right)
+    if let (
+        Column::Float(_) | Column::Const(Value::Float(_), _),
+        Column::Float(_) | Column::Const(Value::Float(_), _),
+    ) = (left, right)
     {
         let (a, b) = floats(left, right)?;
         let each = |idx| {

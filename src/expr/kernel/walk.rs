@@ -7,7 +7,7 @@ use crate::{
     expr::{
         Limits,
         library::Shared,
-        node::{Callee, CallNode, Kind, Node},
+        node::{CallNode, Callee, Kind, Node},
         primitive::CompareOp,
         reducer,
     },
@@ -59,7 +59,9 @@ impl<'a> Frame<'a> {
         let mut frame = Frame { shared: self.shared, len: indices.len(), slots, limits: self.limits, decoded: None };
         if let Some(decoded) = &self.decoded {
             let picked = self.slots.iter().zip(&frame.slots).find_map(|pair| match pair {
-                (Some(Column::Record(old)), Some(Column::Record(new))) if Arc::ptr_eq(old, &decoded.records) => Some(new),
+                (Some(Column::Record(old)), Some(Column::Record(new))) if Arc::ptr_eq(old, &decoded.records) => {
+                    Some(new)
+                }
                 _ => None,
             });
             frame.decoded = picked.map(|records| Decoded {
@@ -194,8 +196,8 @@ impl<'a> Frame<'a> {
 
     fn contains(&self, pair: &(Node, Node), not: bool) -> Option<Column> {
         let (item, container) = (self.eval(&pair.0)?, self.eval(&pair.1)?);
-        let found = text::contains(&item, &container, self.len)
-            .or_else(|| general::contains(&item, &container, self.len))?;
+        let found =
+            text::contains(&item, &container, self.len).or_else(|| general::contains(&item, &container, self.len))?;
         Some(bools(found.into_iter().map(|found| found != not).collect()))
     }
 
