@@ -36,16 +36,58 @@ fn expression(names: Vec<&'static str>) -> BoxedStrategy<String> {
         let arithmetic = proptest::sample::select(vec!["+", "-", "*", "//", "%", "/", "&", "|", "<<"]);
         let compare = proptest::sample::select(vec!["==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or"]);
         let calls = proptest::sample::select(vec![
-            "len", "str", "int", "float", "abs", "sum", "bool", "repr", "double", "first", "list", "tuple", "json.loads",
-            "hash", "sorted", "max",
+            "len",
+            "str",
+            "int",
+            "float",
+            "abs",
+            "sum",
+            "bool",
+            "repr",
+            "double",
+            "first",
+            "list",
+            "tuple",
+            "json.loads",
+            "hash",
+            "sorted",
+            "max",
         ]);
         let methods = proptest::sample::select(vec![
-            "split(' ')", "split()", "split(',')", "split('ab')", "strip()", "lstrip('a')", "rstrip()", "lower()", "upper()",
-            "startswith('a')", "endswith('ä')", "find('b')", "replace('a', 'bc')", "replace('', 'x')", "title()", "count('a')",
-            "elems()", "get('a')", "items()", "isdigit()", "zfill(4)",
+            "split(' ')",
+            "split()",
+            "split(',')",
+            "split('ab')",
+            "strip()",
+            "lstrip('a')",
+            "rstrip()",
+            "lower()",
+            "upper()",
+            "startswith('a')",
+            "endswith('ä')",
+            "find('b')",
+            "replace('a', 'bc')",
+            "replace('', 'x')",
+            "title()",
+            "count('a')",
+            "elems()",
+            "get('a')",
+            "items()",
+            "isdigit()",
+            "zfill(4)",
         ]);
         let access = proptest::sample::select(vec![
-            "[0]", "[1]", "[-1]", "[1:]", "[:2]", "[-2:-1]", "[::2]", "['a']", "['a']['b']", ".key", ".offset",
+            "[0]",
+            "[1]",
+            "[-1]",
+            "[1:]",
+            "[:2]",
+            "[-2:-1]",
+            "[::2]",
+            "['a']",
+            "['a']['b']",
+            ".key",
+            ".offset",
         ]);
         prop_oneof![
             (pair.clone(), arithmetic).prop_map(|((a, b), op)| format!("({a} {op} {b})")),
@@ -60,8 +102,11 @@ fn expression(names: Vec<&'static str>) -> BoxedStrategy<String> {
             pair.clone().prop_map(|(a, b)| format!("f'{{{}}}-{{{}!r:>6}}'", quote(&a), quote(&b))),
             pair.clone().prop_map(|(a, b)| format!("'%s/%5s' % ({a}, {b})")),
             pair.clone().prop_map(|(a, b)| format!("[{} for w in {b}]", a.replace('x', "w"))),
-            (pair.clone(), inner.clone())
-                .prop_map(|((a, b), c)| format!("[({}, x) for w in {b} if {}]", a.replace('x', "w"), c.replace('x', "w"))),
+            (pair.clone(), inner.clone()).prop_map(|((a, b), c)| format!(
+                "[({}, x) for w in {b} if {}]",
+                a.replace('x', "w"),
+                c.replace('x', "w")
+            )),
             inner.clone().prop_map(|a| format!("(not {a})")),
             inner.clone().prop_map(|a| format!("(-{a})")),
             inner.prop_map(|a| format!("json.loads({a})['a']['b']")),
@@ -167,8 +212,7 @@ fn run(source: &str, input: &Column, seen: &Seen) -> Result<(), TestCaseError> {
         && super::run(&inner.code, inner.record, &inner.shared, input, Default::default()).is_some();
     seen.native.fetch_add(usize::from(native), Ordering::Relaxed);
     let both = [false, true].map(|force_evaluator| {
-        let mut evaluator = Evaluator::default();
-        evaluator.force_evaluator = force_evaluator;
+        let mut evaluator = Evaluator { force_evaluator, ..Evaluator::default() };
         let (column, poison) = evaluator.map(&function, input);
         let mapped = outcome(&column, &[], &poison);
         let (kept, poison) = evaluator.filter(&function, input);
