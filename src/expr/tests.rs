@@ -302,6 +302,14 @@ fn deep_trees_fit_the_stack() {
         let result = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
         assert_eq!(result, Ok(()), "{source}");
     }
+    let minus = "-".repeat(230);
+    let library = format!("def a(x): return {minus}b(x)\ndef b(x): return {minus}c(x)\ndef c(x): return {minus}x\n");
+    for (source, fits) in [("lambda x: b(x)".to_owned(), true), (format!("lambda x: {minus}a(x)"), false)] {
+        let function = compile(&source, &library, 1).unwrap();
+        let run = move || Evaluator::default().call(&function, &[Value::Int(1)]).is_ok();
+        let result = std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
+        assert_eq!(result, fits, "{source}");
+    }
     for open in ["(", "[", "{", "f(", "-", "not ", "lambda: ", "x if x else ", "x + ", "x."] {
         let source = format!("lambda x: {}", open.repeat(10_000));
         assert!(compile(&source, "", 1).is_err(), "{open}");
