@@ -61,6 +61,8 @@ pub struct Executor {
 /// What one batch reads.
 pub struct BatchInput<'a> {
     pub time: BatchTime,
+    /// The time before the first batch.
+    pub zero: BatchTime,
     pub sources: &'a [Box<dyn Source>],
     /// In the order of the plan: sources as declared, then topic and partition.
     pub ranges: &'a [OffsetRange],
@@ -288,6 +290,7 @@ impl Executor {
             evaluator: &|| self.evaluator(),
             need: self.lineage.needs[step],
             batch_time_ms: input.time.0,
+            zero_ms: input.zero.0,
             state: input.states.get(&step).map(|state| &**state),
         };
         let merged =

@@ -15,7 +15,7 @@ pub mod explain;
 mod need;
 mod paths;
 
-use crate::job::{Input, Job, Operator};
+use crate::job::{Emit, Input, Job, Operator};
 
 pub use need::Need;
 
@@ -120,6 +120,7 @@ pub fn keyed(operator: &Operator) -> bool {
             | Operator::Join { .. }
             | Operator::Cogroup { .. }
             | Operator::UpdateStateByKey { .. }
+            | Operator::MapWithState { emit: Emit::Snapshots, .. }
             | Operator::CountByValueAndWindow { .. }
             | Operator::GroupByKeyAndWindow { .. }
             | Operator::ReduceByKeyAndWindow { .. }

@@ -122,6 +122,8 @@ pub struct MergeContext<'a> {
     pub need: Need,
     /// Milliseconds since the epoch.
     pub batch_time_ms: i64,
+    /// The time before the first batch: windows lie on the grid `zero + k * slide`.
+    pub zero_ms: i64,
     /// The step's state as of the last commit, for operators that keep one.
     pub state: Option<&'a dyn crate::state::StepState>,
 }
@@ -180,4 +182,4 @@ pub(crate) fn values(chunk: &Column) -> (Vec<Value>, Vec<PoisonElement>) {
 }
 
 pub use narrow::narrow;
-pub use wide::wide;
+pub use wide::{state, wide};

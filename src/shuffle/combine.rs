@@ -110,6 +110,11 @@ impl CombineTable {
         self.values.fold_value(fold, number, value, evaluator).map_err(|failed| self.explain(failed))
     }
 
+    /// Key numbers of the elements that the last [`CombineTable::add`] took, in order.
+    pub fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
     pub fn memory_bytes(&self) -> usize {
         self.keys.memory_bytes() + self.values.memory_bytes()
     }

@@ -4,6 +4,9 @@
 //! applies snapshots and then the deltas behind them, through the same code, so that a state which was restored equals
 //! one that was never lost. Who keeps the bytes is `checkpoint`'s business.
 
+pub mod keyed;
+pub mod window;
+
 use std::any::Any;
 
 use crate::model::encode::DecodeError;

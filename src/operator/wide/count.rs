@@ -9,7 +9,7 @@ use crate::{
 pub struct Count;
 
 #[derive(Default)]
-struct Counter(usize);
+pub(super) struct Counter(usize);
 
 impl Collector for Counter {
     fn push(&mut self, chunk: Column, _: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {

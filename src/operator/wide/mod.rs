@@ -5,12 +5,19 @@ mod collect;
 mod count;
 mod group;
 mod join;
+mod map_with_state;
 mod partition;
 mod reduce;
+mod update_state;
 mod whole;
+mod window;
+mod window_fold;
 
 use super::Wide;
-use crate::job::Operator;
+use crate::{
+    job::Operator,
+    state::{StepState, keyed::KeyedState, window::WindowState},
+};
 
 /// The working part of a wide step; `None` for steps of another shape.
 pub fn wide(operator: &Operator) -> Option<Box<dyn Wide>> {
@@ -31,6 +38,31 @@ pub fn wide(operator: &Operator) -> Option<Box<dyn Wide>> {
         Operator::SortBy { key, descending } => Box::new(whole::SortBy { key: key.clone(), descending: *descending }),
         Operator::Take(count) => Box::new(whole::Take(usize::try_from(*count).unwrap_or(usize::MAX))),
         Operator::Transform(function) => Box::new(whole::Transform(function.clone())),
-        _ => return None,
+        Operator::UpdateStateByKey { func, partitions, .. } => {
+            Box::new(update_state::UpdateState::new(func, *partitions))
+        }
+        Operator::MapWithState { func, timeout_ms, emit, partitions, .. } => Box::new(map_with_state::MapWithState {
+            func: func.clone(),
+            timeout_ms: *timeout_ms,
+            emit: *emit,
+            partitions: *partitions as usize,
+        }),
+        operator => return window::window(operator),
     })
+}
+
+/// An empty state for a step that keeps one.
+pub fn state(operator: &Operator) -> Option<Box<dyn StepState>> {
+    match operator {
+        Operator::UpdateStateByKey { partitions, .. } | Operator::MapWithState { partitions, .. } => {
+            Some(Box::new(KeyedState::new(*partitions)))
+        }
+        Operator::Window(_)
+        | Operator::CountByWindow(_)
+        | Operator::CountByValueAndWindow { .. }
+        | Operator::GroupByKeyAndWindow { .. }
+        | Operator::ReduceByWindow { .. }
+        | Operator::ReduceByKeyAndWindow { .. } => Some(Box::<WindowState>::default()),
+        _ => None,
+    }
 }
