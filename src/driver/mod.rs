@@ -1,0 +1,2 @@
+//! The order of things.
+pub mod clock;
