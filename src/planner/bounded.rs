@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::ranges::Position;
-use crate::{model::TopicPartition, source::AvailablePartition};
+use crate::model::{AvailablePartition, TopicPartition};
 
 /// Where a bounded run that starts now ends.
 pub fn end_offsets(available: &[AvailablePartition]) -> BTreeMap<TopicPartition, i64> {

@@ -5,10 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::ranges::Position;
-use crate::{
-    model::{OffsetRange, TopicPartition},
-    source::AvailablePartition,
-};
+use crate::model::{AvailablePartition, OffsetRange, TopicPartition};
 
 /// Why records are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
