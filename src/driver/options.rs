@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
+use jiff::{civil::DateTime, tz::TimeZone};
+
 use crate::{
     model::{BatchId, TopicPartition},
     source::Start,
@@ -109,14 +111,21 @@ pub enum Moment {
     At(i64),
     /// Milliseconds before now.
     Ago(i64),
+    /// In the job's time zone.
+    Local(DateTime),
 }
 
 impl Moment {
     /// Milliseconds since the epoch.
-    pub fn resolve(self, now_ms: i64) -> i64 {
+    pub fn resolve(self, now_ms: i64, zone: &TimeZone) -> i64 {
         match self {
             Moment::At(ms) => ms,
             Moment::Ago(ms) => now_ms.saturating_sub(ms),
+            // A time that the zone skips is read as after the gap, one that it repeats as the first. A date at the very
+            // edge of the calendar is as good as the beginning.
+            Moment::Local(local) => {
+                local.to_zoned(zone.clone()).map_or(i64::MIN, |zoned| zoned.timestamp().as_millisecond())
+            }
         }
     }
 }
@@ -131,11 +140,11 @@ pub enum Where {
 }
 
 impl Where {
-    pub fn resolve(self, now_ms: i64) -> Start {
+    pub fn resolve(self, now_ms: i64, zone: &TimeZone) -> Start {
         match self {
             Where::Earliest => Start::Earliest,
             Where::Latest => Start::Latest,
-            Where::Moment(moment) => Start::Time(moment.resolve(now_ms)),
+            Where::Moment(moment) => Start::Time(moment.resolve(now_ms, zone)),
             Where::Offsets(offsets) => Start::Offsets(offsets),
         }
     }
@@ -146,9 +155,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_ago_are_counted_from_now() {
-        assert_eq!(Where::Moment(Moment::Ago(600)).resolve(1_000), Start::Time(400));
-        assert_eq!(Where::Moment(Moment::At(600)).resolve(1_000), Start::Time(600));
-        assert_eq!(Moment::Ago(i64::MAX).resolve(i64::MIN), i64::MIN);
+    fn moments_become_milliseconds() {
+        let shanghai = TimeZone::get("Asia/Shanghai").unwrap();
+        let local = jiff::civil::date(2018, 12, 11).at(1, 31, 21, 0);
+        for (moment, expected) in [
+            (Moment::Ago(600), 400),
+            (Moment::At(600), 600),
+            (Moment::Local(local), 1_544_463_081_000),
+            (Moment::Ago(i64::MIN), i64::MAX),
+        ] {
+            assert_eq!(Where::Moment(moment).resolve(1_000, &shanghai), Start::Time(expected));
+        }
     }
 }
