@@ -139,7 +139,12 @@ impl StepState for KeyedState {
         snapshot
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), DecodeError> {
+    fn restore(&mut self, slot: u32, snapshot: &[u8]) -> Result<(), DecodeError> {
+        if let Some(slot) = self.slots.get_mut(slot as usize) {
+            let gone = std::mem::take(slot);
+            self.rows -= gone.len() as u64;
+            self.bytes -= gone.iter().map(|(key, held)| entry_bytes(key, &held.value)).sum::<u64>();
+        }
         self.apply(snapshot)
     }
 
@@ -181,7 +186,7 @@ mod tests {
         live.apply(&later).unwrap();
 
         let mut restored = KeyedState::new(8);
-        snapshots.iter().for_each(|snapshot| restored.restore(snapshot).unwrap());
+        snapshots.iter().zip(0..).for_each(|(snapshot, slot)| restored.restore(slot, snapshot).unwrap());
         restored.apply(&later).unwrap();
         assert_eq!((restored.rows(), restored.bytes), (499, live.bytes));
         assert!(restored.get(&key("key 7")).is_none());

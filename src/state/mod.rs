@@ -4,6 +4,7 @@
 //! applies snapshots and then the deltas behind them, through the same code, so that a state which was restored equals
 //! one that was never lost. Who keeps the bytes is `checkpoint`'s business.
 
+pub mod initial;
 pub mod keyed;
 pub mod window;
 
@@ -22,8 +23,9 @@ pub trait StepState: Send + Sync {
     /// One piece of a snapshot.
     fn snapshot(&self, slot: u32) -> Vec<u8>;
 
-    /// Takes back one piece of a snapshot, into a fresh state.
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), DecodeError>;
+    /// Replaces one piece by its snapshot. A restart applies deltas and snapshots in the order of their batches, so a
+    /// piece may have been changed by deltas whose base it lacked; the snapshot makes it whole.
+    fn restore(&mut self, slot: u32, snapshot: &[u8]) -> Result<(), DecodeError>;
 
     /// Keys (or records) held.
     fn rows(&self) -> u64;

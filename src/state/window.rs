@@ -156,7 +156,8 @@ impl StepState for WindowState {
         snapshot
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), DecodeError> {
+    fn restore(&mut self, _: u32, snapshot: &[u8]) -> Result<(), DecodeError> {
+        *self = WindowState::default();
         self.apply(snapshot)
     }
 
