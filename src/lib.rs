@@ -1,5 +1,6 @@
 //! kstream
 #![allow(missing_docs)]
+pub mod checkpoint;
 pub mod expr;
 pub mod job;
 pub mod model;

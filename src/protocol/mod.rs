@@ -18,6 +18,9 @@ mod recover;
 mod steps;
 mod store;
 
+#[cfg(test)]
+pub(crate) use memory::tests_support;
+
 pub use facts::{BatchFacts, Facts, MissingState, RewindRecord};
 pub use memory::{MemoryError, MemoryStore};
 pub use record::{

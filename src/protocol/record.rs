@@ -13,10 +13,16 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SinkFacts(pub serde_json::Value);
 
-/// Name of a stored job text: the checksum its owner computed over it.
+/// Name of a stored job text: the xxh3-128 of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobTextHash(pub Arc<str>);
+
+impl JobTextHash {
+    pub fn of(text: &[u8]) -> JobTextHash {
+        JobTextHash(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text)).into())
+    }
+}
 
 impl fmt::Display for JobTextHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
