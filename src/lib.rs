@@ -1,5 +1,6 @@
 //! kstream
 #![allow(missing_docs)]
+pub mod checkpoint;
 pub mod cli;
 pub mod driver;
 pub mod executor;
