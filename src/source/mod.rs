@@ -18,16 +18,7 @@ pub struct Available {
     pub partitions: Vec<AvailablePartition>,
 }
 
-/// Where partitions without a stored offset begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    Earliest,
-    Latest,
-    /// First record at or after this time, milliseconds since the epoch; latest where there is none.
-    Time(i64),
-    /// Per partition; partitions not named begin at earliest.
-    Offsets(Vec<(TopicPartition, i64)>),
-}
+pub use crate::job::Start;
 
 /// One input of a job.
 pub trait Source: Send + Sync {
