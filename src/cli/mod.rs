@@ -13,6 +13,7 @@ mod consume;
 mod exit;
 mod explain;
 mod failure;
+mod job_file;
 mod produce;
 mod replay;
 mod rewind;
