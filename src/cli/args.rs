@@ -1,10 +1,15 @@
 //! Flags that several subcommands share, and the readers of their values.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
 
 use clap::Args;
 use jiff::{Span, SpanRelativeTo, Timestamp, civil::DateTime};
 
+use super::{Exit, Failure};
 use crate::{
     driver::options::{JobRef, Moment, Where},
     job::Setting,
@@ -35,17 +40,46 @@ impl From<JobArgs> for JobRef {
 #[derive(Debug, Clone, Args)]
 pub struct ConnectArgs {
     /// The cluster's brokers.
-    #[arg(long, env = "KSTREAM_BROKERS", value_name = "HOST:PORT,...")]
+    #[arg(
+        long,
+        env = "KSTREAM_BROKERS",
+        hide_env_values = true,
+        value_name = "HOST:PORT,...",
+        value_parser = parse_brokers
+    )]
     pub brokers: String,
     /// Any librdkafka property, as security.protocol=SASL_SSL. A secret is named, not written:
     /// 'sasl.password={ env = "NAME" }' or { file = "PATH" }.
-    #[arg(long = "property", short = 'X', value_name = "KEY=VALUE", value_parser = parse_property)]
-    pub properties: Vec<(String, Setting)>,
+    #[arg(long = "property", short = 'X', value_name = "KEY=VALUE")]
+    properties: Vec<String>,
 }
 
 impl ConnectArgs {
-    pub fn properties(&self) -> BTreeMap<String, Setting> {
-        self.properties.iter().cloned().collect()
+    /// Not read by clap, whose messages would show a secret that should not have been written.
+    pub fn properties(&self) -> Result<BTreeMap<String, Setting>, Failure> {
+        let read = |text: &String| {
+            parse_property(text).map_err(|what| Failure::new(Exit::Usage, "cannot read --property").detail(what))
+        };
+        self.properties.iter().map(read).collect()
+    }
+}
+
+const ABOVE_ZERO: &str = "expected a whole number above 0";
+
+pub fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse().map_err(|_| ABOVE_ZERO)
+}
+
+pub fn parse_threads(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| ABOVE_ZERO)
+}
+
+/// Brokers that exist outside a running job.
+fn parse_brokers(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected host:port,...".to_owned()),
+        "embedded" => Err("the embedded broker exists only inside a running job".to_owned()),
+        brokers => Ok(brokers.to_owned()),
     }
 }
 
@@ -64,16 +98,17 @@ pub fn parse_set(text: &str) -> Result<(String, String), String> {
     Err("expected KEY=VALUE".to_owned())
 }
 
+/// The error is a sentence, and never holds the value.
 fn parse_property(text: &str) -> Result<(String, Setting), String> {
-    let (name, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("It has the form KEY=VALUE.")?;
     let name = name.trim();
     if name.is_empty() {
-        return Err("the property's name is missing before `=`".to_owned());
+        return Err("The name is missing before `=`.".to_owned());
     }
     let setting = match value.trim_start().starts_with('{') {
         true => secret(value)?,
         false if is_secret(name) => {
-            return Err(format!("{name} is a secret: write '{name}={{ env = \"NAME\" }}' or {{ file = \"PATH\" }}"));
+            return Err(format!("{name} is a secret: write '{name}={{ env = \"NAME\" }}' or {{ file = \"PATH\" }}."));
         }
         false => Setting::Literal(value.to_owned()),
     };
@@ -86,7 +121,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 fn secret(text: &str) -> Result<Setting, String> {
-    let form = || "expected { env = \"NAME\" } or { file = \"PATH\" }".to_owned();
+    let form = || "A secret is written { env = \"NAME\" } or { file = \"PATH\" }.".to_owned();
     let table: toml::Table = format!("secret = {text}").parse().map_err(|_| form())?;
     let fields = table.get("secret").and_then(toml::Value::as_table).filter(|fields| fields.len() == 1);
     let field = |name: &str| fields.and_then(|fields| fields.get(name)).and_then(toml::Value::as_str);
@@ -158,6 +193,13 @@ mod tests {
             let shown = set.as_ref().map(|(key, value)| (key.as_str(), value.as_str())).map_err(String::as_str);
             assert_eq!(shown, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn chores_need_a_broker_outside_a_job() {
+        assert_eq!(parse_brokers(" a:1,b:2 ").as_deref(), Ok("a:1,b:2"));
+        assert!(parse_brokers("embedded").is_err());
+        assert!(parse_brokers(" ").is_err());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `kstream consume`
 
+use std::num::NonZeroU64;
+
 use clap::{Args, ValueEnum};
 
 use super::{Failure, Session, args};
@@ -26,8 +28,8 @@ pub struct ConsumeArgs {
     #[arg(long, value_name = "FORMAT", default_value = "value")]
     format: Format,
     /// Stop after this many records.
-    #[arg(long, short = 'n', value_name = "N")]
-    max: Option<u64>,
+    #[arg(long, short = 'n', value_name = "N", value_parser = args::parse_count)]
+    max: Option<NonZeroU64>,
     /// Stop at what was the end when it began.
     #[arg(long)]
     until_end: bool,
@@ -48,6 +50,14 @@ pub fn run(args: ConsumeArgs, session: &Session) -> Result<(), Failure> {
 }
 
 fn call(args: ConsumeArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect, args.topic, args.from, args.format, args.max, args.until_end);
+    let _ = (
+        args.connect.properties()?,
+        args.connect.brokers,
+        args.topic,
+        args.from,
+        args.format,
+        args.max,
+        args.until_end,
+    );
     Err(Failure::not_wired("consume"))
 }

@@ -82,6 +82,11 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Something worth reading that is no failure, to stderr.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
 /// Failure to write what was asked for to stdout: a reader that has gone is no failure.
 pub fn printed(result: io::Result<()>) -> Result<(), Failure> {
     match result {

@@ -2,17 +2,18 @@
 //!
 //! One file a subcommand: its flags (clap), turned once into a plain options struct, and the call of the function that
 //! does the work. Called by `main` only. Promises: data goes to stdout, everything else to stderr; every failure is
-//! printed once, in the form of [`failure`], and has an exit code of [`Exit`]. What a flag *means* is decided by the
+//! printed once, in the form of [`Failure`], and has an exit code of [`Exit`]. What a flag *means* is decided by the
 //! room that is called, not here.
 
 mod args;
-mod batches;
+pub mod batches;
 mod check;
 mod completions;
 mod consume;
 mod exit;
 mod explain;
 mod failure;
+mod job_file;
 mod produce;
 mod replay;
 mod rewind;

@@ -38,6 +38,14 @@ pub fn run(args: ProduceArgs, session: &Session) -> Result<(), Failure> {
 }
 
 fn call(args: ProduceArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect, args.topic, args.files, args.rate, args.key_separator, args.partition);
+    let _ = (
+        args.connect.properties()?,
+        args.connect.brokers,
+        args.topic,
+        args.files,
+        args.rate,
+        args.key_separator,
+        args.partition,
+    );
     Err(Failure::not_wired("produce"))
 }

@@ -34,7 +34,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     verify: bool,
     /// Threads that compute; all cores if not given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = args::parse_threads)]
     threads: Option<NonZeroUsize>,
 }
 

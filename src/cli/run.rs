@@ -1,6 +1,9 @@
 //! `kstream run`
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
 
 use clap::Args;
 
@@ -19,8 +22,8 @@ pub struct RunArgs {
     #[arg(long)]
     until_caught_up: bool,
     /// Stop after this many committed batches.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    max_batches: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = args::parse_count)]
+    max_batches: Option<NonZeroU64>,
     /// Where to begin, only for a job without checkpoint: earliest, latest, -10m, 2026-11-20T10:00:00Z, or
     /// topic:partition:offset,...
     #[arg(long, value_name = "WHERE", allow_hyphen_values = true, value_parser = args::parse_where)]
@@ -29,7 +32,7 @@ pub struct RunArgs {
     #[arg(long)]
     accept_changes: bool,
     /// Threads that compute; all cores if not given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = args::parse_threads)]
     threads: Option<NonZeroUsize>,
     /// Append one JSON record a batch to this file.
     #[arg(long, value_name = "FILE")]

@@ -78,21 +78,28 @@ pub fn run(args: TopicsArgs, session: &Session) -> Result<(), Failure> {
 }
 
 fn call_list(args: ListArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect.properties(), args.connect.brokers, args.internal);
+    let _ = (args.connect.properties()?, args.connect.brokers, args.internal);
     Err(Failure::not_wired("topics list"))
 }
 
 fn call_create(args: CreateArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect, args.topics, args.partitions, args.replication_factor, args.config);
+    let _ = (
+        args.connect.properties()?,
+        args.connect.brokers,
+        args.topics,
+        args.partitions,
+        args.replication_factor,
+        args.config,
+    );
     Err(Failure::not_wired("topics create"))
 }
 
 fn call_describe(args: NamesArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect, args.topics);
+    let _ = (args.connect.properties()?, args.connect.brokers, args.topics);
     Err(Failure::not_wired("topics describe"))
 }
 
 fn call_delete(args: DeleteArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect, args.topics);
+    let _ = (args.connect.properties()?, args.connect.brokers, args.topics);
     Err(Failure::not_wired("topics delete"))
 }

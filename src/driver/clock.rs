@@ -38,7 +38,7 @@ pub enum Woken {
     SetBack,
 }
 
-/// The machine's clock. Waits on the monotonic clock and looks at the wall clock at least every [`LONGEST_SLEEP`].
+/// The machine's clock. Waits on the monotonic clock and looks at the wall clock at least every second.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemClock;
 

@@ -1,6 +1,9 @@
 //! What the command line asks of the driver, resolved: plain structs without flags.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
 
 use jiff::{civil::DateTime, tz::TimeZone};
 
@@ -24,7 +27,7 @@ pub struct JobRef {
 pub struct RunOptions {
     pub until: Until,
     /// Stop after this many committed batches.
-    pub max_batches: Option<u64>,
+    pub max_batches: Option<NonZeroU64>,
     /// Where a job without checkpoint begins, in place of the job's `start`.
     pub start: Option<Where>,
     pub accept_changes: AcceptChanges,

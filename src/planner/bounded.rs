@@ -53,4 +53,65 @@ mod tests {
         check(&[], &[], 10, 0);
         check(&[0], &[i64::MAX], 1, i64::MAX as u64);
     }
+
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use crate::{
+        job::OnDataLoss,
+        planner::{Limits, SourceState, plan_ranges},
+    };
+
+    proptest! {
+        /// The log goes on growing meanwhile, partitions are added, and the run still ends where it said, in as many
+        /// batches as it said, with ranges that meet exactly.
+        #[test]
+        fn a_bounded_run_takes_as_many_batches_as_are_needed(
+            partitions in prop::collection::vec((0_i64..50, 0_i64..200, prop::option::of(0_i64..200)), 0..6),
+            max_records_per_partition in 1_u64..70,
+            growth in 0_i64..30,
+        ) {
+            let tp = |partition| TopicPartition::new("a", partition);
+            let log = |batch: i64| -> Vec<AvailablePartition> {
+                let grown = partitions.iter().map(|(earliest, len, _)| (*earliest, earliest + len + batch * growth));
+                let added = (0..batch).map(|_| (0, 10));
+                let all = grown.chain(added).zip(0..);
+                all.map(|((earliest, latest), partition)| AvailablePartition {
+                    tp: tp(partition), earliest, latest, topic_id: None, leader_epoch: None,
+                }).collect()
+            };
+            let ends = end_offsets(&log(0));
+            let starts: BTreeMap<_, _> = log(0).into_iter().map(|now| (now.tp, now.earliest)).collect();
+            let mut committed: BTreeMap<TopicPartition, Position> = BTreeMap::new();
+            for (&(earliest, len, begun), partition) in partitions.iter().zip(0..) {
+                if let Some(begun) = begun {
+                    committed.insert(tp(partition), Position::at(earliest + begun.min(len)));
+                }
+            }
+            let needed = batches_needed(&committed, &starts, &ends, max_records_per_partition);
+            for batch in 0..needed {
+                let plan = plan_ranges(&[SourceState {
+                    source: &Arc::from("s"),
+                    committed: &committed,
+                    available: &log(batch as i64),
+                    starts: &starts,
+                    limits: Limits { max_records_per_partition, rate: None, ends: Some(&ends) },
+                    on_data_loss: OnDataLoss::Fail,
+                }]).unwrap();
+                prop_assert!(!plan.is_empty(), "batch {} of {}", batch, needed);
+                prop_assert_eq!(plan.ranges.len(), ends.len());
+                for range in &plan.ranges {
+                    let before = committed.get(&range.tp).map_or(starts[&range.tp], |position| position.offset);
+                    prop_assert_eq!(range.start, before);
+                    prop_assert!(range.len() <= max_records_per_partition);
+                    committed.insert(range.tp.clone(), Position::after(range));
+                }
+            }
+            for (tp, end) in &ends {
+                let position = committed.get(tp).map_or(starts[tp], |position| position.offset);
+                prop_assert_eq!(position, *end);
+            }
+        }
+    }
 }

@@ -53,11 +53,10 @@ pub struct LevelError {
 pub fn init(options: LogOptions) -> Result<Bars, LevelError> {
     let filter = filter(options.level.as_deref(), options.verbosity)?;
     let bars = Bars::on_stderr();
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(StderrAboveBars(bars.clone()))
-        .with_ansi(colour && options.format == LogFormat::Pretty);
+        .with_ansi(stderr_has_colour() && options.format == LogFormat::Pretty);
     // A subscriber that is there already (a test's) stays.
     let _ = match options.format {
         LogFormat::Pretty => {
@@ -71,6 +70,11 @@ pub fn init(options: LogOptions) -> Result<Bars, LevelError> {
             .try_init(),
     };
     Ok(bars)
+}
+
+/// Whether stderr is a terminal whose user has not asked for plain text (`NO_COLOR`).
+pub fn stderr_has_colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn filter(level: Option<&str>, verbosity: i8) -> Result<EnvFilter, LevelError> {

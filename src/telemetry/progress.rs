@@ -48,7 +48,8 @@ pub struct BatchProgress {
     pub processing_delay_ms: f64,
     /// Both together.
     pub total_delay_ms: f64,
-    /// Ticks that passed without a batch before this one; more than 0 is falling behind.
+    pub batch_interval_ms: i64,
+    /// Ticks that passed since the batch before in this process; more than 0 is falling behind.
     pub missed_ticks: u64,
     /// How far the batch time is ahead of the clock.
     pub clock_distance_ms: i64,
@@ -132,6 +133,7 @@ impl BatchProgress {
                 batch = self.batch.0,
                 missed_ticks = self.missed_ticks,
                 processing_ms = self.processing_delay_ms,
+                batch_interval_ms = self.batch_interval_ms,
                 "falling behind: batches take longer than the batch interval"
             );
         }
@@ -174,7 +176,7 @@ impl ProgressFile {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::model::TopicPartition;
@@ -209,6 +211,7 @@ mod tests {
             scheduling_delay_ms: 1.0,
             processing_delay_ms: 3.0,
             total_delay_ms: 4.0,
+            batch_interval_ms: 3000,
             missed_ticks: 0,
             clock_distance_ms: 0,
         }
@@ -235,10 +238,59 @@ mod tests {
                 r#"{"topic":"words","partition":1,"latest":12,"lag":4}],"#,
                 r#""state":[{"step":"count","rows":7,"bytes":100}],"poison":{"map#1":2},"#,
                 r#""scheduling_delay_ms":1.0,"processing_delay_ms":3.0,"total_delay_ms":4.0,"#,
-                r#""missed_ticks":0,"clock_distance_ms":0}"#,
+                r#""batch_interval_ms":3000,"missed_ticks":0,"clock_distance_ms":0}"#,
             )
         );
         assert_eq!(serde_json::from_str::<BatchProgress>(lines[1]).unwrap(), progress(1));
+    }
+
+    /// The fields of each log line, as JSON.
+    fn logged(progress: &BatchProgress) -> Vec<serde_json::Value> {
+        let log: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || Shared(writer.clone())).finish();
+        tracing::subscriber::with_default(subscriber, || progress.log());
+        let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_batch_is_one_info_line_with_these_fields() {
+        let lines = logged(&progress(7));
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(
+            lines[0]["fields"],
+            serde_json::json!({
+                "message": "batch committed", "batch": 7, "time": 1_542_763_845_000_i64, "rows": 4,
+                "rows_per_second": 1333.3, "processing_ms": 3.0, "delay_ms": 4.0, "lag": 7, "state_rows": 7,
+                "poison": 2,
+            })
+        );
+    }
+
+    #[test]
+    fn falling_behind_is_a_warning_with_both_numbers() {
+        let lines = logged(&BatchProgress { missed_ticks: 2, ..progress(7) });
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1]["level"], "WARN");
+        assert_eq!(
+            (&lines[1]["fields"]["missed_ticks"], &lines[1]["fields"]["processing_ms"]),
+            (&2.into(), &3.0.into())
+        );
+        assert_eq!(logged(&BatchProgress { missed_ticks: 2, origin: Origin::Recovered, ..progress(7) }).len(), 1);
     }
 
     #[test]

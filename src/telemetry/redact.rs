@@ -70,7 +70,7 @@ pub fn line(properties: &BTreeMap<String, Setting>) -> String {
 fn allowed(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let listed = |entry: &&str| if entry.ends_with('.') { name.starts_with(*entry) } else { name == *entry };
-    SHOWN_EXACTLY.contains(&name.as_str()) || SHOWN.iter().any(|entry| listed(&entry))
+    SHOWN_EXACTLY.contains(&name.as_str()) || SHOWN.iter().any(listed)
 }
 
 #[cfg(test)]
