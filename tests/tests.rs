@@ -1,3 +1,5 @@
 //! The integration tests, one module an area.
 
+mod architecture;
 mod broker;
+mod dependencies;
