@@ -1,4 +1,7 @@
 //! The integration tests, one module an area.
 
+mod architecture;
+mod broker;
 mod cli;
+mod dependencies;
 mod signal;
