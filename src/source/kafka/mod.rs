@@ -1,0 +1,2 @@
+//! The Kafka source.
+pub mod native;
