@@ -129,6 +129,7 @@ const DEFAULT_PORT: u16 = 9092;
 const DEFAULT_FETCH_WAIT_MS: u64 = 100;
 /// Keeps responses, whose parts may be read at different speeds, small beside the prefetch memory.
 const DEFAULT_FETCH_MAX_BYTES: i32 = 4 << 20;
+const DEFAULT_PARTITION_MAX_BYTES: i32 = 1 << 20;
 
 /// Properties of librdkafka's own queues and threads, of producing, admin and groups: nothing here for them to change.
 const NOT_OURS: &[&str] = &[
@@ -211,6 +212,8 @@ impl Settings {
         let sasl_settings = sasl_settings(&mut properties, sasl)?;
         let tls_settings = tls_settings(&mut properties)?;
         let fetch_max_bytes = properties.number("fetch.max.bytes")?.unwrap_or(DEFAULT_FETCH_MAX_BYTES);
+        let partition_max_bytes = properties.number("max.partition.fetch.bytes")?;
+        let message_max_bytes = properties.number("fetch.message.max.bytes")?;
         let settings = Settings {
             source: config.source.clone(),
             bootstrap: parse_brokers(&config.brokers)?,
@@ -233,10 +236,7 @@ impl Settings {
             fetch_wait_max: properties.millis("fetch.wait.max.ms", DEFAULT_FETCH_WAIT_MS)?,
             fetch_min_bytes: properties.number("fetch.min.bytes")?.unwrap_or(1),
             fetch_max_bytes,
-            partition_max_bytes: match properties.number("max.partition.fetch.bytes")? {
-                Some(bytes) => bytes,
-                None => properties.number("fetch.message.max.bytes")?.unwrap_or(1 << 20),
-            },
+            partition_max_bytes: partition_max_bytes.or(message_max_bytes).unwrap_or(DEFAULT_PARTITION_MAX_BYTES),
             response_limit_bytes: properties.number("receive.message.max.bytes")?.unwrap_or(100_000_000),
             retry: BackoffRange {
                 first: match properties.text("fetch.error.backoff.ms") {
