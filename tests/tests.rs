@@ -4,4 +4,5 @@ mod architecture;
 mod broker;
 mod cli;
 mod dependencies;
+mod native;
 mod signal;

@@ -5,6 +5,8 @@
 //! first, the executor's tasks (one a topic partition) read with the second. A source never decides what a batch reads
 //! (`planner` does) and never stores an offset (`checkpoint` does).
 
+pub mod kafka;
+
 use std::time::Instant;
 
 pub use crate::model::AvailablePartition;
