@@ -1,5 +1,4 @@
-//! The only room that sees all the others: when a batch starts, what happens to it in which order, and how a run ends.
-
+//! The order of things.
 pub mod clock;
 pub mod options;
 pub mod signal;
