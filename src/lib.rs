@@ -1,8 +1,13 @@
 //! kstream
 #![allow(missing_docs)]
+pub mod executor;
 pub mod expr;
 pub mod job;
+pub mod lineage;
 pub mod model;
+pub mod operator;
 pub mod protocol;
+pub mod shuffle;
 pub mod sink;
 pub mod source;
+pub mod state;
