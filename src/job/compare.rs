@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use toml::Table;
+
 use super::{
     operator::{Input, Operator, Step},
     quantity::duration_text,
     spec::{Job, KafkaSpec, SourceKind, TopicSelection},
+    text::{on_error_table, source_table},
 };
 
 /// One difference between the job of the checkpoint and the job that is about to run.
@@ -103,7 +106,8 @@ fn compare_sources(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
         match (&source.kind, &current.kind) {
             (SourceKind::Kafka(before), SourceKind::Kafka(after)) => {
                 compare_topics(&name, before, after, differences);
-                compare_reading(&name, before, after, differences);
+                let (before, after) = (source_table(old, source), source_table(new, current));
+                compare_reading(&name, &before, &after, differences);
             }
             (SourceKind::Queue { path: before, partitions: a }, SourceKind::Queue { path: after, partitions: b }) => {
                 let hash = |job: &Job, path| job.file_hashes.get(&job.absolute(path)).cloned();
@@ -170,18 +174,21 @@ fn compare_topics(source: &str, before: &KafkaSpec, after: &KafkaSpec, differenc
     differences.extend(added.into_iter().map(|topic| allowed(format!("source `{source}` also reads topic `{topic}`"))));
 }
 
-fn compare_reading(source: &str, before: &KafkaSpec, after: &KafkaSpec, differences: &mut Vec<Difference>) {
-    let changed = [
-        ("start", before.start != after.start),
-        ("max_records_per_partition", before.max_records_per_partition != after.max_records_per_partition),
-        ("back_pressure", before.back_pressure != after.back_pressure),
-        ("on_data_loss", before.on_data_loss != after.on_data_loss),
-        ("isolation", before.isolation != after.isolation),
-        ("key_format", before.key_format != after.key_format),
-        ("value_format", before.value_format != after.value_format),
-        ("embedded", before.embedded != after.embedded),
+/// How a source is read may change; what belongs to a start (brokers, properties) is no difference.
+fn compare_reading(source: &str, before: &Table, after: &Table, differences: &mut Vec<Difference>) {
+    let keys = [
+        "start",
+        "max_records_per_partition",
+        "back_pressure",
+        "on_data_loss",
+        "isolation",
+        "key_format",
+        "value_format",
+        "embedded",
+        "on_error",
+        "dead_letter",
     ];
-    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+    for key in keys.iter().filter(|key| before.get(**key) != after.get(**key)) {
         differences.push(allowed(format!("`{key}` of source `{source}` has changed")));
     }
 }
@@ -369,7 +376,7 @@ fn compare_other_steps(old: &Job, new: &Job, differences: &mut Vec<Difference>) 
 fn compare_settings(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
     let zone = |job: &Job| super::quantity::time_zone_text(&job.time_zone);
     let changed = [
-        ("on_error", old.on_error != new.on_error),
+        ("on_error", on_error_table(old) != on_error_table(new)),
         ("shuffle_partitions", old.shuffle_partitions != new.shuffle_partitions),
         ("time_zone", zone(old) != zone(new)),
         ("retention", old.retention != new.retention),

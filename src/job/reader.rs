@@ -78,7 +78,7 @@ impl<'e> Reader<'e> {
             Tree::Untyped(text) => format!("`{text}`"),
             other => other.describe().to_owned(),
         };
-        self.report(Mistake::at(&node.span, format!("expected {expected}, found {found}")).label(expected));
+        self.report(Mistake::at(&node.span, format!("expected {expected}, found {found}")));
         None
     }
 

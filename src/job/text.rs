@@ -300,6 +300,13 @@ fn put_on_error(job: &Job, table: &mut Table, on_error: Option<&OnError>) {
     put(table, "dead_letter", letter);
 }
 
+/// The keys `on_error` and `dead_letter` of the job.
+pub(super) fn on_error_table(job: &Job) -> Table {
+    let mut table = Table::new();
+    put_on_error(job, &mut table, Some(&job.on_error));
+    table
+}
+
 fn file_format(format: FileFormat) -> &'static str {
     match format {
         FileFormat::Text => "text",
@@ -349,7 +356,8 @@ fn properties_table(job: &Job, properties: &std::collections::BTreeMap<String, S
     table
 }
 
-fn source_table(job: &Job, source: &SourceSpec) -> Table {
+/// One element of `[sources]`.
+pub(super) fn source_table(job: &Job, source: &SourceSpec) -> Table {
     let mut table = Table::new();
     match &source.kind {
         SourceKind::Kafka(kafka) => put_kafka(job, &mut table, kafka),
