@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kstream::job::{Job, JobError, Overrides, Warning, load};
+use kstream::job::{Colour, Job, JobError, Overrides, Warning, load};
 
 /// Overrides, environment and expected positions of a case.
 #[derive(Default)]
@@ -101,7 +101,7 @@ fn carets_stand_below_the_text_that_is_wrong() {
 fn a_file_that_is_no_job_file_is_refused_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let check = |path: &Path, expected: &str| {
-        let error = outcome(path, &Case::default()).unwrap_err().to_string();
+        let error = outcome(path, &Case::default()).unwrap_err().render(Colour::Plain);
         assert!(error.contains(expected), "{error}");
         assert!(error.contains(&path.display().to_string()), "{error}");
     };
