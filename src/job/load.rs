@@ -16,10 +16,10 @@ use super::{
     overrides::{Overrides, apply},
     quantity,
     reader::{Fields, Origin, Reader, start_of_file},
+    recorded::Recorded,
     source::{ReadSource, sources},
     spec::{Job, OnError, Retention, SourceKind},
     step::{Defaults, steps},
-    text::Recorded,
     tree::{Node, Table, Tree, parse},
 };
 

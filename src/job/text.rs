@@ -15,19 +15,17 @@ use crate::model::{ValueFormat, encode::VALUE_ENCODING, key::PARTITIONING_HASH};
 
 use super::{
     load::{JobError, load_text},
-    mistake::Mistake,
     operator::{
         Delivery, Emit, FileFormat, FileLayout, Input, LogSpec, Operator, Step, ToKafkaSpec, ToTopic, WindowSpec,
     },
     overrides::Overrides,
     quantity::{duration_text, time_zone_text},
-    reader::{Fields, Reader},
+    recorded::Recorded,
     source::pattern_text,
     spec::{
         BackPressure, Begin, Fetch, Isolation, Job, KafkaSpec, OnDataLoss, OnError, Setting, SourceKind, SourceSpec,
         Start, TopicSelection,
     },
-    tree::Node,
 };
 
 impl Job {
@@ -462,39 +460,5 @@ fn value_format(format: ValueFormat) -> &'static str {
         ValueFormat::Utf8 => "utf8",
         ValueFormat::Bytes => "bytes",
         ValueFormat::Json => "json",
-    }
-}
-
-/// What a job text says besides what a job file says.
-pub struct Recorded<'j> {
-    connection: &'j Job,
-}
-
-impl Recorded<'_> {
-    /// Refuses a text whose results this version could not repeat, and takes the hashes it holds.
-    pub fn check(&self, reader: &mut Reader<'_>, node: Option<&Node>) {
-        reader.files.recorded = true;
-        reader.directory.clone_from(&self.connection.directory);
-        let Some(table) = node.and_then(|node| reader.table(node)) else {
-            reader.report(Mistake::at(&super::reader::start_of_file(), "this is no job text: it lacks `[kstream]`"));
-            return;
-        };
-        let mut fields = Fields::new(&table);
-        for (key, ours) in [("value_encoding", VALUE_ENCODING), ("partitioning_hash", PARTITIONING_HASH)] {
-            let theirs = fields.require(reader, key, ours).and_then(|node| Some((reader.text(node)?, node)));
-            if let Some((theirs, node)) = theirs
-                && theirs != ours
-            {
-                let message = format!("`{key}` is {theirs}, this version of kstream knows {ours}");
-                reader.report(Mistake::at(&node.span, message));
-            }
-        }
-        let files = fields.get("files").and_then(|node| reader.table(node));
-        for entry in files.iter().flat_map(|files| &files.entries) {
-            if let Some(hash) = reader.text(&entry.node) {
-                reader.files.hashes.insert(entry.key.clone().into(), hash);
-            }
-        }
-        fields.finish(reader);
     }
 }
