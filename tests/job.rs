@@ -10,7 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kstream::job::{Colour, Job, JobError, Overrides, Warning, load};
+use kstream::job::{
+    Begin, Colour, Job, JobError, Operator, Overrides, SourceKind, Start, TopicSelection, Warning, load,
+};
 
 /// Overrides, environment and expected positions of a case.
 #[derive(Default)]
@@ -149,4 +151,35 @@ fn a_job_comes_back_from_its_text() {
             assert_eq!((&a.id, &a.inputs, a.operator.name()), (&b.id, &b.inputs, b.operator.name()));
         }
     }
+}
+
+#[test]
+fn overrides_take_the_place_of_values_of_the_file() {
+    let path = Path::new("tests/job/ok_set.toml");
+    let (job, _) = outcome(path, &case(&fs::read_to_string(path).unwrap())).unwrap();
+    assert_eq!(job.batch_interval_ms, 5000);
+    let SourceKind::Kafka(kafka) = &job.sources[0].kind else { panic!("{:?}", job.sources) };
+    assert_eq!((kafka.brokers.as_str(), kafka.max_records_per_partition), ("a:1,b:2", 7));
+    assert!(matches!(&kafka.topics, TopicSelection::Topics(topics) if *topics == ["other".into()]));
+    assert!(matches!(&kafka.start, Begin::At(Start::Offsets(offsets)) if offsets[0].1 == 5));
+    assert!(matches!(&job.steps[0].operator, Operator::Map(func) if func.source() == "lambda x: x.lower()"));
+    assert!(matches!(&job.steps[1].operator, Operator::Pprint { num: 3, to: Some(_) }));
+}
+
+#[test]
+fn a_job_text_is_run_with_the_connection_of_the_current_start() {
+    let path = Path::new("tests/job/ok_set.toml");
+    let mut case = case(&fs::read_to_string(path).unwrap());
+    let (old, _) = outcome(path, &case).unwrap();
+    case.overrides.brokers = Some("moved:9092".to_owned());
+    case.overrides.set.push(("memory_limit".to_owned(), "5MiB".to_owned()));
+    case.overrides.set.push(("source.max_records_per_partition".to_owned(), "9".to_owned()));
+    let (current, _) = outcome(path, &case).unwrap();
+    let again = Job::from_text(&old.text(), &current).unwrap();
+    let SourceKind::Kafka(kafka) = &again.sources[0].kind else { panic!("{:?}", again.sources) };
+    assert_eq!((kafka.brokers.as_str(), kafka.max_records_per_partition), ("moved:9092", 7));
+    assert_eq!(again.memory_limit_bytes, 5 << 20);
+    let other = old.text().replace("kstream-value/1", "kstream-value/2");
+    let refused = Job::from_text(&other, &current).unwrap_err().to_string();
+    assert!(refused.contains("kstream-value/2"), "{refused}");
 }
