@@ -2,4 +2,6 @@
 
 mod architecture;
 mod broker;
+mod cli;
 mod dependencies;
+mod signal;

@@ -104,6 +104,7 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub struct Evaluator {
     pub limits: Limits,
+    pub force_evaluator: bool,
 }
 
 /// Why an element is poison.
@@ -139,7 +140,7 @@ pub type Poison = (u32, EvalError);
 
 impl Evaluator {
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self { limits, force_evaluator: false }
     }
 
     /// One call.
@@ -168,4 +169,20 @@ impl Evaluator {
 /// Element `idx` of any column as a value; decodes records.
 pub fn element(_column: &Column, _idx: usize) -> Result<Value, EvalError> {
     todo!()
+}
+
+/// The elements of a list, tuple, range, dict (its keys) or record, for functions that give a batch or partition.
+pub fn iterate(_value: &Value) -> Result<Vec<Value>, EvalError> {
+    todo!()
+}
+
+pub mod primitive {
+    use crate::model::Value;
+    pub struct Fault {
+        pub kind: super::EvalErrorKind,
+        pub message: String,
+    }
+    pub fn write_json(_out: &mut Vec<u8>, _v: &Value) -> Result<(), Fault> {
+        todo!()
+    }
 }

@@ -4,12 +4,12 @@
 //! only where the answer is not "whole". A sink never decides whether a batch counts (`protocol` does) and never touches
 //! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     model::{BatchIdentity, Value, digest::Digest},
     protocol::PublishPermit,
 };
+
+pub use crate::protocol::SinkFacts;
 
 /// What one output operator produced in one batch.
 #[derive(Debug, Clone)]
@@ -30,11 +30,6 @@ pub enum Content {
     /// Kafka and command: elements of all partitions, in order.
     Elements(Vec<Value>),
 }
-
-/// What a sink wants remembered with the commit and gives back at the next start, e.g. the committed length of a log
-/// and the checksum of its tail. JSON of the sink's own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SinkFacts(pub serde_json::Value);
 
 /// What a sink shows of a staged batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
