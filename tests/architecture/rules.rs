@@ -16,11 +16,11 @@ const RANKS: &[(&str, u8)] = &[
     ("sink", 4),
     ("kafka_admin", 5),
     ("shuffle", 5),
-    ("state", 5),
-    ("operator", 6),
-    ("executor", 7),
-    ("driver", 8),
-    ("cli", 9),
+    ("state", 6),
+    ("operator", 7),
+    ("executor", 8),
+    ("driver", 9),
+    ("cli", 10),
 ];
 
 /// A crate's name in code, and the only places (file or room, as a prefix) that may say it.
