@@ -1,0 +1,1 @@
+//! Everyday chores on a cluster, and the embedded broker.
