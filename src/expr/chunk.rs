@@ -86,7 +86,8 @@ impl Evaluator {
         if self.force_evaluator || function.native().is_err() || function.arity() != 1 {
             return None;
         }
-        kernel::run(&function.inner.code, &function.inner.shared, input, self.limits)
+        let inner = &function.inner;
+        kernel::run(&inner.code, inner.record, &inner.shared, input, self.limits)
     }
 
     /// Calls the function on every element and gives the results that did not fail to `take`.

@@ -102,3 +102,6 @@ pub enum EvalErrorKind {
 
 /// An element that failed: its index in the input column.
 pub type Poison = (u32, EvalError);
+
+#[cfg(test)]
+mod tests;

@@ -27,14 +27,19 @@ pub struct Parsed<T> {
 pub struct Places {
     /// Bytes put before the text for the parser.
     before: usize,
-    len: usize,
+    text: String,
     fields: HashMap<usize, Vec<Field>>,
 }
 
 impl Places {
     pub fn range(&self, span: SourceSpan) -> Range<usize> {
-        let place = |pos: u32| (pos as usize).saturating_sub(self.before).min(self.len);
-        place(span.begin().get())..place(span.end().get())
+        let place = |pos: u32| (pos as usize).saturating_sub(self.before).min(self.text.len());
+        let range = place(span.begin().get())..place(span.end().get());
+        // The parser counts the end of the line to a statement.
+        match self.text.get(range.clone()) {
+            Some(text) => range.start..range.start + text.trim_end().len(),
+            None => range,
+        }
     }
 
     /// The format specifications of the f-string at `span`, one a field.
@@ -93,7 +98,7 @@ fn scan(source: &str, max_bytes: usize) -> Result<Scan, Vec<LambdaError>> {
 }
 
 fn parse(source: &str, text: Vec<u8>, before: usize, scan: Scan) -> Result<(AstStmt, Places), Vec<LambdaError>> {
-    let places = |scan: Scan| Places { before, len: source.len(), fields: scan.fields };
+    let places = |scan: Scan| Places { before, text: source.to_owned(), fields: scan.fields };
     let whole = |message: String| vec![LambdaError { span: 0..source.len().min(1), message, hint: None }];
     let text = String::from_utf8(text).map_err(|_| whole("the text is not UTF-8".to_owned()))?;
     match AstModule::parse("lambda", text, &DIALECT) {
@@ -129,6 +134,7 @@ fn hint(message: &str) -> Option<String> {
         m if m.contains("tabs are not allowed") => "indent with spaces, or with tabs alone",
         m if m.contains("incorrect indentation") => "indent the lines of a block alike",
         m if m.contains("trailing comma") => "put the tuple in parentheses",
+        m if m.contains("keyword 'load'") => "`load` is a keyword: write `json.loads(x)`",
         m if m.contains("leading 0") => "write octal numbers as 0o17",
         _ => return None,
     };

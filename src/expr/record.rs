@@ -86,7 +86,7 @@ pub fn decode(column: &RecordColumn, idx: usize, used: Use, limits: Limits) -> R
 }
 
 /// A key or value by its format; null is None.
-fn decode_part(bytes: Option<&[u8]>, format: ValueFormat, name: &str, limits: Limits) -> Result<Value, Fault> {
+pub fn decode_part(bytes: Option<&[u8]>, format: ValueFormat, name: &str, limits: Limits) -> Result<Value, Fault> {
     let Some(bytes) = bytes else { return Ok(Value::None) };
     match format {
         ValueFormat::Bytes => Ok(Value::Bytes(bytes.into())),

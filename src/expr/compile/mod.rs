@@ -273,16 +273,16 @@ pub fn arity(params: &[AstParameter]) -> Option<(usize, Option<usize>)> {
 
 pub const MODULES: [&str; 4] = ["json", "re", "math", "time"];
 
-/// "did you mean `word`?" if one of the known names is close.
+/// "did you mean `word`?" if one of the known names is close: one letter off, or alike from the start.
 pub fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
-    let mut known = known.to_vec();
-    known.sort_unstable();
-    let close = known
-        .into_iter()
-        .filter(|candidate| *candidate != name)
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)))?;
-    (close.0 >= 0.85 || strsim::damerau_levenshtein(name, close.1) == 1).then(|| format!("did you mean `{}`?", close.1))
+    let likeness = |candidate: &str| match strsim::damerau_levenshtein(name, candidate) {
+        1 => 1.0 + strsim::jaro_winkler(name, candidate),
+        _ => strsim::jaro_winkler(name, candidate),
+    };
+    let mut known: Vec<(f64, &str)> = known.iter().map(|candidate| (likeness(candidate), *candidate)).collect();
+    known.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let (likeness, closest) = known.into_iter().find(|(_, candidate)| *candidate != name)?;
+    (likeness >= 0.85 && name.len() > 2).then(|| format!("did you mean `{closest}`?"))
 }
 
 /// The lambda of a parsed expression.

@@ -87,7 +87,8 @@ impl Machine {
             Passing::Shallow => given.each(|value| Ok(open_pairs(&builtin.name, value)))?,
             Passing::Deep => given.each(|value| {
                 let opened = cell::open(value);
-                copied |= cell::holds_cells(&opened);
+                let holds = cell::holds_cells(&opened, &mut self.budget);
+                copied |= self.at(span, holds)?;
                 self.plain(opened, span)
             })?,
         }
@@ -196,7 +197,8 @@ impl Machine {
         let content = match moves {
             true => content,
             false => {
-                copied = cell::holds_cells(&content);
+                let holds = cell::holds_cells(&content, &mut self.budget);
+                copied = self.at(span, holds)?;
                 self.plain(content, span)?
             }
         };

@@ -12,6 +12,7 @@
 
 use std::{
     any::Any,
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -123,15 +124,28 @@ pub fn open(value: Value) -> Value {
     }
 }
 
-/// Whether cells are in the elements of a list, tuple or dict, or the value is one.
-pub fn holds_cells(value: &Value) -> bool {
+/// Whether cells are in the elements of a list, tuple or dict, or the value is one. Costs a step for each container.
+pub fn holds_cells(value: &Value, budget: &mut Budget) -> Result<bool, Fault> {
+    fn any<'a>(items: impl Iterator<Item = &'a Value>, budget: &mut Budget) -> Result<bool, Fault> {
+        for item in items {
+            if (matches!(item, Value::Opaque(_) | Value::Struct(_)) || is_container(item)) && holds_cells(item, budget)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
     match value {
-        Value::Opaque(opaque) => opaque.as_any().is::<Cell>(),
-        Value::List(items) => items.iter().any(holds_cells),
-        Value::Tuple(items) => items.iter().any(holds_cells),
-        Value::Dict(dict) => dict.values().any(holds_cells),
-        Value::Struct(fields) => fields.fields.iter().any(|(_, value)| holds_cells(value)),
-        _ => false,
+        Value::Opaque(opaque) => return Ok(opaque.as_any().is::<Cell>()),
+        Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Struct(_) => budget.step()?,
+        _ => return Ok(false),
+    }
+    match value {
+        Value::List(items) => any(items.iter(), budget),
+        Value::Tuple(items) => any(items.iter(), budget),
+        Value::Dict(dict) => any(dict.values(), budget),
+        Value::Struct(fields) => any(fields.fields.iter().map(|(_, value)| value), budget),
+        _ => Ok(false),
     }
 }
 
@@ -221,7 +235,7 @@ fn is_container(value: &Value) -> bool {
 
 /// The value without cells. Costs steps by the elements it copies; a container that holds itself is an error.
 pub fn plain(value: Value, budget: &mut Budget) -> Result<Value, Fault> {
-    if holds_cells(&value) { copy(&value, budget, 0) } else { Ok(value) }
+    if holds_cells(&value, budget)? { copy(&value, budget, 0) } else { Ok(value) }
 }
 
 fn copy(value: &Value, budget: &mut Budget, depth: usize) -> Result<Value, Fault> {
@@ -265,8 +279,12 @@ fn charge(len: usize, budget: &mut Budget) -> Result<(), Fault> {
     budget.allocate(len as u64 * ELEMENT_BYTES)
 }
 
-/// Nothing of the evaluator's own may leave a function.
-pub fn leaves(value: &Value) -> Result<(), Fault> {
+/// Nothing of the evaluator's own may leave a function. Costs a step for each container.
+pub fn leaves(value: &Value, budget: &mut Budget) -> Result<(), Fault> {
+    fn all<'a>(mut items: impl Iterator<Item = &'a Value>, budget: &mut Budget) -> Result<(), Fault> {
+        budget.step()?;
+        items.try_for_each(|item| leaves(item, budget))
+    }
     match value {
         Value::Opaque(opaque) => {
             let message = match opaque.type_name() {
@@ -275,25 +293,63 @@ pub fn leaves(value: &Value) -> Result<(), Fault> {
             };
             Err(Fault { kind: EvalErrorKind::Type, message })
         }
-        Value::List(items) => items.iter().try_for_each(leaves),
-        Value::Tuple(items) => items.iter().try_for_each(leaves),
-        Value::Dict(dict) => dict.values().try_for_each(leaves),
-        Value::Struct(fields) => fields.fields.iter().try_for_each(|(_, value)| leaves(value)),
+        Value::List(items) => all(items.iter(), budget),
+        Value::Tuple(items) => all(items.iter(), budget),
+        Value::Dict(dict) => all(dict.values(), budget),
+        Value::Struct(fields) => all(fields.fields.iter().map(|(_, value)| value), budget),
         _ => Ok(()),
     }
 }
 
-/// Whether tuples and plain lists are nested deeper than a value may be.
-pub fn too_deep(value: &Value) -> bool {
-    fn within(value: &Value, left: usize) -> bool {
-        match value {
-            _ if left == 0 => false,
-            Value::List(items) => items.iter().all(|item| within(item, left - 1)),
-            Value::Tuple(items) => items.iter().all(|item| within(item, left - 1)),
-            Value::Dict(dict) => dict.values().all(|item| within(item, left - 1)),
-            Value::Struct(fields) => fields.fields.iter().all(|(_, item)| within(item, left - 1)),
-            _ => true,
-        }
+/// Most elements of a value, those counted again that are in it more than once.
+const MAX_ELEMENTS: u64 = 100_000_000;
+
+/// Refuses a value that is nested so deep that dropping it would overflow the stack, or that is so often in itself that
+/// writing it out would never end.
+pub fn measure(value: &Value, budget: &mut Budget) -> Result<(), Fault> {
+    if !is_container(value) || !items(value).any(is_container) {
+        return Ok(());
     }
-    is_container(value) && !within(value, MAX_NESTING)
+    let mut known = HashMap::new();
+    let (depth, elements) = size(value, 0, &mut known);
+    budget.steps(known.len() as u64 / 8)?;
+    let message = match (depth > MAX_NESTING, elements > MAX_ELEMENTS) {
+        (true, _) => "lists and tuples are nested too deep",
+        (_, true) => "a list or tuple holds the same one too often",
+        _ => return Ok(()),
+    };
+    Err(Fault { kind: EvalErrorKind::Limit, message: message.to_owned() })
+}
+
+/// Depth and number of elements; each container is visited once.
+fn size(value: &Value, above: usize, known: &mut HashMap<*const u8, (usize, u64)>) -> (usize, u64) {
+    let address = match value {
+        Value::List(items) => Arc::as_ptr(items).cast::<u8>(),
+        Value::Tuple(items) => Arc::as_ptr(items).cast::<u8>(),
+        Value::Dict(dict) => Arc::as_ptr(dict).cast::<u8>(),
+        _ => return (0, 1),
+    };
+    if let Some(found) = known.get(&address) {
+        return *found;
+    }
+    if above > MAX_NESTING {
+        return (1, 1);
+    }
+    let (mut depth, mut elements) = (0, 1u64);
+    for item in items(value) {
+        let (inner_depth, inner_elements) = size(item, above + 1, known);
+        depth = depth.max(inner_depth);
+        elements = elements.saturating_add(inner_elements);
+    }
+    known.insert(address, (depth + 1, elements));
+    (depth + 1, elements)
+}
+
+fn items(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::List(items) => Box::new(items.iter()),
+        Value::Tuple(items) => Box::new(items.iter()),
+        Value::Dict(dict) => Box::new(dict.values()),
+        _ => Box::new(std::iter::empty()),
+    }
 }

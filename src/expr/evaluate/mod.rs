@@ -47,8 +47,6 @@ pub struct Machine {
     /// Lists and dicts are cells.
     mutates: bool,
     made: cell::Made,
-    /// Assignments, to look at the nesting of every eighth.
-    assigned: u32,
     /// The error of a function that a builtin called; it says more than the builtin's.
     inner: Option<Stop>,
     /// The builtin that runs looks into values: functions it calls must give plain ones.
@@ -69,7 +67,6 @@ impl Machine {
             in_library: false,
             mutates: false,
             made: cell::Made::default(),
-            assigned: 0,
             inner: None,
             deep: false,
             shared_variables: Vec::new(),
@@ -115,7 +112,7 @@ impl Machine {
         };
         match result {
             Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => Ok(result),
-            result => match cell::leaves(&result) {
+            result => match cell::leaves(&result, &mut self.budget) {
                 Ok(()) => Ok(result),
                 // What flat_map goes over need not be a list.
                 Err(_) if result.type_name() == "range" => Ok(result),

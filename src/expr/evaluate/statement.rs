@@ -146,15 +146,14 @@ impl Machine {
         Ok(None)
     }
 
-    /// Refuses values that are nested so deep that dropping them would overflow the stack. Looks at every eighth.
+    /// Refuses values that a loop has nested too deep.
     pub(super) fn check_nesting(&mut self, value: &Value, span: Span) -> Result<(), Stop> {
-        if !matches!(value, Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Struct(_)) {
-            return Ok(());
+        match value {
+            Value::List(_) | Value::Tuple(_) | Value::Dict(_) => {
+                let measured = cell::measure(value, &mut self.budget);
+                self.at(span, measured)
+            }
+            _ => Ok(()),
         }
-        self.assigned = self.assigned.wrapping_add(1);
-        if self.assigned % 8 == 0 && cell::too_deep(value) {
-            return self.fail(span, EvalErrorKind::Limit, "lists and tuples are nested too deep");
-        }
-        Ok(())
     }
 }
