@@ -21,8 +21,8 @@ use crate::{
     model::{BatchIdentity, OffsetRange, digest::Digest},
     planner::{halve, readable_rest},
     protocol::{
-        BatchPlan, CommitRecord, CommittedBatch, Exposure, Failed, Holds, OutputRecord, PlanRecord, PlannedBatch, PoisonCount,
-        PublishPermit, StateDelta, StateWrites,
+        BatchPlan, CommitRecord, CommittedBatch, Exposure, Failed, Holds, OutputRecord, PlanRecord, PlannedBatch,
+        PoisonCount, PublishPermit, StateDelta, StateWrites,
     },
     sink::{Output, Published, SinkErrorKind},
     source::SourceErrorKind,
@@ -81,8 +81,7 @@ impl Run<'_> {
         };
         self.hand.took.publish = began.elapsed();
 
-        let (following, hand): (Option<BatchPlan>, Option<Hand>) =
-            self.plan_following(published.plan(), next)?.unzip();
+        let (following, hand): (Option<BatchPlan>, Option<Hand>) = self.plan_following(published.plan(), next)?.unzip();
         let began = Instant::now();
         let (commit, writes) = self.commit_record(published.plan(), published.result())?;
         let committed = published
@@ -115,8 +114,7 @@ impl Run<'_> {
             output.sink.stage(identity, staged).map_err(|error| Trouble::Sink(output.name.clone(), error))?;
             self.hand.staged.insert(step);
         }
-        let poison = executed.poison.into_iter().map(|p| PoisonCount { step: p.step, count: p.elements }).collect();
-        Ok(StagedResult { outputs, records: executed.records, poison, deltas: executed.deltas })
+        Ok(StagedResult { outputs, records: executed.records, poison: executed.poison, deltas: executed.deltas })
     }
 
     /// Each sink is asked; those that have not published do, once.

@@ -18,8 +18,8 @@ use crate::{
     expr::Limits,
     job::{Job, Operator},
     model::{BatchId, BatchTime, encode::DecodeError},
-    planner::WindowInput,
     operator,
+    planner::WindowInput,
     protocol::{JobTextHash, SinkFacts},
     sink::{self, Sink},
     state::{self, StepState, window::WindowState},
@@ -68,8 +68,8 @@ impl Engine {
     /// Working parts without state and without sinks; `replay` needs no more.
     pub fn new(job: Job, job_text: JobTextHash, threads: Option<NonZeroUsize>) -> Result<Engine, DriverError> {
         let settings = executor_settings(&job, threads);
-        let executor = Executor::new(job, settings)
-            .map_err(|failure| DriverError::new(Class::Failed, failure.to_string()))?;
+        let executor =
+            Executor::new(job, settings).map_err(|failure| DriverError::new(Class::Failed, failure.to_string()))?;
         Ok(Engine {
             job_text,
             executor,
@@ -143,7 +143,7 @@ impl Engine {
                     }
                 }
             }
-            self.rolling.insert(step, Rolling { begun, ..Rolling::default() });
+            self.rolling.insert(step, Rolling::new(begun));
             self.states.insert(step, state);
         }
         Ok(())

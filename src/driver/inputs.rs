@@ -13,7 +13,7 @@ use super::{
 use crate::{
     job::{BackPressure, Job, OnDataLoss, SourceKind, Start},
     model::{AvailablePartition, TopicPartition},
-    planner::{Interval, Limits, PidEstimator, Position, Rate, Ranges, SourceState, batches_needed, plan_ranges},
+    planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
     source::{Available, Source, SourceError, SourceErrorKind, queue::LINES_PER_BATCH},
 };
 
@@ -63,19 +63,20 @@ impl Inputs {
             .sources
             .iter()
             .map(|spec| {
-                let common = |start, max_records_per_partition, on_data_loss, limit_ms, back_pressure: Option<BackPressure>| {
-                    Settings {
-                        name: spec.name.clone(),
-                        start,
-                        max_records_per_partition,
-                        on_data_loss,
-                        unreachable_limit: Duration::from_millis(limit_ms),
-                        estimator: back_pressure.map(|settings| PidEstimator::new(settings, job.batch_interval_ms)),
-                        starts: BTreeMap::new(),
-                        assigned: BTreeSet::new(),
-                        planned: false,
-                    }
-                };
+                let common =
+                    |start, max_records_per_partition, on_data_loss, limit_ms, back_pressure: Option<BackPressure>| {
+                        Settings {
+                            name: spec.name.clone(),
+                            start,
+                            max_records_per_partition,
+                            on_data_loss,
+                            unreachable_limit: Duration::from_millis(limit_ms),
+                            estimator: back_pressure.map(|settings| PidEstimator::new(settings, job.batch_interval_ms)),
+                            starts: BTreeMap::new(),
+                            assigned: BTreeSet::new(),
+                            planned: false,
+                        }
+                    };
                 match &spec.kind {
                     SourceKind::Kafka(kafka) => common(
                         start.cloned().unwrap_or_else(|| kafka.start.resolve(now_ms)),
@@ -153,8 +154,7 @@ impl Inputs {
                     Bound::Live => (rate, None),
                     Bound::Ends(ends) => (None, Some(*ends)),
                 };
-                let rate = rate
-                    .map(|records_per_second| Rate { records_per_second, batch_interval_ms: interval.ms() });
+                let rate = rate.map(|records_per_second| Rate { records_per_second, batch_interval_ms: interval.ms() });
                 SourceState {
                     source: &settings.name,
                     committed: positions.get(&settings.name).unwrap_or(&nothing),
@@ -232,7 +232,11 @@ fn patient<T>(
         let error = match call(Instant::now() + CALL_DEADLINE.min(settings.unreachable_limit.max(FIRST_BACK_OFF))) {
             Ok(answer) => {
                 if warned {
-                    tracing::info!(source = &*settings.name, away_ms = began.elapsed().as_millis() as u64, "reachable again");
+                    tracing::info!(
+                        source = &*settings.name,
+                        away_ms = began.elapsed().as_millis() as u64,
+                        "reachable again"
+                    );
                 }
                 return Ok(Some(answer));
             }

@@ -34,13 +34,7 @@ pub struct Durations {
 impl Durations {
     /// From the start of the batch to its commit.
     pub fn processing(&self) -> Duration {
-        self.available
-            + self.plan
-            + self.log_planned
-            + self.execute
-            + self.stage
-            + self.publish
-            + self.log_committed
+        self.available + self.plan + self.log_planned + self.execute + self.stage + self.publish + self.log_committed
     }
 
     /// Microseconds by verb, for the ledger.
@@ -72,13 +66,7 @@ impl Reporter {
             .map(ProgressFile::open)
             .transpose()
             .map_err(|error| DriverError::new(Class::Usage, error.to_string()))?;
-        Ok(Reporter {
-            file,
-            bars: bars.clone(),
-            available: Vec::new(),
-            last_start: None,
-            last_purge: Duration::ZERO,
-        })
+        Ok(Reporter { file, bars: bars.clone(), available: Vec::new(), last_start: None, last_purge: Duration::ZERO })
     }
 
     pub fn bar(&self, batches: u64) -> Bar {
@@ -150,6 +138,7 @@ impl Run<'_> {
             scheduling_delay_ms,
             processing_delay_ms: ms(processing),
             total_delay_ms: scheduling_delay_ms + ms(processing),
+            batch_interval_ms: self.interval.ms(),
             missed_ticks: trigger.map_or(0, |trigger| trigger.missed_ticks),
             clock_distance_ms: trigger.map_or(0, |trigger| trigger.distance_ms),
         };

@@ -3,10 +3,7 @@
 //! Facts are read first and nothing is written until the decision is not "refuse": look at the facts, compare the job
 //! with the one that ran last, open sources, sinks and states, then take the batch in flight to its end.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     batch::{lambda_excerpt, one_line},
@@ -68,16 +65,14 @@ pub fn open<'a>(
 }
 
 /// The facts of a checkpoint, after the decision that they may be used; `None` where there is none.
-fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
+pub fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
     let facts = match checkpoint::inspect(dir) {
         Ok(facts) => facts,
         Err(CheckpointError::Absent { .. }) => return Ok(None),
         Err(error) => return Err(checkpoint_failed(&error)),
     };
     match decide(facts.clone(), Expected { job: &job.name }) {
-        Decision::Refuse(reason) => {
-            Err(checkpoint_failed(&CheckpointError::Refused { dir: dir.to_owned(), reason }))
-        }
+        Decision::Refuse(reason) => Err(checkpoint_failed(&CheckpointError::Refused { dir: dir.to_owned(), reason })),
         _ => Ok(Some(facts)),
     }
 }
@@ -246,7 +241,7 @@ impl<'a> Run<'a> {
             max_batches: options.max_batches,
             ticks,
             accepted: Accepted::default(),
-            _broker: opened.broker,
+            _brokers: opened.brokers,
         };
         tracing::info!(
             job = %job.name,
@@ -307,11 +302,7 @@ fn engine(
 }
 
 /// A state as it was after a batch; `None` where it had not begun.
-pub fn state_image(
-    archive: &checkpoint::Archive,
-    name: &str,
-    at: BatchId,
-) -> Result<Option<StateImage>, DriverError> {
+pub fn state_image(archive: &checkpoint::Archive, name: &str, at: BatchId) -> Result<Option<StateImage>, DriverError> {
     let image = archive.state(name, at).map_err(|error| checkpoint_failed(&error))?;
     Ok((!image.snapshots.is_empty() || !image.deltas.is_empty()).then_some(image))
 }

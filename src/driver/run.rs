@@ -56,7 +56,7 @@ pub struct Run<'a> {
     pub(super) committed_batches: u64,
     pub(super) trouble_since: Option<Instant>,
     /// Outlives the sources that read from it.
-    pub(super) _broker: Option<EmbeddedBroker>,
+    pub(super) _brokers: Vec<EmbeddedBroker>,
 }
 
 /// What belongs to the batch in hand.
@@ -203,7 +203,8 @@ impl Run<'_> {
         hand: &mut Hand,
     ) -> Result<Option<PlanRecord>, DriverError> {
         let Some(due) = self.due_time(available, hand)? else { return Ok(None) };
-        let skipped = self.last_time.and_then(|previous| next_catch_up(self.zero, previous, due, &self.engine.windows()));
+        let skipped =
+            self.last_time.and_then(|previous| next_catch_up(self.zero, previous, due, &self.engine.windows()));
         let ranges = match (&self.bounded, skipped) {
             (_, Some(_)) => self.nothing_to_read(available)?,
             (Some(bounded), None) => {
@@ -272,11 +273,7 @@ impl Run<'_> {
     }
 
     /// What follows a durable commit.
-    pub(super) fn committed(
-        &mut self,
-        committed: &CommittedBatch,
-        following: Option<Hand>,
-    ) -> Result<(), DriverError> {
+    pub(super) fn committed(&mut self, committed: &CommittedBatch, following: Option<Hand>) -> Result<(), DriverError> {
         self.advance(&committed.plan);
         for (name, facts) in &committed.commit.sinks {
             self.known_sinks.insert(name.clone(), (facts.clone(), Some(committed.plan.batch)));

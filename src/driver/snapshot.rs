@@ -4,10 +4,7 @@
 //! of them, the state is written slot by slot over the next commits, so that no single commit is slow and a restart
 //! never reads much more than the state itself.
 
-use crate::{
-    protocol::StateSnapshot,
-    state::StepState,
-};
+use crate::{protocol::StateSnapshot, state::StepState};
 
 /// Deltas worth this part of the state's size begin a snapshot.
 const DELTA_SHARE: u64 = 4;
@@ -29,6 +26,10 @@ pub struct Rolling {
 }
 
 impl Rolling {
+    pub fn new(begun: bool) -> Self {
+        Self { begun, ..Self::default() }
+    }
+
     /// The slots to write with this commit; `state` has taken the batch's delta already.
     pub fn due(&mut self, delta_len: usize, state: &dyn StepState) -> std::ops::Range<u32> {
         self.delta_bytes += delta_len as u64;

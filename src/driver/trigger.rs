@@ -38,12 +38,7 @@ impl Ticks {
     }
 
     /// Waits for the next tick; `None` when asked to drain.
-    pub fn wait(
-        &mut self,
-        previous: Option<BatchTime>,
-        clock: &dyn Clock,
-        drain: &Receiver<()>,
-    ) -> Option<Trigger> {
+    pub fn wait(&mut self, previous: Option<BatchTime>, clock: &dyn Clock, drain: &Receiver<()>) -> Option<Trigger> {
         loop {
             match self.interval.due(self.last_tick_ms, clock.now_ms()) {
                 Due::Now(tick_ms) => {

@@ -166,7 +166,7 @@ impl<'a> Lane<'a> {
                 position: None,
             }),
             (on_error, _) => {
-                self.result.poison.push(PoisonCount { step: step.id.to_string(), elements: poison.len() as u64 });
+                self.result.poison.push(PoisonCount { step: step.id.to_string(), count: poison.len() as u64 });
                 if matches!(on_error, OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. }) {
                     self.traced.extend(poison.iter().map(|p| (step.id.to_string(), p.cause.to_string())));
                 }

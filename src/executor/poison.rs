@@ -1,13 +1,7 @@
 //! What becomes of poison elements: counted, kept for a dead letter, or the end of the batch.
 
 use crate::model::TopicPartition;
-
-/// Elements one step left out in a batch.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct PoisonCount {
-    pub step: String,
-    pub elements: u64,
-}
+pub use crate::protocol::PoisonCount;
 
 /// An element kept for the dead letter.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +28,7 @@ pub(super) fn count_up(counts: &mut Vec<PoisonCount>) {
     counts.dedup_by(|next, kept| {
         let same = next.step == kept.step;
         if same {
-            kept.elements += next.elements;
+            kept.count += next.count;
         }
         same
     });

@@ -206,6 +206,28 @@ pub enum Delivery {
 }
 
 impl Operator {
+    /// The function that is its main argument.
+    pub fn function(&self) -> Option<&Function> {
+        match self {
+            Operator::Map(function)
+            | Operator::Filter(function)
+            | Operator::FlatMap(function)
+            | Operator::MapValues(function)
+            | Operator::FlatMapValues(function)
+            | Operator::MapPartitions(function)
+            | Operator::Reduce(function)
+            | Operator::Transform(function)
+            | Operator::SortBy { key: function, .. }
+            | Operator::ReduceByKey { func: function, .. }
+            | Operator::CombineByKey { merge_value: function, .. }
+            | Operator::UpdateStateByKey { func: function, .. }
+            | Operator::MapWithState { func: function, .. }
+            | Operator::ReduceByWindow { func: function, .. }
+            | Operator::ReduceByKeyAndWindow { func: function, .. } => Some(function),
+            _ => None,
+        }
+    }
+
     /// Its key in the job file.
     pub fn name(&self) -> &'static str {
         match self {

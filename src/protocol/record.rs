@@ -30,38 +30,7 @@ impl fmt::Display for JobTextHash {
     }
 }
 
-/// Why offsets were given up under `on_data_loss = "skip"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LossReason {
-    /// Retention, or records deleted on request.
-    Retention,
-    /// The topic is another one of the same name.
-    Recreated,
-    /// The topic, or the partition, is gone.
-    Deleted,
-    /// The log ends before the committed offset.
-    Truncated,
-}
-
-/// Offsets of a topic partition that no batch will read.
-///
-/// ```text
-///   committed          resumes_at
-///      |---- lost ----|------ planned ------>
-///    start           until
-/// ```
-/// `resumes_at` differs from `until` where the log was recreated or truncated and reading goes back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LostRange {
-    pub source: Arc<str>,
-    pub tp: TopicPartition,
-    pub start: i64,
-    pub until: i64,
-    pub resumes_at: i64,
-    pub reason: LossReason,
-}
+pub use crate::planner::{LossReason, LostRange};
 
 /// Where a bounded run ends: fixed with its first plan, kept until a run reaches it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -230,7 +230,7 @@ fn ranges_meet(facts: &Facts) -> Result<Ends, Reason> {
 fn meets(until: i64, range: &OffsetRange, plan: &PlanRecord) -> bool {
     let explains = |at: i64| {
         let loss = plan.lost.iter().filter(|lost| lost.source == range.source && lost.tp == range.tp);
-        loss.clone().find(|lost| lost.start == at).map(|lost| lost.resumes_at)
+        loss.clone().find(|lost| lost.start == at).and_then(|lost| lost.resumes_at)
     };
     // A plan that was replaced twice declares several losses in a row.
     let mut at = until;

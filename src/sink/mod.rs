@@ -13,9 +13,11 @@ pub mod console;
 pub mod disk;
 pub mod line;
 pub mod log;
+pub mod open;
 pub mod pprint;
 pub mod text_files;
 
+pub use self::open::open;
 pub use crate::protocol::{Holds, SinkFacts};
 
 /// What one output operator produced in one batch.

@@ -110,7 +110,7 @@ fn ranges_that_do_not_meet_are_refused() {
     let lose = |facts: &mut Facts, start: i64| {
         let plan = facts.batches.get_mut(&BatchId(2)).unwrap().plan.as_mut().unwrap();
         let (source, tp, reason) = ("source".into(), TopicPartition::new("words", 0), LossReason::Retention);
-        plan.lost.push(LostRange { source, tp, start, until: 21, resumes_at: 21, reason });
+        plan.lost.push(LostRange { source, tp, start, until: Some(21), resumes_at: Some(21), reason });
     };
     check_refused(
         |facts| {
