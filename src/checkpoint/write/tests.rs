@@ -169,7 +169,7 @@ fn a_vanished_state_blob_is_missed() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         run(&mut create(dir.path()), 0, 9);
-        assert_eq!(schema::open_read_write(dir.path()).unwrap().execute(sql, []).is_ok(), true);
+        schema::open_read_write(dir.path()).unwrap().execute(sql, []).unwrap();
         let refused = matches!(decided(dir.path()), Decision::Refuse(Reason::StateMissing(_)));
         assert_eq!(refused, missing, "{sql}");
     }
