@@ -29,7 +29,10 @@ impl Checkpoint {
             let dir = self.archive().dir().to_owned();
             return Err(CheckpointError::NotKept { dir, wanted: to.unwrap_or(BatchId::FIRST), kept });
         }
-        self.transact("rewind", |conn, head| rewind(conn, head, to))
+        let record = self.transact("rewind", |conn, head| rewind(conn, head, to))?;
+        let batches = self.archive().read(|conn| facts::batches(conn, facts::ALL))?;
+        self.began = super::write::began(&batches);
+        Ok(record)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The open checkpoint: every call is one transaction and one fsync.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -14,8 +14,8 @@ use super::{
 use crate::{
     model::{BatchId, BatchTime, RunEpoch, Timeline},
     protocol::{
-        BoundedEnd, CommitRecord, FORMAT, Facts, JobTextHash, PlanRecord, Position, Reason, StateWrites, StateWritten,
-        Store,
+        BatchFacts, BoundedEnd, CommitRecord, FORMAT, Facts, JobTextHash, PlanRecord, Position, Reason, StateWrites,
+        StateWritten, Store,
     },
 };
 
@@ -39,6 +39,8 @@ pub struct Checkpoint {
     archive: Archive,
     uuid: String,
     head: Head,
+    /// States that were dropped, and the batch at which each last began anew.
+    pub(super) began: BTreeMap<String, BatchId>,
     /// Facts that go along with the next transaction.
     pending: Vec<Pending>,
     /// A write failed: nothing is known about what is durable, and nothing is written any more.
@@ -97,6 +99,7 @@ impl Checkpoint {
             archive: Archive::over(&dir, conn),
             uuid: facts.checkpoint.clone(),
             head,
+            began: began(&facts.batches),
             pending: Vec::new(),
             poisoned: false,
             _lock: lock,
@@ -160,6 +163,10 @@ impl Checkpoint {
     /// The sinks have followed the rewind.
     pub fn rewind_finished(&mut self) -> Result<(), CheckpointError> {
         self.transact("write to", |conn, _| facts::delete_meta(conn, "rewind"))
+    }
+
+    fn note_dropped(&mut self, plan: &PlanRecord) {
+        self.began.extend(plan.dropped_states.iter().map(|state| (state.clone(), plan.batch)));
     }
 
     /// Copies the write-ahead log into the database, as far as no reader is in the way.
@@ -274,6 +281,7 @@ fn log_planned(conn: &Connection, head: &mut Head, plan: &PlanRecord) -> Result<
 fn log_committed(
     conn: &Connection,
     head: &mut Head,
+    began: &BTreeMap<String, BatchId>,
     commit: &CommitRecord,
     state: &StateWrites,
 ) -> Result<(), ReadError> {
@@ -292,7 +300,7 @@ fn log_committed(
     }
     let mut written = Vec::with_capacity(state.deltas.len() + state.snapshots.len());
     for delta in &state.deltas {
-        let since = state_began(conn, &delta.state)?;
+        let since = began.get(&delta.state).copied();
         let crc = restore::put_delta(conn, delta, commit.batch, since)?;
         written.push(StateWritten { state: delta.state.clone(), slot: None, crc });
     }
@@ -304,18 +312,19 @@ fn log_committed(
     facts::put_commit(conn, &CommitRecord { state: written, ..commit.clone() })
 }
 
-/// The batch at which a state last began anew.
-fn state_began(conn: &Connection, state: &str) -> Result<Option<BatchId>, ReadError> {
-    let sql = "SELECT max(batch) FROM plans, json_each(plans.body, '$.dropped_states') WHERE value = ?";
-    let found: Option<i64> = conn.prepare_cached(sql)?.query_row([state], |found| found.get(0))?;
-    Ok(found.map(|batch| BatchId(u64::try_from(batch).unwrap_or(0))))
+/// The states that the kept plans dropped, and the last batch that did so.
+pub(super) fn began(batches: &BTreeMap<BatchId, BatchFacts>) -> BTreeMap<String, BatchId> {
+    let plans = batches.values().filter_map(|row| row.plan.as_ref());
+    plans.flat_map(|plan| plan.dropped_states.iter().map(|state| (state.clone(), plan.batch))).collect()
 }
 
 impl Store for Checkpoint {
     type Error = CheckpointError;
 
     fn log_planned(&mut self, plan: &PlanRecord) -> Result<(), CheckpointError> {
-        self.transact("log a plan to", |conn, head| log_planned(conn, head, plan))
+        self.transact("log a plan to", |conn, head| log_planned(conn, head, plan))?;
+        self.note_dropped(plan);
+        Ok(())
     }
 
     fn replace_plan(&mut self, plan: &PlanRecord) -> Result<(), CheckpointError> {
@@ -332,10 +341,15 @@ impl Store for Checkpoint {
         state: &StateWrites,
         next: Option<&PlanRecord>,
     ) -> Result<(), CheckpointError> {
-        self.transact("log a commit to", |conn, head| {
-            log_committed(conn, head, commit, state)?;
+        let began = std::mem::take(&mut self.began);
+        let outcome = self.transact("log a commit to", |conn, head| {
+            log_committed(conn, head, &began, commit, state)?;
             next.map_or(Ok(()), |next| log_planned(conn, head, next))
-        })
+        });
+        self.began = began;
+        outcome?;
+        next.into_iter().for_each(|next| self.note_dropped(next));
+        Ok(())
     }
 }
 

@@ -42,7 +42,7 @@ impl BatchPlan {
     }
 
     fn now_planned(self) -> PlannedBatch {
-        PlannedBatch { plan: self.record, checkpoint: self.checkpoint, exposure: Exposure::None }
+        PlannedBatch { plan: Box::new(self.record), checkpoint: self.checkpoint, exposure: Exposure::None }
     }
 }
 
@@ -69,7 +69,7 @@ pub enum Holds {
 /// A batch whose plan is durable. It may be executed any number of times.
 #[derive(Debug)]
 pub struct PlannedBatch {
-    plan: PlanRecord,
+    plan: Box<PlanRecord>,
     checkpoint: String,
     exposure: Exposure,
 }
@@ -77,7 +77,7 @@ pub struct PlannedBatch {
 impl PlannedBatch {
     /// The batch in flight that recovery found: logged by a process before this one, which may have published it.
     pub(super) fn recovered(plan: PlanRecord, checkpoint: String) -> Self {
-        Self { plan, checkpoint, exposure: Exposure::Possible }
+        Self { plan: Box::new(plan), checkpoint, exposure: Exposure::Possible }
     }
 
     pub fn plan(&self) -> &PlanRecord {
@@ -119,7 +119,7 @@ impl PlannedBatch {
             Exposure::None => store.replace_plan(&record).map_err(ReplaceError::Store),
         };
         match verdict {
-            Ok(()) => Ok(PlannedBatch { plan: record, ..self }),
+            Ok(()) => Ok(PlannedBatch { plan: Box::new(record), ..self }),
             Err(error) => Err(Failed { batch: self, error }),
         }
     }
@@ -263,7 +263,7 @@ impl<R> PublishedBatch<R> {
         store: &mut S,
     ) -> Result<CommittedBatch, S::Error> {
         store.log_committed(&commit, &state, next.as_ref().map(BatchPlan::record))?;
-        Ok(CommittedBatch { plan: self.batch.plan, commit, next: next.map(BatchPlan::now_planned) })
+        Ok(CommittedBatch { plan: *self.batch.plan, commit, next: next.map(BatchPlan::now_planned) })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The driver calls `stage` for every output of a batch, then `published`, and `publish` (with a permit of the protocol)
 //! only where the answer is not "whole". A sink never decides whether a batch counts (`protocol` does) and never touches
-//! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores.
+//! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores. `rewind` asks it to take
+//! back what it published after an earlier batch. All files are written through `disk`, which tests break.
 
 use crate::{
     model::{BatchIdentity, Value, digest::Digest},

@@ -53,7 +53,6 @@ impl Naming {
 
 /// What `_SUCCESS` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Success {
     #[serde(flatten)]
     identity: BatchIdentity,

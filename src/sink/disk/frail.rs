@@ -227,7 +227,9 @@ impl Disk for FrailDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut tree = self.begin()?;
-        tree.dir(parent(path))?.0.remove(&name(path));
+        if let Ok(dir) = tree.dir(parent(path)) {
+            dir.0.remove(&name(path));
+        }
         Ok(())
     }
 
