@@ -6,6 +6,7 @@ pub mod driver;
 pub mod executor;
 pub mod expr;
 pub mod job;
+pub mod kafka_admin;
 pub mod lineage;
 pub mod model;
 pub mod operator;

@@ -34,7 +34,7 @@ use std::{
 
 pub use self::{
     process::OwnBroker,
-    produce::{End, NewRecord},
+    produce::{End, NewRecord, flush, send},
     read::ReadRecord,
     topic::Topic,
 };

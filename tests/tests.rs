@@ -4,4 +4,6 @@ mod architecture;
 mod broker;
 mod cli;
 mod dependencies;
+mod job;
+mod native;
 mod signal;

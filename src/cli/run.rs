@@ -42,7 +42,7 @@ pub struct RunArgs {
 pub fn run(args: RunArgs, session: &Session) -> Result<(), Failure> {
     let options = RunOptions {
         until: if args.until_caught_up { Until::CaughtUp } else { Until::Stopped },
-        max_batches: args.max_batches,
+        max_batches: args.max_batches.map(NonZeroU64::get),
         start: args.start,
         accept_changes: match args.accept_changes {
             true => AcceptChanges::DropWhatIsListed,

@@ -10,16 +10,18 @@ use super::{
     engine::sink_failed,
     error::{Class, DriverError},
     inputs::failed as source_failed,
-    progress::Durations,
-    run::{Next, Run},
+    recovery::{batch_failed, checkpoint_failed},
+    run::{Hand, Next, Run},
     snapshot,
 };
 use crate::{
     executor::{BatchFailure, BatchInput, Executed},
-    model::{BatchIdentity, BatchTime, OffsetRange, digest::Digest},
+    expr::EvalError,
+    job::Job,
+    model::{BatchIdentity, OffsetRange, digest::Digest},
     planner::{halve, readable_rest},
     protocol::{
-        CommitRecord, CommittedBatch, Exposure, Failed, Holds, OutputRecord, PlanRecord, PlannedBatch, PoisonCount,
+        BatchPlan, CommitRecord, CommittedBatch, Exposure, Failed, Holds, OutputRecord, PlanRecord, PlannedBatch, PoisonCount,
         PublishPermit, StateDelta, StateWrites,
     },
     sink::{Output, Published, SinkErrorKind},
@@ -56,7 +58,6 @@ impl Run<'_> {
     }
 
     fn attempt(&mut self, planned: PlannedBatch, next: Next) -> Result<Attempt, DriverError> {
-        let mut took = Durations::default();
         self.inputs.assign(&planned.plan().ranges)?;
 
         let began = Instant::now();
@@ -64,31 +65,31 @@ impl Run<'_> {
             Ok(executed) => executed,
             Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, Trouble::Execution(error))),
         };
-        took.execute = began.elapsed();
+        self.hand.took.execute = began.elapsed();
 
         let began = Instant::now();
         let staged = match executed.stage(|identity, result| self.stage(identity, result)) {
             Ok(staged) => staged,
             Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, error)),
         };
-        took.stage = began.elapsed();
+        self.hand.took.stage = began.elapsed();
 
         let began = Instant::now();
         let published = match staged.publish(|permit, _| self.publish(permit)) {
             Ok(published) => published,
             Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, error)),
         };
-        took.publish = began.elapsed();
+        self.hand.took.publish = began.elapsed();
 
-        let following = self.plan_following(published.plan(), next, &mut took)?;
+        let (following, hand): (Option<BatchPlan>, Option<Hand>) =
+            self.plan_following(published.plan(), next)?.unzip();
         let began = Instant::now();
-        let (commit, writes) = self.commit_record(published.plan(), published.result(), &took)?;
+        let (commit, writes) = self.commit_record(published.plan(), published.result())?;
         let committed = published
             .log_committed(commit, writes, following, &mut self.checkpoint)
-            .map_err(|error| super::recovery::checkpoint_failed(&error))?;
-        took.log_committed = began.elapsed();
-        self.took = took;
-        self.committed(&committed)?;
+            .map_err(|error| checkpoint_failed(&error))?;
+        self.hand.took.log_committed = began.elapsed();
+        self.committed(&committed, hand)?;
         Ok(Attempt::Committed(Box::new(committed)))
     }
 
@@ -96,7 +97,7 @@ impl Run<'_> {
     fn execute(&self, plan: &PlanRecord) -> Result<Executed, BatchFailure> {
         self.engine.executor.execute(&BatchInput {
             time: plan.time,
-            zero: BatchTime(self.zero.0),
+            zero: self.zero,
             sources: &self.inputs.sources,
             ranges: &plan.ranges,
             states: &self.engine.states,
@@ -106,13 +107,13 @@ impl Run<'_> {
     /// Every sink writes where nobody looks.
     fn stage(&mut self, identity: &BatchIdentity, executed: Executed) -> Result<StagedResult, Trouble> {
         let mut outputs = Vec::new();
-        self.staged.clear();
+        self.hand.staged.clear();
         for (step, delivered) in executed.outputs {
             let Some(output) = self.engine.outputs.iter_mut().find(|output| output.step == step) else { continue };
             outputs.push((output.name.clone(), output.settings.clone(), delivered.digest));
             let staged = Output { name: output.name.clone(), content: delivered.content, digest: delivered.digest };
             output.sink.stage(identity, staged).map_err(|error| Trouble::Sink(output.name.clone(), error))?;
-            self.staged.insert(step);
+            self.hand.staged.insert(step);
         }
         let poison = executed.poison.into_iter().map(|p| PoisonCount { step: p.step, count: p.elements }).collect();
         Ok(StagedResult { outputs, records: executed.records, poison, deltas: executed.deltas })
@@ -120,7 +121,7 @@ impl Run<'_> {
 
     /// Each sink is asked; those that have not published do, once.
     fn publish(&mut self, permit: &PublishPermit) -> Result<(), Trouble> {
-        let staged = &self.staged;
+        let staged = &self.hand.staged;
         let mut outputs: Vec<_> =
             self.engine.outputs.iter_mut().filter(|output| staged.contains(&output.step)).collect();
         outputs.sort_by_key(|output| output.sink.publication_order());
@@ -138,7 +139,6 @@ impl Run<'_> {
         &mut self,
         plan: &PlanRecord,
         result: &StagedResult,
-        took: &Durations,
     ) -> Result<(CommitRecord, StateWrites), DriverError> {
         let engine = &mut self.engine;
         let mut writes = StateWrites::default();
@@ -165,7 +165,7 @@ impl Run<'_> {
             settings: settings.clone(),
             digest: *digest,
         });
-        let staged = &self.staged;
+        let staged = &self.hand.staged;
         let sinks = engine.outputs.iter().filter(|output| staged.contains(&output.step));
         let commit = CommitRecord {
             batch: plan.batch,
@@ -176,11 +176,11 @@ impl Run<'_> {
             sinks: sinks.filter_map(|output| Some((output.name.clone(), output.sink.facts()?))).collect(),
             records_read: result.records.iter().sum(),
             poison: result.poison.clone(),
-            durations_us: took.by_verb_us(),
+            durations_us: self.hand.took.by_verb_us(),
             state: Vec::new(),
             committed_at_ms: self.clock.now_ms(),
         };
-        self.last_result = Some((result.records.clone(), result.poison.clone()));
+        self.hand.records.clone_from(&result.records);
         Ok((commit, writes))
     }
 
@@ -273,7 +273,7 @@ impl Run<'_> {
         batch.replace(plan, &mut self.checkpoint).map_err(|failed| {
             let mut error = DriverError::new(Class::Failed, failed.error.to_string());
             if let crate::protocol::ReplaceError::Store(store) = &failed.error {
-                error = super::recovery::checkpoint_failed(store);
+                error = checkpoint_failed(store);
             }
             error
         })
@@ -288,7 +288,7 @@ impl Run<'_> {
         let mut answers = Vec::new();
         for output in &mut self.engine.outputs {
             answers.push(match output.sink.holds(&identity).map_err(|error| sink_failed(&output.name, &error))? {
-                Holds::Unknown if !self.recovering => Holds::Nothing,
+                Holds::Unknown if !self.hand.recovering => Holds::Nothing,
                 answer => answer,
             });
         }
@@ -300,7 +300,7 @@ impl Run<'_> {
         let id = batch.plan().batch;
         match trouble {
             Trouble::Sink(name, error) => sink_failed(name, error),
-            Trouble::Execution(failure) => super::recovery::batch_failed(id, failure, self.engine.job()),
+            Trouble::Execution(failure) => batch_failed(id, failure, self.engine.job()),
         }
     }
 }
@@ -335,4 +335,25 @@ impl Attempt {
     fn failed(batch: PlannedBatch, trouble: Trouble) -> Attempt {
         Attempt::Failed(Box::new(FailedAttempt { batch, trouble }))
     }
+}
+
+/// Text of a record or a lambda on one line of a message: control characters escaped, so that no record can write to a
+/// terminal.
+pub fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// The part of a step's function that failed, with its line and column.
+pub fn lambda_excerpt(job: &Job, step: &str, error: &EvalError) -> Option<String> {
+    let step = job.steps.iter().find(|other| &*other.id == step)?;
+    let source = match error.in_library {
+        true => job.functions.as_deref()?,
+        false => step.operator.function()?.source(),
+    };
+    let before = source.get(..error.span.start)?;
+    let failing = source.get(error.span.clone())?;
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let place = if error.in_library { "[functions]" } else { "its function" };
+    Some(format!("In {place}, line {line}, column {column}: {}", one_line(failing)))
 }

@@ -17,11 +17,12 @@ use crate::{
     executor::{Executor, ExecutorSettings},
     expr::Limits,
     job::{Job, Operator},
-    model::{BatchId, encode::DecodeError},
+    model::{BatchId, BatchTime, encode::DecodeError},
+    planner::WindowInput,
     operator,
     protocol::{JobTextHash, SinkFacts},
     sink::{self, Sink},
-    state::{self, StepState},
+    state::{self, StepState, window::WindowState},
 };
 
 /// Records of a chunk: large enough to amortise a call, small enough to stay in the second-level cache.
@@ -86,6 +87,19 @@ impl Engine {
     /// Name under which the checkpoint knows the state of a step.
     pub fn state_name(&self, step: usize) -> String {
         self.job().steps[step].id.to_string()
+    }
+
+    /// The windows of the job, each with the time of the last batch that brought it records.
+    pub fn windows(&self) -> Vec<WindowInput> {
+        let steps = &self.job().steps;
+        self.states
+            .iter()
+            .filter_map(|(&step, state)| {
+                let window = steps[step].operator.window()?;
+                let state = state.as_any().downcast_ref::<WindowState>()?;
+                Some(WindowInput { window, last_records: state.last_records_ms().map(BatchTime) })
+            })
+            .collect()
     }
 
     /// Stateful steps that run.

@@ -5,6 +5,7 @@
 //! (`checkpoint`, `sink`); it calls them in order and branches on how they fail.
 
 pub mod batch;
+pub mod bounded;
 pub mod clock;
 pub mod drain;
 pub mod engine;

@@ -1,9 +1,6 @@
 //! What the command line asks of the driver, resolved: plain structs without flags.
 
-use std::{
-    num::{NonZeroU64, NonZeroUsize},
-    path::PathBuf,
-};
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use jiff::{civil::DateTime, tz::TimeZone};
 
@@ -26,8 +23,8 @@ pub struct JobRef {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
     pub until: Until,
-    /// Stop after this many committed batches.
-    pub max_batches: Option<NonZeroU64>,
+    /// Stop after this many committed batches; never 0.
+    pub max_batches: Option<u64>,
     /// Where a job without checkpoint begins, in place of the job's `start`.
     pub start: Option<Where>,
     pub accept_changes: AcceptChanges,

@@ -2,31 +2,32 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crossbeam_channel::Receiver;
 
 use super::{
+    bounded::Bounded,
     clock::Clock,
     drain::Drain,
     engine::Engine,
-    error::{Class, DriverError},
+    error::DriverError,
     inputs::{Bound, Inputs, Positions},
-    options::{RunOptions, Until},
+    options::RunOptions,
     progress::{Durations, Reporter},
-    recovery::{self, checkpoint_failed},
+    recovery::{self, Accepted, checkpoint_failed},
     trigger::{Ticks, Trigger},
 };
 use crate::{
     checkpoint::Checkpoint,
     job::Job,
-    model::{BatchId, BatchTime, TopicPartition},
-    planner::{self, Interval, Position, WindowInput, end_offsets, next_catch_up},
-    protocol::{BatchPlan, BoundedEnd, CommittedBatch, PlanRecord, PlannedBatch, PoisonCount, SinkFacts},
+    kafka_admin::embedded::EmbeddedBroker,
+    model::{BatchId, BatchTime},
+    planner::{self, Interval, Position, next_catch_up, rate::Completed},
+    protocol::{BatchPlan, CommittedBatch, PlanRecord, PlannedBatch, SinkFacts},
     source::Available,
-    telemetry::{self, Bars},
+    telemetry::Bars,
 };
 
 /// Everything a run works with.
@@ -38,34 +39,40 @@ pub struct Run<'a> {
     pub(super) drain: Drain,
     pub(super) interval: Interval,
     pub(super) zero: BatchTime,
+    pub(super) ticks: Ticks,
+    /// A run that ends where input was available when it began; none for a live one.
+    pub(super) bounded: Option<Bounded>,
+    pub(super) max_batches: Option<u64>,
+    pub(super) reporter: Reporter,
+    /// Where each topic partition continues after the last batch that was planned or committed.
     pub(super) positions: Positions,
     pub(super) last_time: Option<BatchTime>,
     /// What sinks remembered, by output.
     pub(super) known_sinks: BTreeMap<String, (SinkFacts, Option<BatchId>)>,
-    pub(super) reporter: Reporter,
-    pub(super) staged: BTreeSet<usize>,
-    /// Whether the batch in hand was planned by an earlier process.
-    pub(super) recovering: bool,
-    pub(super) trouble_since: Option<Instant>,
-    pub(super) took: Durations,
-    pub(super) last_result: Option<(Vec<u64>, Vec<PoisonCount>)>,
-    pub(super) trigger: Option<Trigger>,
-    pub(super) began: Option<Instant>,
-    pub(super) bounded: Option<Bounded>,
-    pub(super) committed_batches: u64,
-    pub(super) max_batches: Option<u64>,
-    pub(super) ticks: Ticks,
-    /// Planned durations of the batch that was planned with the commit before it.
-    pub(super) planning: Durations,
     /// Drops that the user accepted, for the next plan.
-    pub(super) accepted: recovery::Accepted,
+    pub(super) accepted: Accepted,
+    pub(super) hand: Hand,
+    /// Batches this process has planned and committed.
+    pub(super) committed_batches: u64,
+    pub(super) trouble_since: Option<Instant>,
+    /// Outlives the sources that read from it.
+    pub(super) _broker: Option<EmbeddedBroker>,
 }
 
-/// A bounded run: where it ends and which batch time comes next.
-pub struct Bounded {
-    pub ends: BTreeMap<TopicPartition, i64>,
-    pub next_time: Option<BatchTime>,
-    bar: Option<telemetry::Bar>,
+/// What belongs to the batch in hand.
+#[derive(Default)]
+pub(super) struct Hand {
+    /// Whether an earlier process planned it.
+    pub recovering: bool,
+    /// Whether it stands for a batch time that was skipped.
+    pub catching_up: bool,
+    pub trigger: Option<Trigger>,
+    pub began: Option<Instant>,
+    pub took: Durations,
+    /// Output steps that have something staged.
+    pub staged: BTreeSet<usize>,
+    /// Records read, by range.
+    pub records: Vec<u64>,
 }
 
 /// Whether the batch after this one may be planned together with its commit.
@@ -83,75 +90,67 @@ pub fn run(
     requests: Receiver<()>,
     bars: &Bars,
 ) -> Result<(), DriverError> {
-    let mut drain = Drain::new(requests);
-    let Some(mut run) = recovery::open(job, options, clock, &mut drain, bars)? else { return Ok(()) };
-    let mut next = run.take_recovered();
+    let mut run = recovery::open(job, options, clock, Drain::new(requests), bars)?;
+    let mut due = None;
     loop {
-        let planned = match next.take() {
-            Some(planned) => planned,
-            None => match run.plan_next()? {
-                Some(planned) => planned,
-                None => break,
-            },
+        let planned = match due.take() {
+            Some(planned) => Some(planned),
+            None => run.plan_next()?,
         };
-        let committed = run.one_batch(planned, Next::IfDue)?;
-        next = committed.next;
+        let Some(planned) = planned else { break };
+        due = run.one_batch(planned, Next::IfDue)?.next;
         run.purge()?;
-        if next.is_none() && run.is_finished() {
-            break;
-        }
     }
     run.finish()
 }
 
 impl Run<'_> {
-    fn take_recovered(&mut self) -> Option<PlannedBatch> {
-        None
+    /// Whether no further batch may be planned after `committed` ones.
+    fn is_finished(&mut self, committed: u64) -> bool {
+        self.drain.requested() || self.max_batches.is_some_and(|max| committed >= max)
     }
 
-    /// Whether no further batch may be planned.
-    fn is_finished(&mut self) -> bool {
-        self.drain.requested() || self.max_batches.is_some_and(|max| self.committed_batches >= max)
-    }
-
-    /// Waits for the trigger, asks what is available, plans, makes the plan durable.
+    /// Waits for the trigger, asks what is available, plans, makes the plan durable. `None` at the end of the run.
     fn plan_next(&mut self) -> Result<Option<PlannedBatch>, DriverError> {
-        if self.is_finished() {
+        if self.is_finished(self.committed_batches) {
             return Ok(None);
         }
+        let mut hand = Hand::default();
         if self.bounded.is_none() {
-            let Some(trigger) = self.ticks.wait(self.last_time, self.clock, self.drain.channel()) else {
+            hand.trigger = self.ticks.wait(self.last_time, self.clock, self.drain.channel());
+            if hand.trigger.is_none() {
                 self.drain.now();
                 return Ok(None);
-            };
-            self.trigger = Some(trigger);
+            }
         }
-        let mut took = Durations::default();
-        let Some(plan) = self.plan(&mut took)? else { return Ok(None) };
+        let batch = Self::following(self.checkpoint.committed());
+        let Some(plan) = self.plan(batch, &mut hand)? else { return Ok(None) };
         let began = Instant::now();
         let planned = plan.log_planned(&mut self.checkpoint).map_err(|error| checkpoint_failed(&error))?;
-        took.log_planned = began.elapsed();
-        self.planning = took;
+        hand.took.log_planned = began.elapsed();
+        self.hand = hand;
         Ok(Some(planned))
     }
 
-    /// The plan of the batch after the one in hand, where it is due before that one is committed.
+    /// The plan of the batch after `plan`, where it is due before that one is committed: both become durable at once.
     pub(super) fn plan_following(
         &mut self,
         plan: &PlanRecord,
         next: Next,
-        took: &mut Durations,
-    ) -> Result<Option<BatchPlan>, DriverError> {
-        let last = self.max_batches.is_some_and(|max| self.committed_batches + 1 >= max);
-        if next == Next::Never || last || self.recovering || self.bounded.is_none() || self.drain.requested() {
+    ) -> Result<Option<(BatchPlan, Hand)>, DriverError> {
+        if next == Next::Never || self.hand.recovering || self.is_finished(self.committed_batches + 1) {
+            return Ok(None);
+        }
+        if self.bounded.is_none() && !self.ticks.is_due(self.clock) {
             return Ok(None);
         }
         self.advance(plan);
-        let mut planning = Durations::default();
-        let following = self.plan(&mut planning)?;
-        took.available_next = planning.available;
-        self.planning = planning;
-        Ok(following)
+        let mut hand = Hand::default();
+        if self.bounded.is_none() {
+            hand.trigger = self.ticks.wait(self.last_time, self.clock, self.drain.channel());
+        }
+        let following = self.plan(plan.batch.next(), &mut hand)?;
+        Ok(following.map(|following| (following, hand)))
     }
 
     /// Positions and batch time as they are once `plan` is committed. Done twice, it changes nothing more.
@@ -160,10 +159,8 @@ impl Run<'_> {
             let of_source = self.positions.entry(range.source.clone()).or_default();
             of_source.insert(range.tp.clone(), Position::after(range));
         }
-        for lost in plan.lost.iter().filter(|lost| lost.resumes_at.is_none()) {
-            self.positions.entry(lost.source.clone()).or_default().remove(&lost.tp);
-        }
-        for tp in &plan.dropped_partitions {
+        let gone = plan.lost.iter().filter(|lost| lost.resumes_at.is_none()).map(|lost| &lost.tp);
+        for tp in gone.chain(&plan.dropped_partitions) {
             self.positions.values_mut().for_each(|of_source| {
                 of_source.remove(tp);
             });
@@ -172,19 +169,22 @@ impl Run<'_> {
     }
 
     /// Available, then plan. `None` where a bounded run has nothing left, or the run was asked to drain.
-    fn plan(&mut self, took: &mut Durations) -> Result<Option<BatchPlan>, DriverError> {
+    fn plan(&mut self, batch: BatchId, hand: &mut Hand) -> Result<Option<BatchPlan>, DriverError> {
         let began = Instant::now();
-        self.began = Some(began);
-        let Some(available) = self.ask()? else { return Ok(None) };
-        took.available = began.elapsed();
+        hand.began = Some(began);
+        let Some(available) = self.available()? else { return Ok(None) };
+        hand.took.available = began.elapsed();
         let began = Instant::now();
-        let record = self.decide(&available)?;
-        took.plan = began.elapsed();
+        let record = self.decide(batch, &available, hand)?;
+        hand.took.plan = began.elapsed();
         Ok(record.map(|record| BatchPlan::new(record, self.checkpoint.uuid())))
     }
 
-    fn ask(&mut self) -> Result<Option<Vec<Available>>, DriverError> {
-        if let Some(known) = self.reporter.known_available(self.bounded.is_some()) {
+    /// What can be read now. A bounded run asks once: it ends at what it found then.
+    fn available(&mut self) -> Result<Option<Vec<Available>>, DriverError> {
+        if self.bounded.is_some()
+            && let Some(known) = self.reporter.known_available()
+        {
             return Ok(Some(known));
         }
         let Some(available) = self.inputs.available(&mut self.drain)? else { return Ok(None) };
@@ -195,40 +195,37 @@ impl Run<'_> {
         Ok(Some(available))
     }
 
-    /// The next batch as a record; pure but for what it remembers of a bounded run.
-    fn decide(&mut self, available: &[Available]) -> Result<Option<PlanRecord>, DriverError> {
-        let time = match self.time_of_next(available)? {
-            Some(time) => time,
-            None => return Ok(None),
-        };
-        let catch_up = self.catch_up_time(time);
-        let ranges = match (&self.bounded, catch_up) {
-            (_, Some(_)) => self.empty_ranges(available)?,
+    /// The next batch as a record.
+    fn decide(
+        &mut self,
+        batch: BatchId,
+        available: &[Available],
+        hand: &mut Hand,
+    ) -> Result<Option<PlanRecord>, DriverError> {
+        let Some(due) = self.due_time(available, hand)? else { return Ok(None) };
+        let skipped = self.last_time.and_then(|previous| next_catch_up(self.zero, previous, due, &self.engine.windows()));
+        let ranges = match (&self.bounded, skipped) {
+            (_, Some(_)) => self.nothing_to_read(available)?,
             (Some(bounded), None) => {
                 self.inputs.plan(available, &self.positions, &Bound::Ends(&bounded.ends), self.interval)?
             }
             (None, None) => self.inputs.plan(available, &self.positions, &Bound::Live, self.interval)?,
         };
-        if self.bounded.is_some() && catch_up.is_none() && ranges.is_empty() && ranges.lost.is_empty() {
-            self.checkpoint.set_bounded_end(None);
-            return Ok(None);
+        if let (Some(bounded), None) = (&mut self.bounded, skipped) {
+            if ranges.is_empty() && ranges.lost.is_empty() {
+                self.checkpoint.set_bounded_end(None);
+                return Ok(None);
+            }
+            bounded.next_time = Some(self.interval.following(due));
         }
-        if let (Some(bounded), None) = (&mut self.bounded, catch_up) {
-            bounded.next_time = Some(self.interval.following(time));
-        }
-        for lost in &ranges.lost {
-            tracing::warn!(lost = %lost, "offsets are lost and skipped");
-        }
-        self.reporter.planned(catch_up.is_some());
+        ranges.lost.iter().for_each(|lost| tracing::warn!(%lost, "offsets are lost and skipped"));
+        hand.catching_up = skipped.is_some();
         let accepted = std::mem::take(&mut self.accepted);
-        let mut bases = self.engine.bases(&self.known_sinks)?;
-        for (name, base) in &bases {
-            self.known_sinks.insert(name.clone(), (base.clone(), None));
-        }
-        bases.retain(|_, base| !base.0.is_null());
+        let bases = self.engine.bases(&self.known_sinks)?;
+        self.known_sinks.extend(bases.iter().map(|(name, base)| (name.clone(), (base.clone(), None))));
         Ok(Some(PlanRecord {
-            batch: self.next_batch(),
-            time: catch_up.unwrap_or(time),
+            batch,
+            time: skipped.unwrap_or(due),
             timeline: self.checkpoint.timeline(),
             run_epoch: self.checkpoint.run_epoch(),
             ranges: ranges.ranges,
@@ -242,91 +239,78 @@ impl Run<'_> {
         }))
     }
 
-    fn next_batch(&self) -> BatchId {
-        self.reporter.in_flight().or(self.checkpoint.committed()).map_or(BatchId::FIRST, BatchId::next)
-    }
-
-    /// The batch time that is due now.
-    fn time_of_next(&mut self, available: &[Available]) -> Result<Option<BatchTime>, DriverError> {
-        let Some(bounded) = &mut self.bounded else {
-            return Ok(self.trigger.map(|trigger| trigger.time));
-        };
-        if let Some(time) = bounded.next_time {
-            return Ok(Some(time));
+    /// The batch time that is due; `None` where a bounded run has nothing left.
+    fn due_time(&mut self, available: &[Available], hand: &Hand) -> Result<Option<BatchTime>, DriverError> {
+        let Some(bounded) = &mut self.bounded else { return Ok(hand.trigger.map(|trigger| trigger.time)) };
+        if bounded.next_time.is_some() {
+            return Ok(bounded.next_time);
         }
-        if bounded.ends.is_empty() {
-            bounded.ends = available.iter().flat_map(|source| end_offsets(&source.partitions)).collect();
-            let offsets = bounded.ends.iter().map(|(tp, end)| (tp.clone(), *end)).collect();
-            self.checkpoint.set_bounded_end(Some(BoundedEnd { offsets }));
-        }
-        let batches = self.inputs.batches_needed(&self.positions, &bounded.ends);
-        bounded.bar = Some(self.reporter.bar(batches));
-        if batches == 0 {
+        let needed = bounded.settle_ends(available, &self.inputs, &self.positions, &mut self.checkpoint);
+        if needed == 0 {
             self.checkpoint.set_bounded_end(None);
             return Ok(None);
         }
-        let time = self.interval.bounded_first_time(self.last_time, self.clock.now_ms(), batches);
-        bounded.next_time = Some(time);
+        bounded.bar = Some(self.reporter.bar(needed));
+        let time = match (bounded.resumed, self.last_time) {
+            (true, Some(previous)) => self.interval.following(previous),
+            _ => self.interval.bounded_first_time(self.last_time, self.clock.now_ms(), needed),
+        };
         Ok(Some(time))
     }
 
-    /// A skipped batch time before `next` at which a window still holds records; it runs first, with empty ranges.
-    fn catch_up_time(&self, next: BatchTime) -> Option<BatchTime> {
-        let previous = self.last_time?;
-        let windows: Vec<WindowInput> = self.engine.windows();
-        next_catch_up(self.zero, previous, next, &windows)
-    }
-
-    /// Every partition with nothing to read: a batch at a skipped time.
-    fn empty_ranges(&self, available: &[Available]) -> Result<planner::Ranges, DriverError> {
+    /// Every known partition with nothing to read: a batch at a skipped time.
+    fn nothing_to_read(&self, available: &[Available]) -> Result<planner::Ranges, DriverError> {
         let mut ranges = self.inputs.plan(available, &self.positions, &Bound::Live, self.interval)?;
-        ranges.ranges.iter_mut().for_each(|range| range.until = range.start);
         ranges.lost.clear();
-        // A partition without a committed position keeps its start for the batch that reads it.
-        ranges.ranges.retain(|range| {
-            self.positions.get(&range.source).is_some_and(|of_source| of_source.contains_key(&range.tp))
-        });
+        // A partition without a committed position waits for the batch that reads it.
+        let known = |range: &crate::model::OffsetRange| {
+            self.positions.get(&range.source).and_then(|of_source| of_source.get(&range.tp)).map(|at| at.offset)
+        };
+        ranges.ranges.retain(|range| known(range) == Some(range.start));
+        ranges.ranges.iter_mut().for_each(|range| range.until = range.start);
         Ok(ranges)
     }
 
     /// What follows a durable commit.
-    pub(super) fn committed(&mut self, committed: &CommittedBatch) -> Result<(), DriverError> {
-        let following = committed.next.is_some();
+    pub(super) fn committed(
+        &mut self,
+        committed: &CommittedBatch,
+        following: Option<Hand>,
+    ) -> Result<(), DriverError> {
         self.advance(&committed.plan);
         for (name, facts) in &committed.commit.sinks {
             self.known_sinks.insert(name.clone(), (facts.clone(), Some(committed.plan.batch)));
         }
-        self.committed_batches += u64::from(!self.recovering);
+        self.committed_batches += u64::from(!self.hand.recovering);
         self.trouble_since = None;
-        self.reporter.settled(following.then_some(committed.plan.batch.next()));
         self.report(committed)?;
-        self.recovering = false;
-        self.learn(committed);
+        self.learn(&committed.plan);
+        self.hand = following.unwrap_or_default();
         Ok(())
     }
 
     /// Back-pressure learns from a batch.
-    fn learn(&mut self, committed: &CommittedBatch) {
-        let Some((records, _)) = &self.last_result else { return };
-        let (now_ms, processing) = (self.clock.now_ms(), self.took.processing());
-        let scheduling_ms = self.trigger.map_or(0, |trigger| (now_ms - trigger.tick_ms).max(0));
+    fn learn(&mut self, plan: &PlanRecord) {
+        let now_ms = self.clock.now_ms();
+        let processing_ms = self.hand.took.processing().as_millis() as i64;
+        let since_tick_ms = self.hand.trigger.map_or(0, |trigger| now_ms - trigger.tick_ms);
         for (source, estimator) in self.inputs.estimators() {
-            let own = committed.plan.ranges.iter().zip(records).filter(|(range, _)| range.source == *source);
-            estimator.complete(planner::rate::Completed {
+            let own = plan.ranges.iter().zip(&self.hand.records).filter(|(range, _)| range.source == *source);
+            estimator.complete(Completed {
                 time_ms: now_ms,
                 records: own.map(|(_, records)| records).sum(),
-                processing_ms: (processing.as_millis() as i64).max(1),
-                scheduling_ms: (scheduling_ms - processing.as_millis() as i64).max(0),
+                processing_ms: processing_ms.max(1),
+                scheduling_ms: (since_tick_ms - processing_ms).max(0),
             });
         }
     }
 
     /// Drops what no recovery, replay or retention setting can still need.
-    fn purge(&mut self) -> Result<(), DriverError> {
+    pub(super) fn purge(&mut self) -> Result<(), DriverError> {
         let began = Instant::now();
-        let retention = self.engine.job().retention.clone();
         let now = BatchTime(self.clock.now_ms());
-        self.checkpoint.purge(&retention, None, now).map_err(|error| checkpoint_failed(&error))?;
+        let retention = &self.engine.job().retention;
+        self.checkpoint.purge(retention, None, now).map_err(|error| checkpoint_failed(&error))?;
         self.reporter.purge_took(began.elapsed());
         Ok(())
     }
@@ -334,37 +318,7 @@ impl Run<'_> {
     /// The orderly end of a run.
     fn finish(mut self) -> Result<(), DriverError> {
         self.checkpoint.flush().map_err(|error| checkpoint_failed(&error))?;
-        if let Some(Bounded { bar: Some(bar), .. }) = self.bounded.take() {
-            drop(bar);
-        }
         tracing::info!(batches = self.committed_batches, "stopped");
         Ok(())
     }
-
-    pub(super) fn advance_bar(&mut self, rate: f64) {
-        if let Some(Bounded { bar: Some(bar), .. }) = &self.bounded {
-            bar.advance(rate);
-        }
-    }
 }
-
-/// The bounded part of a run, from its options and an interrupted run before it.
-pub(super) fn bounded(until: Until, stored: Option<&BoundedEnd>, previous: Option<BatchTime>, interval: Interval) -> Option<Bounded> {
-    if until != Until::CaughtUp {
-        return None;
-    }
-    let resumed = stored.zip(previous);
-    Some(Bounded {
-        ends: stored.map(|end| end.offsets.iter().cloned().collect()).unwrap_or_default(),
-        next_time: resumed.map(|(_, previous)| interval.following(previous)),
-        bar: None,
-    })
-}
-
-/// Names of sources, for messages.
-pub(super) fn source_names(job: &Job) -> Vec<Arc<str>> {
-    job.sources.iter().map(|source| source.name.clone()).collect()
-}
-
-/// A run that has been idle for less than this is not worth a message.
-pub(super) const QUIET: Duration = Duration::from_millis(1);

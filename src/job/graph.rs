@@ -123,6 +123,7 @@ fn report_circles(reader: &mut Reader<'_>, read: &[ReadStep], inputs: &[Vec<Link
     }
     let mut marks = vec![Mark::New; read.len()];
     let mut whole = true;
+    let mut reported = Vec::new();
     for root in 0..read.len() {
         // A path of (step, next input to look at); no recursion, however long the job.
         let mut path: Vec<(usize, usize)> = match marks.get(root) {
@@ -147,18 +148,34 @@ fn report_circles(reader: &mut Reader<'_>, read: &[ReadStep], inputs: &[Vec<Link
                 Some(Mark::New) => path.push((input, 0)),
                 Some(Mark::Open) => {
                     whole = false;
-                    let members = path.iter().skip_while(|(member, _)| *member != input);
-                    let shown: Vec<String> =
-                        members.chain([&(input, 0)]).filter_map(|(member, _)| read.get(*member).map(title)).collect();
-                    let mistake = Mistake::at(&link.span, "these steps go in a circle");
-                    let label = shown.iter().rev().cloned().collect::<Vec<_>>().join(" -> ");
-                    reader.report(mistake.label(label));
+                    let circle: Vec<(usize, usize)> =
+                        path.iter().skip_while(|(member, _)| *member != input).copied().collect();
+                    report_circle(reader, read, inputs, &circle, &mut reported);
                 }
                 _ => {}
             }
         }
     }
     whole
+}
+
+/// Points at the input that names a later step (or itself): without it there would be no circle.
+fn report_circle(
+    reader: &mut Reader<'_>,
+    read: &[ReadStep],
+    inputs: &[Vec<Link>],
+    circle: &[(usize, usize)],
+    reported: &mut Vec<Span>,
+) {
+    let forward = circle.iter().find_map(|(step, next)| {
+        let link = inputs.get(*step)?.get(next.checked_sub(1)?)?;
+        matches!(link.input, Input::Step(input) if *step <= input).then(|| link.span.clone())
+    });
+    let Some(span) = forward.filter(|span| !reported.contains(span)) else { return };
+    let members = circle.iter().chain(circle.first()).rev().filter_map(|(member, _)| read.get(*member));
+    let label = members.map(title).collect::<Vec<_>>().join(" -> ");
+    reader.report(Mistake::at(&span, "these steps go in a circle").label(label));
+    reported.push(span);
 }
 
 /// How a step is called in messages.

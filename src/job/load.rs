@@ -11,15 +11,15 @@ use crate::expr::Library;
 use super::{
     graph,
     input_file::{self, reason},
-    mistake::{JOB_FILE, Mistake, Mistakes, Span, Text, Warning},
-    on_error::on_error,
+    mistake::{Colour, JOB_FILE, Mistake, Mistakes, Span, Text, Warning},
+    on_error::job_errors,
     overrides::{Overrides, apply},
     quantity,
     reader::{Fields, Origin, Reader, start_of_file},
+    recorded::Recorded,
     source::{ReadSource, sources},
     spec::{Job, OnError, Retention, SourceKind},
     step::{Defaults, steps},
-    text::Recorded,
     tree::{Node, Table, Tree, parse},
 };
 
@@ -40,6 +40,17 @@ pub enum JobError {
     File { path: PathBuf, reason: String, hint: Option<String> },
     #[error("{0}")]
     Mistakes(Mistakes),
+}
+
+impl JobError {
+    /// As it is printed on a terminal, hints included.
+    pub fn render(&self, colour: Colour) -> String {
+        match self {
+            JobError::Mistakes(mistakes) => mistakes.render(colour),
+            JobError::File { hint: Some(hint), .. } => format!("error: {self}\n  hint: {hint}"),
+            JobError::File { .. } => format!("error: {self}"),
+        }
+    }
 }
 
 /// Reads and checks a job file. Paths of the job are relative to the working directory.
@@ -95,14 +106,15 @@ fn finish(reader: Reader<'_>, syntax: Vec<Mistake>, job: Option<Job>) -> Result<
 
 fn read(path: &Path) -> Result<String, JobError> {
     let fail = |error: &io::Error| {
-        let hint = (error.kind() == io::ErrorKind::IsADirectory).then(|| "name a job file in it".to_owned());
+        let hint = (error.kind() == io::ErrorKind::IsADirectory).then(|| "Name one of the job files in it.".to_owned());
         file_error(path, reason(error), hint)
     };
-    let file = input_file::open(path).map_err(|error| fail(&error))?;
+    // A pipe will do: `kstream check <(sed ... job.toml)`.
+    let file = std::fs::File::open(path).map_err(|error| fail(&error))?;
     let mut bytes = Vec::new();
     file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
     if u64::try_from(bytes.len()).is_ok_and(|length| MOST_BYTES < length) {
-        let hint = "data belongs into files that the job names".to_owned();
+        let hint = "Data belongs into files that the job names.".to_owned();
         return Err(file_error(path, format!("it is larger than {} MiB", MOST_BYTES >> 20), Some(hint)));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -132,7 +144,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         Some(node) => reader.path(node),
         None => name.as_ref().map(|name| Path::new(".kstream").join(name)),
     };
-    let on_error = on_error(reader, &mut fields, None);
+    let errors = job_errors(reader, &mut fields);
     let memory_limit = fields.get("memory_limit");
     let memory_limit_bytes = memory_limit.map_or(Some(DEFAULT_MEMORY_LIMIT_BYTES), |node| reader.size(node));
     let partitions = fields.get("shuffle_partitions");
@@ -146,10 +158,10 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         None => Some(None),
     };
     let functions = fields.get("functions").and_then(|node| functions(reader, node));
-    let sources = sources(reader, &mut fields, on_error.as_ref());
+    let sources = sources(reader, &mut fields, errors.dead_letter.as_ref());
     let defaults = Defaults {
         partitions: partitions.unwrap_or(DEFAULT_SHUFFLE_PARTITIONS),
-        on_error: on_error.clone(),
+        dead_letter: errors.dead_letter.clone(),
         brokers: first_brokers(&sources),
     };
     let steps_node = fields.get("steps");
@@ -161,7 +173,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         name: name?,
         batch_interval_ms: batch_interval_ms?,
         checkpoint_dir: checkpoint_dir?,
-        on_error: on_error.unwrap_or(OnError::Fail),
+        on_error: errors.on_error.unwrap_or(OnError::Fail),
         memory_limit_bytes: memory_limit_bytes?,
         shuffle_partitions: partitions?,
         time_zone: reader.time_zone.clone(),
@@ -268,7 +280,10 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     };
     match Library::parse(&text) {
         Ok(library) => reader.library = library,
-        Err(errors) => reader.report_lambda_errors(&span, errors),
+        Err(errors) => {
+            reader.report_lambda_errors(&span, errors);
+            reader.torn_functions = Some(text.clone());
+        }
     }
     Some(text)
 }

@@ -183,14 +183,14 @@ mod tests {
 
     #[test]
     fn a_caret_stands_below_the_mistake() {
-        check("", 0..0, "error: wrong\n --> j.toml:1:1\n  |\n1 |\n  | ^ here\n  |");
-        check("a = 1\nb = 2", 10..11, "error: wrong\n --> j.toml:2:5\n  |\n2 | b = 2\n  |     ^ here\n  |");
-        check("é = 1\n", 5..6, "error: wrong\n --> j.toml:1:5\n  |\n1 | é = 1\n  |     ^ here\n  |");
+        check("", 0..0, "error: wrong\n --> j.toml:1:1\n  |\n1 |\n  | ^ here");
+        check("a = 1\nb = 2", 10..11, "error: wrong\n --> j.toml:2:5\n  |\n2 | b = 2\n  |     ^ here");
+        check("é = 1\n", 5..6, "error: wrong\n --> j.toml:1:5\n  |\n1 | é = 1\n  |     ^ here");
     }
 
     #[test]
     fn a_span_of_several_lines_is_clipped_to_its_first() {
-        check("a = '''\nx'''", 4..12, "error: wrong\n --> j.toml:1:5\n  |\n1 | a = '''\n  |     ^^^ here\n  |");
-        check("a", 40..50, "error: wrong\n --> j.toml:1:2\n  |\n1 | a\n  |  ^ here\n  |");
+        check("a = '''\nx'''", 4..12, "error: wrong\n --> j.toml:1:5\n  |\n1 | a = '''\n  |     ^^^ here");
+        check("a", 40..50, "error: wrong\n --> j.toml:1:2\n  |\n1 | a\n  |  ^ here");
     }
 }

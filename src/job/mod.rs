@@ -26,6 +26,7 @@ mod overrides;
 mod property;
 mod quantity;
 mod reader;
+mod recorded;
 mod secret;
 mod source;
 mod spec;

@@ -4,7 +4,7 @@ use super::{
     mistake::Mistake,
     reader::{Fields, Reader},
     spec::OnError,
-    tree::Table,
+    tree::{Node, Table},
 };
 
 #[derive(Clone, Copy)]
@@ -14,38 +14,70 @@ enum Choice {
     DeadLetter,
 }
 
-/// `inherited` is the dead letter of the job, for sources and steps that name none.
+/// What a job says: how its errors are handled, and where the dead letters of its sources and steps go.
+pub struct JobErrors {
+    pub on_error: Option<OnError>,
+    pub dead_letter: Option<OnError>,
+}
+
+/// Reads the keys of the job itself. Its dead letters may be there for single steps only.
+pub fn job_errors(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> JobErrors {
+    let keys = keys(reader, fields);
+    let on_error = match keys.choice {
+        Some(Choice::DeadLetter) => chosen_letter(reader, &keys, None),
+        choice => choice.and_then(plain),
+    };
+    JobErrors { on_error, dead_letter: keys.letter }
+}
+
+/// Reads the keys of a source or step. `inherited` is where the dead letters of the job go.
 pub fn on_error(reader: &mut Reader<'_>, fields: &mut Fields<'_>, inherited: Option<&OnError>) -> Option<OnError> {
+    let keys = keys(reader, fields);
+    if let Some(Choice::DeadLetter) = keys.choice {
+        return chosen_letter(reader, &keys, inherited);
+    }
+    if let Some(unused) = keys.letter_node
+        && (keys.choice.is_some() || keys.choice_node.is_none())
+    {
+        let mistake = Mistake::at(&unused.span, "`dead_letter` is not used here");
+        reader.report(mistake.hint("add `on_error = \"dead_letter\"`".to_owned()));
+    }
+    keys.choice.and_then(plain)
+}
+
+struct Keys<'t> {
+    choice_node: Option<&'t Node>,
+    choice: Option<Choice>,
+    letter_node: Option<&'t Node>,
+    letter: Option<OnError>,
+}
+
+fn keys<'t>(reader: &mut Reader<'_>, fields: &mut Fields<'t>) -> Keys<'t> {
     let choices = [("fail", Choice::Fail), ("skip", Choice::Skip), ("dead_letter", Choice::DeadLetter)];
-    let node = fields.get("on_error");
-    let choice = node.and_then(|node| reader.choice(node, &choices));
+    let choice_node = fields.get("on_error");
+    let choice = choice_node.and_then(|node| reader.choice(node, &choices));
     let letter_node = fields.get("dead_letter");
-    let letter = letter_node.and_then(|node| reader.table(node)).and_then(|mut table| {
-        table.span = letter_node.map_or(table.span.clone(), |node| node.span.clone());
-        dead_letter(reader, &table)
-    });
-    match (choice, letter_node) {
-        (Some(Choice::DeadLetter), Some(_)) => letter,
-        (Some(Choice::DeadLetter), None) => {
-            let inherited = inherited.filter(|on_error| !matches!(on_error, OnError::Fail | OnError::Skip));
-            if inherited.is_none()
-                && let Some(node) = node
-            {
-                let mistake = Mistake::at(&node.span, "dead letters need a place to go");
-                reader.report_absence(mistake.hint("add `dead_letter = { file = \"PATH\" }`".to_owned()));
-            }
-            inherited.cloned()
-        }
-        (choice, Some(unused)) => {
-            if node.is_none() || choice.is_some() {
-                let mistake = Mistake::at(&unused.span, "`dead_letter` is not used here");
-                reader.report(mistake.hint("add `on_error = \"dead_letter\"`".to_owned()));
-            }
-            None
-        }
-        (Some(Choice::Fail), None) => Some(OnError::Fail),
-        (Some(Choice::Skip), None) => Some(OnError::Skip),
-        (None, None) => None,
+    let letter_table = letter_node.and_then(|node| reader.table(node));
+    let letter = letter_table.and_then(|table| dead_letter(reader, &table));
+    Keys { choice_node, choice, letter_node, letter }
+}
+
+fn plain(choice: Choice) -> Option<OnError> {
+    match choice {
+        Choice::Fail => Some(OnError::Fail),
+        Choice::Skip => Some(OnError::Skip),
+        Choice::DeadLetter => None,
+    }
+}
+
+fn chosen_letter(reader: &mut Reader<'_>, keys: &Keys<'_>, inherited: Option<&OnError>) -> Option<OnError> {
+    if let (None, None, Some(node)) = (keys.letter_node, inherited, keys.choice_node) {
+        let mistake = Mistake::at(&node.span, "dead letters need a place to go");
+        reader.report_absence(mistake.hint("add `dead_letter = { file = \"PATH\" }`".to_owned()));
+    }
+    match keys.letter_node {
+        Some(_) => keys.letter.clone(),
+        None => inherited.cloned(),
     }
 }
 

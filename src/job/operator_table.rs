@@ -289,25 +289,22 @@ fn to_topic(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ToTopi
 }
 
 fn check_delivery(reader: &mut Reader<'_>, arguments: &Arguments, spec: &ToKafkaSpec, defaults: &Defaults) {
+    let brokers = spec.brokers.as_deref().or(defaults.brokers.as_deref());
+    if brokers.is_none() {
+        let mistake = Mistake::at(&arguments.span, "`to_kafka` lacks `brokers`: the job has no kafka source");
+        reader.report_absence(mistake);
+    }
     if spec.delivery != Delivery::ExactlyOnce {
         return;
     }
     if matches!(spec.topic, ToTopic::By(_)) && spec.commit_topic.is_none() {
         let mistake = Mistake::at(&arguments.span, "computed topics need a `commit_topic` for exactly-once delivery");
-        reader
-            .report_absence(mistake.hint("add `commit_topic = \"TOPIC\"`, the home of each batch's commit".to_owned()));
+        let hint = "add `commit_topic = \"TOPIC\"`, the home of each batch's commit";
+        reader.report_absence(mistake.hint(hint.to_owned()));
     }
-    let brokers = spec.brokers.as_deref().or(defaults.brokers.as_deref());
-    match brokers {
-        Some(EMBEDDED) => {
-            let mistake = Mistake::at(&arguments.span, "the embedded broker has no transactions");
-            reader.report(mistake.hint("add `delivery = \"at_least_once\"`, or name real `brokers`".to_owned()));
-        }
-        Some(_) => {}
-        None => {
-            let mistake = Mistake::at(&arguments.span, "`to_kafka` lacks `brokers`: the job has no kafka source");
-            reader.report_absence(mistake);
-        }
+    if brokers == Some(EMBEDDED) {
+        let mistake = Mistake::at(&arguments.span, "the embedded broker has no transactions");
+        reader.report(mistake.hint("add `delivery = \"at_least_once\"`, or name real `brokers`".to_owned()));
     }
 }
 

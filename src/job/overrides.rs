@@ -8,12 +8,20 @@ use super::{
 };
 
 /// What the command line says about a job.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     /// Brokers of all kafka sources.
     pub brokers: Option<String>,
     /// Dotted keys (quotes allowed; `steps.NAME` and `sources.NAME` by name) and their values.
     pub set: Vec<(String, String)>,
+}
+
+/// Without the values: one may be a secret.
+impl std::fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys = self.set.iter().map(|(key, _)| key);
+        f.debug_struct("Overrides").field("brokers", &self.brokers).field("set", &keys.collect::<Vec<_>>()).finish()
+    }
 }
 
 pub fn apply(reader: &mut Reader<'_>, root: &mut Table, overrides: &Overrides) {
@@ -168,6 +176,28 @@ fn parts(key: &str, origin: usize) -> Result<Vec<Part>, Mistake> {
             None => return Ok(parts),
             Some(b'.') => at += 1,
             Some(_) => return Err(wrong(at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(key: &str, expected: Option<&[&str]>) {
+        let parts = parts(key, 0).ok().map(|parts| parts.into_iter().map(|part| part.text).collect::<Vec<_>>());
+        let expected = expected.map(|texts| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(parts, expected, "{key}");
+    }
+
+    #[test]
+    fn dotted_keys_come_apart_at_their_dots_and_not_within_quotes() {
+        check("name", Some(&["name"]));
+        check("sources.left.topics", Some(&["sources", "left", "topics"]));
+        check("source.properties.\"security.protocol\"", Some(&["source", "properties", "security.protocol"]));
+        check("'a.b'.c", Some(&["a.b", "c"]));
+        for wrong in ["", ".", "a.", ".a", "a..b", "\"a", "\"a\"b", "\"\""] {
+            check(wrong, None);
         }
     }
 }

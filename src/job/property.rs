@@ -63,6 +63,7 @@ fn flatten(reader: &mut Reader<'_>, table: &Table, prefix: &str, side: Side, set
         }
         if let Tree::Table(inner) = &entry.node.tree
             && !is_reference(inner)
+            && !secret::is_secret(&name)
         {
             flatten(reader, inner, &format!("{name}."), side, settings);
         } else if let Some(setting) = setting(reader, &name, &entry.node)
@@ -87,19 +88,18 @@ fn is_reference(table: &Table) -> bool {
 }
 
 fn setting(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Setting> {
-    let node = match secret::is_secret(name) && !matches!(node.tree, Tree::Table(_)) {
-        false => reader.any(node)?,
-        true => match reader.any(node)?.tree {
-            Tree::Table(table) => Node { span: node.span.clone(), tree: Tree::Table(table) },
-            _ => {
-                report_literal_secret(reader, name, node);
-                return None;
-            }
-        },
+    // A `--set` value may be a reference; a string of the file may not stand for one.
+    let typed = match node.tree {
+        Tree::Untyped(_) => reader.any(node)?,
+        _ => node.clone(),
     };
-    match &node.tree {
+    match &typed.tree {
         Tree::Table(table) => reference(reader, table),
-        Tree::Text(_) => Some(Setting::Literal(reader.text(&node)?)),
+        _ if secret::is_secret(name) => {
+            report_literal_secret(reader, name, node);
+            None
+        }
+        Tree::Text(_) => Some(Setting::Literal(reader.text(&typed)?)),
         Tree::Integer(value) => Some(Setting::Literal(value.to_string())),
         Tree::Float(value) => Some(Setting::Literal(value.to_string())),
         Tree::Bool(value) => Some(Setting::Literal(value.to_string())),

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// A text as it was written, for positions within strings.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Origin {
     pub name: String,
     pub raw: String,
@@ -35,6 +35,8 @@ pub struct Reader<'e> {
     /// What relative paths start from.
     pub directory: PathBuf,
     pub library: Library,
+    /// The text of `[functions]`, if it has mistakes: what it defines is not unknown.
+    pub torn_functions: Option<String>,
     pub time_zone: TimeZone,
     pub files: InputFiles,
 }
@@ -53,6 +55,7 @@ impl<'e> Reader<'e> {
             torn: false,
             directory,
             library: Library::default(),
+            torn_functions: None,
             time_zone: TimeZone::UTC,
             files: InputFiles::default(),
         }
@@ -78,7 +81,7 @@ impl<'e> Reader<'e> {
             Tree::Untyped(text) => format!("`{text}`"),
             other => other.describe().to_owned(),
         };
-        self.report(Mistake::at(&node.span, format!("expected {expected}, found {found}")).label(expected));
+        self.report(Mistake::at(&node.span, format!("expected {expected}, found {found}")));
         None
     }
 
@@ -239,11 +242,18 @@ impl<'e> Reader<'e> {
         };
         match Function::compile(source, &self.library, arity) {
             Ok(function) => Some(function),
-            Err(errors) => {
+            Err(mut errors) => {
+                errors.retain(|error| !self.is_defined_by_torn_functions(source, error));
                 self.report_lambda_errors(&node.span, errors);
                 None
             }
         }
+    }
+
+    fn is_defined_by_torn_functions(&self, source: &str, error: &LambdaError) -> bool {
+        let (Some(code), Some(word)) = (&self.torn_functions, source.get(error.span.clone())) else { return false };
+        let is_word = |char: char| char.is_alphanumeric() || char == '_';
+        !word.is_empty() && code.split(|char| !is_word(char)).any(|defined| defined == word.trim())
     }
 
     /// Maps positions within a string of the job to positions in the text it stands in.

@@ -8,7 +8,7 @@ use regex::{Captures, Regex};
 pub fn is_secret(property: &str) -> bool {
     let property = property.to_ascii_lowercase();
     let last = property.rsplit('.').next().unwrap_or_default();
-    ["password", "passwd", "secret", "passphrase", "token"].iter().any(|word| last.ends_with(word))
+    ["password", "passwd", "secret", "passphrase"].iter().any(|word| last.ends_with(word))
         || property.ends_with("key.pem")
         || property == "sasl.jaas.config"
 }
@@ -18,7 +18,7 @@ pub fn is_secret(property: &str) -> bool {
 /// Works on the bare text, because a job file that does not parse must not show its secrets either.
 pub fn mask(text: &str) -> String {
     static LITERAL: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let key = r#"(?:password|passwd|secret|passphrase|token|key\.pem|pem|jaas\.config)["']?\s*=[ \t]*"#;
+        let key = r#"(?:password|passwd|secret|passphrase|key\.pem|pem|jaas\.config)["']?\s*=[ \t]*"#;
         let value = r#""""[\s\S]*?(?:"""|\z)|'''[\s\S]*?(?:'''|\z)|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?|[^\s{=,}][^\s,}]*"#;
         Regex::new(&format!("(?i)({key})({value})")).ok()
     });

@@ -233,18 +233,18 @@ fn topic_selection(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<T
 
 fn topics(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
     let mut topics: Vec<Arc<str>> = Vec::new();
-    for (name, span) in reader.texts(node)? {
+    let names = reader.texts(node)?;
+    if names.is_empty() {
+        reader.report(Mistake::at(&node.span, "no topic is named here"));
+    }
+    for (name, span) in names {
         if topics.iter().any(|topic| **topic == *name) {
             reader.report(Mistake::at(&span, format!("the topic `{name}` is named twice")));
         } else if check_topic(reader, &name, &span) {
             topics.push(Arc::from(name));
         }
     }
-    if topics.is_empty() {
-        reader.report(Mistake::at(&node.span, "no topic is named here"));
-        return None;
-    }
-    Some(TopicSelection::Topics(topics))
+    (!topics.is_empty()).then_some(TopicSelection::Topics(topics))
 }
 
 fn pattern(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {

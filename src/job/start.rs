@@ -52,7 +52,7 @@ fn offsets(text: &str) -> Option<Vec<(TopicPartition, i64)>> {
 pub fn start(reader: &mut Reader<'_>, node: &Node) -> Option<Begin> {
     let node = reader.any(node)?;
     match &node.tree {
-        Tree::Table(table) => Some(Begin::At(Start::Offsets(offset_table(reader, table)?))),
+        Tree::Table(table) => Some(Begin::At(Start::Offsets(offset_table(reader, table)))),
         Tree::Time(text) => {
             let zone = reader.time_zone.clone();
             let unfit = || Unfit { message: format!("`{text}` is no date and time"), hint: Some(FORMS.to_owned()) };
@@ -72,29 +72,26 @@ pub fn start(reader: &mut Reader<'_>, node: &Node) -> Option<Begin> {
     }
 }
 
-/// `{ topic = { "0" = 1500 } }`
-fn offset_table(reader: &mut Reader<'_>, table: &Table) -> Option<Vec<(TopicPartition, i64)>> {
+/// `{ topic = { "0" = 1500 } }`, without what is reported.
+fn offset_table(reader: &mut Reader<'_>, table: &Table) -> Vec<(TopicPartition, i64)> {
     let mut offsets = Vec::new();
-    let mut whole = true;
     for topic in &table.entries {
-        let Some(partitions) = reader.table(&topic.node) else {
-            whole = false;
-            continue;
-        };
+        let Some(partitions) = reader.table(&topic.node) else { continue };
         for entry in &partitions.entries {
             let Ok(partition) = entry.key.parse::<u16>() else {
                 let message = format!("`{}` is no partition number", entry.key);
                 reader.report(Mistake::at(&entry.key_span, message));
-                whole = false;
                 continue;
             };
-            match reader.integer(&entry.node, 0..=i128::from(i64::MAX)).and_then(|offset| i64::try_from(offset).ok()) {
-                Some(offset) => offsets.push((TopicPartition::new(topic.key.as_str(), partition.into()), offset)),
-                None => whole = false,
-            }
+            let offset = reader.count(&entry.node).and_then(|offset| i64::try_from(offset).ok());
+            let tp = TopicPartition::new(topic.key.as_str(), i32::from(partition));
+            offsets.extend(offset.map(|offset| (tp, offset)));
+        }
+        if partitions.entries.is_empty() {
+            reader.report(Mistake::at(&topic.node.span, "no partition is named here"));
         }
     }
-    whole.then_some(offsets)
+    offsets
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const COMMON_KEYS: [&str; 5] = ["name", "from", "on_error", "dead_letter", "was"
 /// What steps fall back to.
 pub struct Defaults {
     pub partitions: u32,
-    pub on_error: Option<OnError>,
+    pub dead_letter: Option<OnError>,
     /// Brokers of the first kafka source.
     pub brokers: Option<String>,
 }
@@ -90,7 +90,7 @@ fn step(reader: &mut Reader<'_>, table: &Table, defaults: &Defaults) -> ReadStep
     let name = name.filter(|name| super::load::plain_name(reader, "step", &name.name, &name.span));
     let from = fields.get("from").and_then(|node| named(reader, node));
     let was = fields.get("was").and_then(|node| named(reader, node));
-    let on_error = on_error(reader, &mut fields, defaults.on_error.as_ref());
+    let on_error = on_error(reader, &mut fields, defaults.dead_letter.as_ref());
     let operators = operator_entries(reader, table);
     let mut step = ReadStep {
         name,
@@ -132,8 +132,7 @@ fn operator_entries<'t>(reader: &mut Reader<'_>, table: &'t Table) -> Vec<&'t En
         if OPERATORS.contains(&entry.key.as_str()) {
             operators.push(entry);
         } else if !COMMON_KEYS.contains(&entry.key.as_str()) {
-            let known: Vec<&str> = OPERATORS.iter().chain(&COMMON_KEYS).copied().collect();
-            report_unknown_key(reader, entry, &known);
+            report_unknown_step_key(reader, entry, table);
             unknown = true;
         }
     }
@@ -142,6 +141,28 @@ fn operator_entries<'t>(reader: &mut Reader<'_>, table: &'t Table) -> Vec<&'t En
         reader.report_absence(mistake.hint("add one, like `map = \"lambda x: x\"` or `pprint = 10`".to_owned()));
     }
     operators
+}
+
+/// Keys that are arguments of an operator, and are easily written beside it.
+#[rustfmt::skip]
+const ARGUMENTS: [&str; 14] = [
+    "partitions", "length", "slide", "func", "inverse", "to", "num", "timeout", "initial", "with", "emit", "topic",
+    "path", "key",
+];
+
+fn report_unknown_step_key(reader: &mut Reader<'_>, entry: &Entry, table: &Table) {
+    let operator = table.entries.iter().find(|entry| OPERATORS.contains(&entry.key.as_str()));
+    match operator.filter(|_| ARGUMENTS.contains(&entry.key.as_str())) {
+        Some(operator) => {
+            let (key, operator) = (&entry.key, &operator.key);
+            let mistake = Mistake::at(&entry.key_span, format!("`{key}` is no key of a step"));
+            reader.report(mistake.hint(format!("it may be an argument: `{operator} = {{ ..., {key} = ... }}`")));
+        }
+        None => {
+            let known: Vec<&str> = OPERATORS.iter().chain(&COMMON_KEYS).copied().collect();
+            report_unknown_key(reader, entry, &known);
+        }
+    }
 }
 
 fn operator(reader: &mut Reader<'_>, entry: &Entry, defaults: &Defaults) -> Option<ReadOperator> {

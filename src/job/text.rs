@@ -15,19 +15,17 @@ use crate::model::{ValueFormat, encode::VALUE_ENCODING, key::PARTITIONING_HASH};
 
 use super::{
     load::{JobError, load_text},
-    mistake::Mistake,
     operator::{
         Delivery, Emit, FileFormat, FileLayout, Input, LogSpec, Operator, Step, ToKafkaSpec, ToTopic, WindowSpec,
     },
     overrides::Overrides,
     quantity::{duration_text, time_zone_text},
-    reader::{Fields, Reader},
+    recorded::Recorded,
     source::pattern_text,
     spec::{
         BackPressure, Begin, Fetch, Isolation, Job, KafkaSpec, OnDataLoss, OnError, Setting, SourceKind, SourceSpec,
         Start, TopicSelection,
     },
-    tree::Node,
 };
 
 impl Job {
@@ -300,6 +298,13 @@ fn put_on_error(job: &Job, table: &mut Table, on_error: Option<&OnError>) {
     put(table, "dead_letter", letter);
 }
 
+/// The keys `on_error` and `dead_letter` of the job.
+pub(super) fn on_error_table(job: &Job) -> Table {
+    let mut table = Table::new();
+    put_on_error(job, &mut table, Some(&job.on_error));
+    table
+}
+
 fn file_format(format: FileFormat) -> &'static str {
     match format {
         FileFormat::Text => "text",
@@ -349,7 +354,8 @@ fn properties_table(job: &Job, properties: &std::collections::BTreeMap<String, S
     table
 }
 
-fn source_table(job: &Job, source: &SourceSpec) -> Table {
+/// One element of `[sources]`.
+pub(super) fn source_table(job: &Job, source: &SourceSpec) -> Table {
     let mut table = Table::new();
     match &source.kind {
         SourceKind::Kafka(kafka) => put_kafka(job, &mut table, kafka),
@@ -454,39 +460,5 @@ fn value_format(format: ValueFormat) -> &'static str {
         ValueFormat::Utf8 => "utf8",
         ValueFormat::Bytes => "bytes",
         ValueFormat::Json => "json",
-    }
-}
-
-/// What a job text says besides what a job file says.
-pub struct Recorded<'j> {
-    connection: &'j Job,
-}
-
-impl Recorded<'_> {
-    /// Refuses a text whose results this version could not repeat, and takes the hashes it holds.
-    pub fn check(&self, reader: &mut Reader<'_>, node: Option<&Node>) {
-        reader.files.recorded = true;
-        reader.directory.clone_from(&self.connection.directory);
-        let Some(table) = node.and_then(|node| reader.table(node)) else {
-            reader.report(Mistake::at(&super::reader::start_of_file(), "this is no job text: it lacks `[kstream]`"));
-            return;
-        };
-        let mut fields = Fields::new(&table);
-        for (key, ours) in [("value_encoding", VALUE_ENCODING), ("partitioning_hash", PARTITIONING_HASH)] {
-            let theirs = fields.require(reader, key, ours).and_then(|node| Some((reader.text(node)?, node)));
-            if let Some((theirs, node)) = theirs
-                && theirs != ours
-            {
-                let message = format!("`{key}` is {theirs}, this version of kstream knows {ours}");
-                reader.report(Mistake::at(&node.span, message));
-            }
-        }
-        let files = fields.get("files").and_then(|node| reader.table(node));
-        for entry in files.iter().flat_map(|files| &files.entries) {
-            if let Some(hash) = reader.text(&entry.node) {
-                reader.files.hashes.insert(entry.key.clone().into(), hash);
-            }
-        }
-        fields.finish(reader);
     }
 }
