@@ -4,6 +4,7 @@ mod architecture;
 mod broker;
 mod cli;
 mod dependencies;
+mod jobs;
 mod job;
 mod native;
 mod signal;
