@@ -4,7 +4,7 @@ mod architecture;
 mod broker;
 mod cli;
 mod dependencies;
-mod jobs;
+mod example_jobs;
 mod job;
 mod native;
 mod signal;
