@@ -4,6 +4,7 @@ mod architecture;
 mod broker;
 mod cli;
 mod dependencies;
+mod example_jobs;
 mod job;
 mod native;
 mod signal;

@@ -154,19 +154,16 @@ impl Messages {
     }
 }
 
-/// A word of its own for each number: the number in base 26, padded in front to `length`, and longer where it must be.
-fn word(mut number: usize, length: usize) -> String {
-    let mut letters = Vec::new();
-    // Beginning with the length keeps words of different length and equal number apart.
-    while 0 < number || letters.is_empty() {
-        letters.push(b'a' + (number % 26) as u8);
-        number /= 26;
-    }
-    while letters.len() < length {
-        letters.push(b'a' + ((letters.len() * 11 + length) % 26) as u8);
-    }
-    letters.reverse();
-    letters.into_iter().map(char::from).collect()
+/// A word of `length` letters of its own for each number below 26^length: an odd factor without 13 permutes those numbers.
+fn word(number: usize, length: usize) -> String {
+    let all = 26_u64.pow(length as u32);
+    let mut left = (number as u64 * 7_321_569 + 4_711) % all;
+    let letters = (0..length).map(|_| {
+        let letter = char::from(b'a' + (left % 26) as u8);
+        left /= 26;
+        letter
+    });
+    letters.collect()
 }
 
 /// xorshift64*: small, fast, the same on every machine.
