@@ -1,1 +1,4 @@
 //! The integration tests, one module an area.
+
+mod broker;
+mod native;
