@@ -9,10 +9,12 @@ use clap::{Args, ValueEnum};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use super::{Failure, Session, args, failure};
+use super::{Failure, Session, args, failure, job_file};
 use crate::{
-    driver::options::JobRef,
+    checkpoint::{Archive, LedgerRow},
+    driver::{options::JobRef, recovery::checkpoint_failed},
     model::{BatchId, OffsetRange},
+    protocol::OutputRecord,
     telemetry::progress::VerbDurations,
 };
 
@@ -67,14 +69,52 @@ pub struct OutputDigest {
     pub digest: String,
 }
 
-pub fn run(args: BatchesArgs, session: &Session) -> Result<(), Failure> {
-    let (rows, zone) = call(&args.job.into(), session)?;
+pub fn run(args: BatchesArgs, _session: &Session) -> Result<(), Failure> {
+    let (rows, zone) = call(&args.job.into())?;
     failure::printed(print(&rows, args.output, &zone, &mut io::stdout().lock()))
 }
 
 /// The rows to print, oldest first, and the job's time zone.
-fn call(_job: &JobRef, _session: &Session) -> Result<(Vec<BatchRow>, TimeZone), Failure> {
-    Err(Failure::not_wired("batches"))
+fn call(job: &JobRef) -> Result<(Vec<BatchRow>, TimeZone), Failure> {
+    let job = job_file::load(job)?;
+    let failed = |error| Failure::from(checkpoint_failed(&error));
+    let archive = Archive::open(&job.absolute(&job.checkpoint_dir)).map_err(failed)?;
+    let ledger = archive.ledger(BatchId::FIRST..=BatchId(u64::MAX)).map_err(failed)?;
+    Ok((ledger.into_iter().map(row).collect(), job.time_zone))
+}
+
+fn row(row: LedgerRow) -> BatchRow {
+    let verb = |name: &str| {
+        let us = row.commit.as_ref().and_then(|commit| commit.durations_us.get(name).copied());
+        us.unwrap_or_default() as f64 / 1000.0
+    };
+    let durations_ms = row.commit.as_ref().map(|_| VerbDurations {
+        available: verb("available"),
+        plan: verb("plan"),
+        log_planned: verb("log_planned"),
+        execute: verb("execute"),
+        stage: verb("stage"),
+        publish: verb("publish"),
+        log_committed: 0.0,
+        purge: 0.0,
+    });
+    BatchRow {
+        id: row.plan.batch,
+        time: row.plan.time.0,
+        status: if row.commit.is_some() { Status::Committed } else { Status::Planned },
+        records: row.commit.as_ref().map(|commit| commit.records_read),
+        lost: row.plan.lost.iter().map(ToString::to_string).collect(),
+        ranges: row.plan.ranges,
+        durations_ms,
+        outputs: row.commit.map_or(Vec::new(), |commit| {
+            let digest = |output: OutputRecord| OutputDigest {
+                output: output.name,
+                count: output.digest.count,
+                digest: format!("{:032x}", output.digest.hash),
+            };
+            commit.outputs.into_iter().map(digest).collect()
+        }),
+    }
 }
 
 fn print(rows: &[BatchRow], format: OutputFormat, zone: &TimeZone, out: &mut dyn Write) -> io::Result<()> {

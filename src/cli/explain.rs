@@ -1,9 +1,11 @@
 //! `kstream explain`
 
+use std::io::{self, Write};
+
 use clap::Args;
 
-use super::{Failure, Session, args};
-use crate::driver::options::JobRef;
+use super::{Failure, Session, args, failure, job_file};
+use crate::{driver::options::JobRef, lineage::explain::explain};
 
 /// Show how a job will run: stages, shuffles, outputs, state, and which lambdas run natively.
 ///
@@ -14,10 +16,11 @@ pub struct ExplainArgs {
     job: args::JobArgs,
 }
 
-pub fn run(args: ExplainArgs, session: &Session) -> Result<(), Failure> {
-    call(&args.job.into(), session)
+pub fn run(args: ExplainArgs, _session: &Session) -> Result<(), Failure> {
+    call(&args.job.into())
 }
 
-fn call(_job: &JobRef, _session: &Session) -> Result<(), Failure> {
-    Err(Failure::not_wired("explain"))
+fn call(job: &JobRef) -> Result<(), Failure> {
+    let job = job_file::load(job)?;
+    failure::printed(io::stdout().lock().write_all(explain(&job).as_bytes()))
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::Exit;
+use crate::driver::{Class, DriverError};
 
 /// Why the process ends without having done what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,31 @@ impl fmt::Display for Failure {
 /// Something worth reading that is no failure, to stderr.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Failure {
+        let exit = match error.class {
+            Class::Failed => Exit::JobFailed,
+            Class::Usage => Exit::Usage,
+            Class::Refused => Exit::CheckpointRefused,
+            Class::DataLoss => Exit::DataLoss,
+            Class::InUse => Exit::InUse,
+            Class::Kafka => Exit::Kafka,
+            Class::Difference => Exit::Difference,
+            Class::ReaderGone => Exit::Done,
+        };
+        let failure = error.detail.iter().fold(Failure::new(exit, error.message), |failure, detail| failure.detail(detail));
+        error.hint.iter().fold(failure, |failure, hint| failure.hint(hint))
+    }
+}
+
+/// The end of work that the driver did: a reader of stdout that has gone is no failure.
+pub fn driven(result: Result<(), DriverError>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.class == Class::ReaderGone => Ok(()),
+        other => other.map_err(Failure::from),
+    }
 }
 
 /// Failure to write what was asked for to stdout: a reader that has gone is no failure.

@@ -4,9 +4,12 @@ use std::num::NonZeroUsize;
 
 use clap::{ArgGroup, Args};
 
-use super::{Failure, Session, args};
+use super::{Failure, Session, args, failure, job_file};
 use crate::{
-    driver::options::{JobRef, Moment, ReplayMode, ReplayOptions, WhichBatches},
+    driver::{
+        options::{JobRef, Moment, ReplayMode, ReplayOptions, WhichBatches},
+        replay::replay,
+    },
     model::BatchId,
 };
 
@@ -52,6 +55,7 @@ pub fn run(args: ReplayArgs, session: &Session) -> Result<(), Failure> {
     call(&args.job.into(), &options, session)
 }
 
-fn call(_job: &JobRef, _options: &ReplayOptions, _session: &Session) -> Result<(), Failure> {
-    Err(Failure::not_wired("replay"))
+fn call(job: &JobRef, options: &ReplayOptions, session: &Session) -> Result<(), Failure> {
+    let job = job_file::load(job)?;
+    failure::driven(replay(&job, options, session.clock.now_ms(), &session.bars))
 }

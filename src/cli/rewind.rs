@@ -4,9 +4,12 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Args;
 
-use super::{Exit, Failure, Session, args};
+use super::{Exit, Failure, Session, args, failure, job_file};
 use crate::{
-    driver::options::{JobRef, LeavePublished, RewindOptions},
+    driver::{
+        options::{JobRef, LeavePublished, RewindOptions},
+        rewind::rewind,
+    },
     model::BatchId,
 };
 
@@ -59,8 +62,9 @@ fn confirmed(question: &str, answers: &mut dyn BufRead, terminal: &mut dyn Write
         && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
-fn call(_job: &JobRef, _options: &RewindOptions, _session: &Session) -> Result<(), Failure> {
-    Err(Failure::not_wired("rewind"))
+fn call(job: &JobRef, options: &RewindOptions, session: &Session) -> Result<(), Failure> {
+    let job = job_file::load(job)?;
+    failure::driven(rewind(&job, options, &*session.clock))
 }
 
 #[cfg(test)]

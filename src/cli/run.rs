@@ -7,8 +7,12 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, Session, args};
-use crate::driver::options::{AcceptChanges, JobRef, RunOptions, Until, Where};
+use super::{Exit, Failure, Session, args, failure, job_file};
+use crate::driver::{
+    self,
+    options::{AcceptChanges, JobRef, RunOptions, Until, Where},
+    signal::drain_on_signal,
+};
 
 /// Run a job until it is stopped.
 ///
@@ -54,6 +58,9 @@ pub fn run(args: RunArgs, session: &Session) -> Result<(), Failure> {
     call(&args.job.into(), &options, session)
 }
 
-fn call(_job: &JobRef, _options: &RunOptions, _session: &Session) -> Result<(), Failure> {
-    Err(Failure::not_wired("run"))
+fn call(job: &JobRef, options: &RunOptions, session: &Session) -> Result<(), Failure> {
+    let job = job_file::load(job)?;
+    let requests = drain_on_signal()
+        .map_err(|error| Failure::new(Exit::JobFailed, format!("cannot handle signals: {error}")))?;
+    failure::driven(driver::run(job, options, &*session.clock, requests, &session.bars))
 }

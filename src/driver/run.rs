@@ -11,7 +11,7 @@ use super::{
     bounded::Bounded,
     clock::Clock,
     drain::Drain,
-    engine::Engine,
+    engine::{Engine, sink_failed},
     error::DriverError,
     inputs::{Bound, Inputs, Positions},
     options::RunOptions,
@@ -275,6 +275,10 @@ impl Run<'_> {
     /// What follows a durable commit.
     pub(super) fn committed(&mut self, committed: &CommittedBatch, following: Option<Hand>) -> Result<(), DriverError> {
         self.advance(&committed.plan);
+        let identity = committed.plan.identity(self.checkpoint.uuid());
+        for output in self.engine.outputs.iter_mut().filter(|output| self.hand.staged.contains(&output.step)) {
+            output.sink.committed(&identity).map_err(|error| sink_failed(&output.name, &error))?;
+        }
         for (name, facts) in &committed.commit.sinks {
             self.known_sinks.insert(name.clone(), (facts.clone(), Some(committed.plan.batch)));
         }

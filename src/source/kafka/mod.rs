@@ -17,6 +17,8 @@ pub mod error;
 pub mod events;
 mod librdkafka;
 mod mirror;
+#[cfg(test)]
+mod mock_tests;
 pub mod native;
 mod oauth;
 mod range;
@@ -36,6 +38,7 @@ use chunk::Formats;
 use control::Control;
 use direct::KafkaSource;
 use librdkafka::{LibrdkafkaPlane, PlaneOptions};
+use native::{NativePlane, PlaneConfig};
 use settings::ClientSettings;
 
 /// Who opens a source, and what the checkpoint knows of it.
@@ -73,7 +76,7 @@ pub fn open(spec: &KafkaSpec, opening: Opening<'_>) -> Result<Box<dyn Source>, S
     Ok(Box::new(KafkaSource::new(spec, opening, settings, control, plane)))
 }
 
-/// Chooses how records are fetched.
+/// Chooses how records are fetched: by own connections where they can do what the properties ask.
 fn data_plane(
     spec: &KafkaSpec,
     opening: &Opening<'_>,
@@ -81,20 +84,48 @@ fn data_plane(
     control: &Arc<Control>,
     embedded: bool,
 ) -> Result<Box<dyn DataPlane>, SourceError> {
+    let own = || {
+        native::Settings::from_config(&PlaneConfig {
+            source: Arc::from(opening.source_name),
+            brokers: opening.brokers.to_owned(),
+            properties: settings.properties().clone(),
+            isolation: spec.isolation,
+            key_format: spec.key_format,
+            value_format: spec.value_format,
+            prefetch_memory_bytes: spec.prefetch_memory_bytes,
+        })
+    };
     match spec.fetch {
-        Fetch::Auto | Fetch::Librdkafka => {
-            let options = PlaneOptions {
-                source: opening.source_name.to_owned(),
-                isolation: spec.isolation,
-                formats: Formats { key: spec.key_format, value: spec.value_format },
-                prefetch_memory_bytes: spec.prefetch_memory_bytes,
-                max_records_per_partition: spec.max_records_per_partition,
-                embedded,
-            };
-            Ok(Box::new(LibrdkafkaPlane::new(settings.clone(), options, Arc::clone(control))))
-        }
-        Fetch::Native => {
-            Err(SourceError::refused("this build has no native fetch", "Set fetch = \"auto\" or \"librdkafka\"."))
-        }
+        Fetch::Native => own().map_err(|reason| {
+            SourceError::refused(format!("fetch = \"native\" cannot be used: {reason}"), "Set fetch = \"auto\".")
+        }),
+        // The mock cluster does not wake a waiting fetch; librdkafka is told not to wait there.
+        Fetch::Auto if !embedded => match own() {
+            Ok(own) => Ok(own),
+            Err(reason) => {
+                tracing::info!(source = opening.source_name, %reason, "fetching through librdkafka");
+                return Ok(through_librdkafka(spec, opening, settings, control, embedded));
+            }
+        },
+        Fetch::Auto | Fetch::Librdkafka => return Ok(through_librdkafka(spec, opening, settings, control, embedded)),
     }
+    .and_then(|own| Ok(Box::new(NativePlane::open(own)?) as Box<dyn DataPlane>))
+}
+
+fn through_librdkafka(
+    spec: &KafkaSpec,
+    opening: &Opening<'_>,
+    settings: &ClientSettings,
+    control: &Arc<Control>,
+    embedded: bool,
+) -> Box<dyn DataPlane> {
+    let options = PlaneOptions {
+        source: opening.source_name.to_owned(),
+        isolation: spec.isolation,
+        formats: Formats { key: spec.key_format, value: spec.value_format },
+        prefetch_memory_bytes: spec.prefetch_memory_bytes,
+        max_records_per_partition: spec.max_records_per_partition,
+        embedded,
+    };
+    Box::new(LibrdkafkaPlane::new(settings.clone(), options, Arc::clone(control)))
 }

@@ -105,6 +105,11 @@ impl ClientSettings {
         Ok(ClientSettings { brokers: brokers.to_owned(), client_id: client_id.to_owned(), properties: resolved, token })
     }
 
+    /// The user's properties, secrets included.
+    pub(super) fn properties(&self) -> &BTreeMap<String, String> {
+        &self.properties
+    }
+
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Warning);
