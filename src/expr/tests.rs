@@ -471,7 +471,7 @@ fn folds_are_recognised_by_shape() {
 }
 
 /// Records with these keys and values, offsets from 10.
-fn records(pairs: &[(Option<&[u8]>, Option<&[u8]>)], format: ValueFormat) -> Column {
+pub(super) fn records(pairs: &[(Option<&[u8]>, Option<&[u8]>)], format: ValueFormat) -> Column {
     fn raw(parts: Vec<Option<&[u8]>>) -> RawColumn {
         let mut buffer = Vec::new();
         let views = parts.into_iter().map(|part| match part {
@@ -609,35 +609,5 @@ fn native_says_why_not() {
     ] {
         let found = compile(lambda, library, 1).unwrap().native();
         assert_eq!(found, expected.map_err(str::to_owned), "{lambda}");
-    }
-}
-
-#[test]
-#[ignore = "a measurement"]
-fn bench_hot_lambdas() {
-    let line = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do";
-    let n = 4096;
-    let lines: Vec<Option<&[u8]>> = vec![Some(line.as_bytes()); n];
-    let pairs: Vec<(Option<&[u8]>, Option<&[u8]>)> = lines.iter().map(|l| (None, *l)).collect();
-    let input = records(&pairs, ValueFormat::Utf8);
-    let time = |name: &str, per: usize, f: &mut dyn FnMut()| {
-        f();
-        let start = std::time::Instant::now();
-        for _ in 0..50 {
-            f();
-        }
-        println!("{name}: {:.1} ns", start.elapsed().as_nanos() as f64 / 50.0 / per as f64);
-    };
-    for force in [false, true] {
-        let mut e = Evaluator::default();
-        e.force_evaluator = force;
-        let value = compile("lambda r: r.value", "", 1).unwrap();
-        let split = compile("lambda line: line.split(\" \")", "", 1).unwrap();
-        let pair = compile("lambda word: (word, 1)", "", 1).unwrap();
-        let (lines, _) = e.map(&value, &input);
-        let (words, _, _) = e.flat_map(&split, &lines);
-        time(&format!("value {force}"), n, &mut || drop(e.map(&value, &input)));
-        time(&format!("split {force}"), n, &mut || drop(e.flat_map(&split, &lines)));
-        time(&format!("pair {force}"), words.len(), &mut || drop(e.map(&pair, &words)));
     }
 }

@@ -142,3 +142,6 @@ pub fn run(code: &Code, used: record::Use, shared: &Shared, input: &Column, limi
     let column = frame.eval(reducer::result(code)?)?;
     (column.len() == len).then_some(column)
 }
+
+#[cfg(test)]
+mod tests;
