@@ -86,8 +86,9 @@ impl StrTable {
     fn hash(&self, low: u64, high: u64, len: usize) -> u64 {
         let a = low ^ self.seed;
         let b = high.rotate_left(32) ^ (len as u64) ^ 0x9e37_79b9_7f4a_7c15;
-        let product = u128::from(a) * 0xd6e8_feb8_6659_fd93 + u128::from(b) * 0xa076_1d64_78bd_642f;
-        let folded = (product as u64) ^ (product >> 64) as u64;
+        let first = u128::from(a) * 0xd6e8_feb8_6659_fd93;
+        let second = u128::from(b) * 0xa076_1d64_78bd_642f;
+        let folded = (first as u64) ^ (first >> 64) as u64 ^ ((second as u64) ^ (second >> 64) as u64).rotate_left(23);
         folded ^ (folded >> 29)
     }
 
