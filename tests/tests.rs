@@ -2,3 +2,4 @@
 
 mod broker;
 mod native;
+mod scripted_broker;
