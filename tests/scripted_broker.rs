@@ -77,8 +77,8 @@ pub struct State {
     pub faults: VecDeque<Fault>,
     /// Played on every Fetch.
     pub lasting_fault: Option<Fault>,
-    /// When each Fetch with records was answered.
-    pub answered: Vec<Instant>,
+    /// When each Fetch with records was answered, and from which offset.
+    pub answered: Vec<(Instant, i64)>,
     pub requests: HashMap<i16, usize>,
     /// Version, topic id and last fetched epoch of the last Fetch.
     pub last_fetch: Option<(i16, Uuid, i32)>,
@@ -102,7 +102,8 @@ pub fn batch(base: i64, count: i64) -> (i64, i64, Bytes) {
             producer_epoch: -1,
             timestamp_type: TimestampType::Creation,
             offset,
-            sequence: -1,
+            // The encoder begins another batch where sequences do not follow each other.
+            sequence: (offset - base) as i32,
             timestamp: 1_000 + offset,
             key: None,
             value: Some(Bytes::from(format!("v{offset}"))),
@@ -338,7 +339,7 @@ fn fetch(
     let fault = match records.is_empty() {
         true => state.lasting_fault.clone(),
         false => {
-            state.answered.push(Instant::now());
+            state.answered.push((Instant::now(), offset));
             state.faults.pop_front().or(state.lasting_fault.clone())
         }
     };

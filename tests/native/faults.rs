@@ -164,8 +164,8 @@ fn damaged_bytes_are_fetched_again_and_then_stop_the_range() {
     for fact in [&*broker.address, "t/0", "offset 5", "checksum"] {
         assert!(error.message.contains(fact), "{error} without {fact}");
     }
-    let fetched = broker.change(|state| state.answered.len()) - before;
-    assert!((3..=4).contains(&fetched), "fetched {fetched} times");
+    let fetched = broker.change(|state| state.answered[before..].iter().filter(|(_, offset)| *offset == 0).count());
+    assert_eq!(fetched, 3, "once, and twice again");
     broker.change(|state| state.lasting_fault = None);
     check_all(&plane, "after the damage");
 }
@@ -272,7 +272,7 @@ fn a_throttled_client_waits_as_long_as_it_was_told() {
     check_all(&open(&broker), "throttled");
     broker.assert_played();
     let answered = broker.change(|state| state.answered.clone());
-    assert!(answered[1] - answered[0] >= Duration::from_millis(290), "{:?}", answered[1] - answered[0]);
+    assert!(answered[1].0 - answered[0].0 >= Duration::from_millis(290), "{:?}", answered[1].0 - answered[0].0);
 }
 
 #[test]
