@@ -63,13 +63,19 @@ pub trait Source: Send + Sync {
 
     /// The records of `range`, in offset order. Called concurrently for different topic partitions.
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
+
+    /// Copies committed offsets to the consumer group that lag tools look at, where the job names one. The checkpoint
+    /// stays the truth: a failure is worth a warning, nothing more.
+    fn mirror(&mut self, _positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
     /// Most records of a chunk.
     pub chunk_records: usize,
-    /// The range must be complete by then, else [`SourceErrorKind::Timeout`]; renewed with every record that arrives.
+    /// The range must be complete by then, else [`SourceErrorKind::Unreachable`]; renewed with every record that arrives.
     pub stall_timeout_ms: u64,
 }
 
