@@ -16,9 +16,9 @@ use rdkafka::{
 
 use super::{Opening, open};
 use crate::{
-    job::{Fetch, Isolation, KafkaSpec, OnDataLoss, Start, TopicSelection},
+    job::{Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
     model::{Column, OffsetRange, RecordColumn, TopicPartition, ValueFormat},
-    source::{ReadOptions, Source, SourceError, SourceErrorKind},
+    source::{ReadOptions, Source, SourceError, SourceErrorKind, Start},
 };
 
 type Cluster = MockCluster<'static, rdkafka::producer::DefaultProducerContext>;
