@@ -110,13 +110,10 @@ impl NativePlane {
         Ok(NativePlane { dialer, readings: HashMap::new(), orphaned, ringer, gone })
     }
 
-    /// Topic id (as Kafka prints it, where the broker has them) and leader epoch of an assigned partition, once known.
-    pub fn identity(&self, tp: &TopicPartition) -> (Option<String>, Option<i32>) {
-        let Some(facts) = self.readings.get(tp).map(|slot| slot.shared.facts()) else {
-            return (None, None);
-        };
-        let topic_id = (!facts.topic_id.is_nil()).then(|| reader::print_topic_id(facts.topic_id));
-        (topic_id, facts.leader_epoch)
+    /// The id of an assigned partition's topic, as Kafka prints it, once metadata has told it.
+    pub fn topic_id(&self, tp: &TopicPartition) -> Option<String> {
+        let id = self.readings.get(tp)?.shared.facts().topic_id;
+        (!id.is_nil()).then(|| reader::print_topic_id(id))
     }
 
     fn add(&mut self, tp: &TopicPartition, position: i64, quota_bytes: usize) {
