@@ -16,13 +16,14 @@
 //! range is data loss, never silence; prefetched memory is bounded and split evenly; dropping the plane ends its threads
 //! within a second. It does not decode keys or values, use fetch sessions or read from followers.
 //!
-//! Files: `settings` what it honours; `stream`, `tls`, `scram`, `connection`, `shape` the wire; `metadata`, `router`,
+//! Files: `settings` what it honours; `stream`, `tls`, `scram`, `connection`, `shape`, `buffer` the wire; `metadata`, `router`,
 //! `fetcher`, `fetch`, `lane` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
 //! `chunk`, `varint` the reading side.
 
 mod aborted;
 mod backoff;
 mod batch;
+mod buffer;
 mod chunk;
 mod compression;
 mod connection;
