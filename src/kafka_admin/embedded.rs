@@ -292,6 +292,15 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::{
+        kafka_admin::{
+            Cluster,
+            consume::{ConsumeOptions, Format, consume},
+            produce::{ProduceOptions, produce},
+            topics::{describe, list},
+        },
+        source::Start,
+    };
 
     fn spec(lines: &tempfile::NamedTempFile, repeat: u32, rate: f64, partitions: u32) -> EmbeddedSpec {
         EmbeddedSpec { lines: lines.path().to_owned(), repeat, rate, partitions }
@@ -340,5 +349,107 @@ mod tests {
         assert_eq!(place(&rest)[..3], [(2, 0), (1, 1), (2, 1)], "order within a partition is by offset");
         assert_eq!(read_before.len() + rest.len(), 20);
         assert_eq!((0..3).map(|partition| feed.records_of(partition)).collect::<Vec<_>>(), [7, 7, 6]);
+    }
+
+    fn read(broker: &EmbeddedBroker, topic: &str) -> Vec<(i64, i64, String)> {
+        let cluster =
+            Cluster { brokers: broker.brokers().into(), properties: Default::default(), timeout: START_LIMIT };
+        let options = ConsumeOptions {
+            topic: topic.into(),
+            from: Start::Earliest,
+            format: Format::Json,
+            max: None,
+            until_end: true,
+        };
+        let mut out = Vec::new();
+        consume(&cluster, &options, &mut out).unwrap();
+        let records = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let records = records.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap());
+        records
+            .map(|json| {
+                let number = |name: &str| json[name].as_i64().unwrap();
+                (number("partition"), number("offset"), format!("{}@{}", json["value"], number("timestamp")))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_broker_started_again_holds_what_was_read_before_at_once() {
+        let file = lines(20, 1);
+        let all = EmbeddedBroker::start(&spec(&file, 2, f64::INFINITY, 2), &["t".into()], &[]).unwrap();
+        assert!(all.caught_up() && all.total() == 40);
+        let whole = read(&all, "t");
+        assert_eq!(whole.len(), 40);
+        assert_eq!(whole[1], (0, 1, format!("\"line 2\"@{}", FIRST_TIMESTAMP_MS + 2)));
+
+        let stored = [(TopicPartition::new("t", 0), 15), (TopicPartition::new("t", 1), 3)];
+        let again = EmbeddedBroker::start(&spec(&file, 2, 0.001, 2), &["t".into()], &stored).unwrap();
+        assert_eq!((again.fed(), again.caught_up()), (18, false));
+        let expected: Vec<_> =
+            whole.into_iter().filter(|(partition, offset, _)| *offset < [15, 3][*partition as usize]).collect();
+        assert_eq!(read(&again, "t"), expected);
+    }
+
+    #[test]
+    fn the_rest_of_the_feed_appears_at_its_rate() {
+        let file = lines(60, 1);
+        let broker = EmbeddedBroker::start(&spec(&file, 1, 200.0, 3), &["t".into(), "u".into()], &[]).unwrap();
+        assert!(broker.fed() < broker.total());
+        let limit = Instant::now() + START_LIMIT;
+        while !broker.caught_up() {
+            assert!(Instant::now() < limit, "{} of {}", broker.fed(), broker.total());
+            std::thread::sleep(TICK);
+        }
+        assert_eq!((read(&broker, "t").len(), read(&broker, "u").len()), (60, 60));
+    }
+
+    #[test]
+    fn lines_are_produced_and_consumed_with_keys() {
+        let broker = EmbeddedBroker::start(&spec(&lines(0, 1), 1, 1.0, 3), &["t".into()], &[]).unwrap();
+        let cluster =
+            Cluster { brokers: broker.brokers().into(), properties: Default::default(), timeout: START_LIMIT };
+        let options = ProduceOptions {
+            topic: "t".into(),
+            files: vec![],
+            rate: None,
+            key_separator: Some(":".into()),
+            partition: Some(1),
+        };
+        let mut out = Vec::new();
+        let written = produce(&cluster, &options, &mut &b"a:1\nb:2\r\nthree"[..], &mut out).unwrap();
+        assert_eq!((written, String::from_utf8(out).unwrap()), (3, "3 records written to t\n".to_owned()));
+        let read_back = |max| {
+            let mut out = Vec::new();
+            let (from, format) = (Start::Earliest, Format::KeyValue);
+            let options = ConsumeOptions { topic: "t".into(), from, format, max, until_end: max.is_none() };
+            let printed = consume(&cluster, &options, &mut out).unwrap();
+            (printed, String::from_utf8(out).unwrap())
+        };
+        assert_eq!(read_back(None), (3, "a\t1\nb\t2\n\tthree\n".to_owned()));
+        assert_eq!(read_back(Some(2)), (2, "a\t1\nb\t2\n".to_owned()));
+
+        let unknown = ProduceOptions { topic: "no-such-topic".into(), ..options.clone() };
+        let error = produce(&cluster, &unknown, &mut &b"a"[..], &mut Vec::new()).unwrap_err();
+        assert!(error.message.contains("topic 'no-such-topic' does not exist"), "{error}");
+        let beyond = ProduceOptions { partition: Some(3), ..options };
+        let error = produce(&cluster, &beyond, &mut &b"a"[..], &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind, ChoreErrorKind::Usage);
+        assert!(error.message.contains("has 3 partitions; there is no partition 3"), "{error}");
+    }
+
+    #[test]
+    fn topics_are_listed_with_their_offsets() {
+        let broker = EmbeddedBroker::start(&spec(&lines(7, 1), 1, f64::INFINITY, 2), &["t".into()], &[]).unwrap();
+        let cluster =
+            Cluster { brokers: broker.brokers().into(), properties: Default::default(), timeout: START_LIMIT };
+        let mut out = Vec::new();
+        list(&cluster, false, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "TOPIC  PARTITIONS  OFFSETS\nt               2        7\n");
+        let mut out = Vec::new();
+        describe(&cluster, &["t".into()], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("          0         0         4       1"), "{text}");
+        let error = describe(&cluster, &["u".into()], &mut Vec::new()).unwrap_err();
+        assert!(error.message.contains("topic 'u' does not exist"), "{error}");
     }
 }

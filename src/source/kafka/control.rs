@@ -85,15 +85,15 @@ impl Control {
         }
     }
 
-    /// Every topic of the cluster that is not internal, sorted, with its number of partitions.
-    pub fn topics(&self, deadline: Instant) -> Result<Vec<(String, i32)>, SourceError> {
+    /// Every topic of the cluster, sorted, with its number of partitions; Kafka's own (`__*`) where `internal`.
+    pub fn topics(&self, internal: bool, deadline: Instant) -> Result<Vec<(String, i32)>, SourceError> {
         let mut topics = self
             .ask("the list of topics", deadline, |slice| {
                 let metadata = self.consumer.fetch_metadata(None, slice)?;
                 let named = metadata.topics().iter().filter(|topic| topic.error().is_none());
                 Ok(named
                     .map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32))
-                    .filter(|(name, partitions)| !name.starts_with("__") && *partitions > 0)
+                    .filter(|(name, partitions)| (internal || !name.starts_with("__")) && *partitions > 0)
                     .collect::<Vec<_>>())
             })
             .map_err(Failure::into_error)?;

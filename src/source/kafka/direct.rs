@@ -97,7 +97,7 @@ impl KafkaSource {
         deadline: Instant,
     ) -> Result<(BTreeMap<Arc<str>, i32>, Vec<Arc<str>>), SourceError> {
         let Some(named) = selection.named() else {
-            let found = selection.matching(self.control.topics(deadline)?);
+            let found = selection.matching(self.control.topics(false, deadline)?);
             let missing = self.seen.iter().filter(|topic| !found.contains_key(*topic)).cloned().collect();
             return Ok((found, missing));
         };
