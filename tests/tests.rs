@@ -1,4 +1,5 @@
 //! The integration tests, one module an area.
 
 mod broker;
+mod kafka_source;
 mod native;

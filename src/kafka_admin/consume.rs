@@ -16,7 +16,7 @@ use crate::{
     model::{Column, OffsetRange, RecordColumn, TopicPartition, ValueFormat},
     source::{
         ReadOptions, Source, Start,
-        kafka::{Opening, open},
+        kafka::{Opening, open_once},
     },
 };
 
@@ -121,7 +121,7 @@ fn source(cluster: &Cluster, options: &ConsumeOptions) -> Result<Box<dyn Source>
         mirror_offsets_to: None,
         stored: &[],
     };
-    Ok(open(&spec, opening)?)
+    Ok(open_once(&spec, opening)?)
 }
 
 fn range(tp: TopicPartition, start: i64, until: i64) -> OffsetRange {
