@@ -273,6 +273,6 @@ fn topics_are_created_described_and_deleted() {
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with(&format!("created {name} with 3 partitions\n{name}  3 partitions  id ")), "{text}");
     assert!(text.ends_with(&format!("deleted {name}\n")), "{text}");
-    let gone = delete(&cluster, &[name.clone()], &mut Vec::new()).unwrap_err();
+    let gone = delete(&cluster, std::slice::from_ref(&name), &mut Vec::new()).unwrap_err();
     assert!(gone.message.contains("does not exist"), "{gone}");
 }

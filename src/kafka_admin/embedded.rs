@@ -23,7 +23,7 @@ use rdkafka::{
     ClientConfig,
     error::KafkaError,
     mocking::MockCluster,
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
     types::RDKafkaErrorCode,
 };
 
@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// 2026-01-01T00:00:00Z.
 const FIRST_TIMESTAMP_MS: i64 = 1_767_225_600_000;
 const START_LIMIT: Duration = Duration::from_secs(30);
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
 
 /// Runs until dropped.
 pub struct EmbeddedBroker {
@@ -217,9 +219,7 @@ fn run(feed: &Feed, fed: &AtomicU64, ready: &SyncSender<Result<String, ChoreErro
     let _ = stopped.recv(); // quiet until the broker is dropped
 }
 
-fn cluster(
-    feed: &Feed,
-) -> Result<(MockCluster<'static, rdkafka::producer::DefaultProducerContext>, BaseProducer), KafkaError> {
+fn cluster(feed: &Feed) -> Result<(Mock, BaseProducer), KafkaError> {
     let cluster = MockCluster::new(1)?;
     let partitions = i32::try_from(feed.partitions).unwrap_or(i32::MAX);
     for topic in &feed.topics {
