@@ -6,7 +6,7 @@ use std::{
 };
 
 use kstream::{
-    job::{Fetch, Isolation, KafkaSpec, OnDataLoss, Setting, TopicSelection},
+    job::{Begin, Fetch, Isolation, KafkaSpec, OnDataLoss, Setting, TopicSelection},
     kafka_admin::{
         Cluster,
         topics::{CreateOptions, create, delete, describe},
@@ -28,7 +28,7 @@ fn spec(topic: &str, fetch: Fetch) -> KafkaSpec {
     KafkaSpec {
         brokers: "given".into(),
         topics: TopicSelection::Topics(vec![topic.into()]),
-        start: Start::Earliest,
+        start: Begin::At(Start::Earliest),
         max_records_per_partition: 10_000,
         back_pressure: None,
         on_data_loss: OnDataLoss::Fail,

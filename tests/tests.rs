@@ -1,5 +1,11 @@
 //! The integration tests, one module an area.
 
+mod architecture;
 mod broker;
+mod cli;
+mod dependencies;
+mod example_jobs;
+mod job;
 mod kafka_source;
 mod native;
+mod signal;

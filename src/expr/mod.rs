@@ -4,23 +4,26 @@
 //! ([`Function::compile`]) and shared by all tasks; every task evaluates it with an [`Evaluator`] of its own, a chunk at
 //! a time. `primitive` holds what both ways of running (column kernels and the tree evaluator) are made of.
 
-use std::{
-    ops::{Range, RangeInclusive},
-    sync::Arc,
-};
+mod builder;
+mod chunk;
+mod compile;
+mod evaluate;
+mod function;
+mod kernel;
+mod library;
+mod node;
+mod parse;
+pub mod primitive;
+mod python;
+mod record;
+mod reducer;
+mod scan;
 
-use crate::model::{Column, Value};
+use std::ops::Range;
 
-/// The named functions of a job's `[functions]`, parsed and checked once.
-#[derive(Debug, Clone, Default)]
-pub struct Library {}
+use crate::model::Value;
 
-impl Library {
-    /// `code` is the Starlark text of `[functions]`. All mistakes are returned, none stops at the first.
-    pub fn parse(_code: &str) -> Result<Library, Vec<LambdaError>> {
-        todo!()
-    }
-}
+pub use self::{chunk::element, function::Function, library::Library};
 
 /// A mistake in a lambda or in `[functions]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,44 +34,6 @@ pub struct LambdaError {
     pub message: String,
     /// "did you mean `word`?", or the form to write instead.
     pub hint: Option<String>,
-}
-
-/// A compiled lambda, library function or builtin. Cheap to clone, shared by all tasks.
-#[derive(Debug, Clone)]
-pub struct Function {
-    _inner: Arc<()>,
-}
-
-impl Function {
-    /// `source` is a lambda, or the name of a library function or builtin; it must accept a number of positional
-    /// arguments within `arity`.
-    pub fn compile(
-        _source: &str,
-        _library: &Library,
-        _arity: RangeInclusive<usize>,
-    ) -> Result<Function, Vec<LambdaError>> {
-        todo!()
-    }
-
-    /// The text given to `compile`.
-    pub fn source(&self) -> &str {
-        todo!()
-    }
-
-    /// How many arguments kstream passes: the most within the accepted range.
-    pub fn arity(&self) -> usize {
-        todo!()
-    }
-
-    /// Whether chunks of fitting types run as column kernels; else why not ("calls re.match").
-    pub fn native(&self) -> Result<(), String> {
-        todo!()
-    }
-
-    /// A fold that is recognised, so that typed columns need no calls.
-    pub fn reducer(&self) -> Reducer {
-        todo!()
-    }
 }
 
 /// Two-argument functions the executor can fold without calling them, on columns of fitting types.
@@ -103,7 +68,10 @@ impl Default for Limits {
 /// Evaluates functions for one task. Holds the scratch memory of the calls; never shared.
 #[derive(Debug, Default)]
 pub struct Evaluator {
-    pub limits: Limits,
+    limits: Limits,
+    /// Never use column kernels: the same results, slower.
+    pub force_evaluator: bool,
+    machine: Option<evaluate::Machine>,
 }
 
 /// Why an element is poison.
@@ -137,35 +105,16 @@ pub enum EvalErrorKind {
 /// An element that failed: its index in the input column.
 pub type Poison = (u32, EvalError);
 
-impl Evaluator {
-    pub fn new(limits: Limits) -> Self {
-        Self { limits }
-    }
+#[cfg(test)]
+mod tests;
 
-    /// One call.
-    pub fn call(&mut self, _function: &Function, _arguments: &[Value]) -> Result<Value, EvalError> {
-        todo!()
-    }
-
-    /// Calls a one-argument function on every element. The column holds the results of the elements that did not fail,
-    /// in order; `poison` the others, ascending.
-    pub fn map(&mut self, _function: &Function, _input: &Column) -> (Column, Vec<Poison>) {
-        todo!()
-    }
-
-    /// Indices of the elements for which the function is true (Python's truthiness).
-    pub fn filter(&mut self, _function: &Function, _input: &Column) -> (Vec<u32>, Vec<Poison>) {
-        todo!()
-    }
-
-    /// Like `map`, with the results (list, tuple, range, dict's keys) flattened. The second part has one count an
-    /// element of the input, 0 for a failed one.
-    pub fn flat_map(&mut self, _function: &Function, _input: &Column) -> (Column, Vec<u32>, Vec<Poison>) {
-        todo!()
-    }
-}
-
-/// Element `idx` of any column as a value; decodes records.
-pub fn element(_column: &Column, _idx: usize) -> Result<Value, EvalError> {
-    todo!()
+/// The elements of a list, tuple, range, dict (its keys) or record, for functions that give a batch or a partition.
+pub fn iterate(value: &Value) -> Result<Vec<Value>, EvalError> {
+    let mut budget = primitive::Budget::new(Limits::default());
+    primitive::iterate(value, &mut budget).map_err(|fault| EvalError {
+        kind: fault.kind,
+        message: fault.message,
+        span: 0..0,
+        in_library: false,
+    })
 }

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{ChoreError, Cluster};
 use crate::{
-    job::{Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
+    job::{Begin, Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
     model::{Column, OffsetRange, RecordColumn, TopicPartition, ValueFormat},
     source::{
         ReadOptions, Source, Start,
@@ -101,7 +101,7 @@ fn source(cluster: &Cluster, options: &ConsumeOptions) -> Result<Box<dyn Source>
     let spec = KafkaSpec {
         brokers: cluster.brokers.clone(),
         topics: TopicSelection::Topics(vec![options.topic.as_str().into()]),
-        start: options.from.clone(),
+        start: Begin::At(options.from.clone()),
         max_records_per_partition: TURN as u64,
         back_pressure: None,
         on_data_loss: OnDataLoss::Fail,

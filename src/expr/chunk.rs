@@ -1,0 +1,168 @@
+//! Functions over columns: as a kernel where the chunk fits one, else element by element.
+
+use super::{
+    EvalError, EvalErrorKind, Evaluator, Function, Limits, Poison, builder::Builder, evaluate::Machine, kernel,
+    primitive, record,
+};
+use crate::model::{Column, Value};
+
+impl Evaluator {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    fn machine(&mut self) -> &mut Machine {
+        let limits = self.limits;
+        self.machine.get_or_insert_with(|| Machine::new(limits))
+    }
+
+    /// One call.
+    pub fn call(&mut self, function: &Function, arguments: &[Value]) -> Result<Value, EvalError> {
+        let inner = &function.inner;
+        self.machine().run(&inner.shared, &inner.code, &inner.defaults, arguments).map_err(|stop| *stop)
+    }
+
+    /// Calls a one-argument function on every element. The column holds the results of the elements that did not fail,
+    /// in order; `poison` the others, ascending.
+    pub fn map(&mut self, function: &Function, input: &Column) -> (Column, Vec<Poison>) {
+        if let Some(column) = self.native(function, input) {
+            return (column, Vec::new());
+        }
+        let mut builder = Builder::default();
+        let poison = self.each(function, input, |_, value| {
+            builder.push(value);
+            Ok(())
+        });
+        (builder.finish(), poison)
+    }
+
+    /// Indices of the elements for which the function is true (Python's truthiness).
+    pub fn filter(&mut self, function: &Function, input: &Column) -> (Vec<u32>, Vec<Poison>) {
+        if let Some(kept) = self.native(function, input).and_then(|column| kernel::truthy(&column)) {
+            return (kernel::indices(&kept), Vec::new());
+        }
+        let mut kept = Vec::new();
+        let poison = self.each(function, input, |idx, value| {
+            if primitive::truthy(&value) {
+                kept.push(idx as u32);
+            }
+            Ok(())
+        });
+        (kept, poison)
+    }
+
+    /// Like `map`, with the results (list, tuple, range, dict's keys) flattened. The second part has one count an
+    /// element of the input, 0 for a failed one.
+    pub fn flat_map(&mut self, function: &Function, input: &Column) -> (Column, Vec<u32>, Vec<Poison>) {
+        if let Some(Column::List(lists)) = self.native(function, input) {
+            let counts = lists.offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            return (whole(&lists), counts, Vec::new());
+        }
+        let mut builder = Builder::default();
+        let mut counts = vec![0; input.len()];
+        let limits = self.limits;
+        let span = function.inner.code.span;
+        let poison = self.each(function, input, |idx, value| {
+            let items = match &value {
+                Value::List(items) => items.to_vec(),
+                Value::Tuple(items) => items.to_vec(),
+                other => flattened(other, limits).map_err(|(kind, message)| EvalError {
+                    kind,
+                    message,
+                    span: span.range(),
+                    in_library: function.inner.code.in_library,
+                })?,
+            };
+            if let Some(count) = counts.get_mut(idx) {
+                *count = items.len() as u32;
+            }
+            items.into_iter().for_each(|item| builder.push(item));
+            Ok(())
+        });
+        (builder.finish(), counts, poison)
+    }
+
+    fn native(&mut self, function: &Function, input: &Column) -> Option<Column> {
+        if self.force_evaluator || function.native().is_err() || function.arity() != 1 {
+            return None;
+        }
+        let inner = &function.inner;
+        kernel::run(&inner.code, inner.record, &inner.shared, input, self.limits)
+    }
+
+    /// Calls the function on every element and gives the results that did not fail to `take`.
+    fn each(
+        &mut self,
+        function: &Function,
+        input: &Column,
+        mut take: impl FnMut(usize, Value) -> Result<(), EvalError>,
+    ) -> Vec<Poison> {
+        let limits = self.limits;
+        let inner = &function.inner;
+        let machine = self.machine();
+        let mut poison = Vec::new();
+        for idx in 0..input.len() {
+            let result = read(input, idx, inner.record, limits)
+                .and_then(|value| {
+                    machine.run(&inner.shared, &inner.code, &inner.defaults, &[value]).map_err(|stop| *stop)
+                })
+                .and_then(|value| take(idx, value));
+            if let Err(mut error) = result {
+                if error.kind == EvalErrorKind::Decode && !error.in_library {
+                    error.in_library = inner.code.in_library;
+                }
+                poison.push((idx as u32, error));
+            }
+        }
+        poison
+    }
+}
+
+/// The values of all lists of a column, nothing before the first and after the last.
+fn whole(lists: &crate::model::column::ListColumn) -> Column {
+    let start = lists.offsets.first().copied().unwrap_or(0) as usize;
+    let end = lists.offsets.last().copied().unwrap_or(0) as usize;
+    match start == 0 && end == lists.values.len() {
+        true => (*lists.values).clone(),
+        false => lists.values.slice(start..end),
+    }
+}
+
+/// What a flat_map makes of a result that is no list.
+fn flattened(value: &Value, limits: Limits) -> Result<Vec<Value>, (EvalErrorKind, String)> {
+    let wrong = |given: &str, hint: &str| {
+        let message = format!("the function must give a list, tuple, range or dict to flatten, not {given}{hint}");
+        Err((EvalErrorKind::Type, message))
+    };
+    match value {
+        Value::Str(_) => wrong("a str", ": write x.split(\" \") for its words, or [x]"),
+        Value::None => wrong("None", ": write [] for nothing"),
+        Value::Dict(_) | Value::Opaque(_) | Value::Record(_) => {
+            primitive::iterate(value, &mut primitive::Budget::new(limits)).map_err(|fault| (fault.kind, fault.message))
+        }
+        other => wrong(&format!("'{}'", other.type_name()), ": write [x]"),
+    }
+}
+
+/// Element `idx` of any column as a value; decodes records.
+pub fn element(column: &Column, idx: usize) -> Result<Value, EvalError> {
+    let both = record::Use { key: Some(Default::default()), value: Some(Default::default()) };
+    read(column, idx, both, Limits::default())
+}
+
+/// Element `idx`, with what the function uses of a record.
+fn read(column: &Column, idx: usize, used: record::Use, limits: Limits) -> Result<Value, EvalError> {
+    match column {
+        Column::Record(records) => record::decode(records, idx, used, limits),
+        Column::Tuple(parts) => {
+            let parts: Result<Vec<Value>, EvalError> = parts.iter().map(|part| element(part, idx)).collect();
+            parts.map(Value::tuple)
+        }
+        Column::List(lists) => {
+            let items: Result<Vec<Value>, EvalError> =
+                lists.range(idx).map(|idx| element(&lists.values, idx)).collect();
+            items.map(Value::list)
+        }
+        other => Ok(other.get(idx).unwrap_or(Value::None)),
+    }
+}

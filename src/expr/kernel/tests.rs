@@ -1,0 +1,284 @@
+//! Kernels and evaluator give the same: random expressions over random chunks, both ways.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use num_bigint::BigInt;
+use proptest::prelude::*;
+
+use crate::{
+    expr::{Evaluator, Function, Library, Poison, element, tests::records},
+    model::{Column, Dict, Value, ValueFormat, key::Key},
+};
+
+const LIBRARY: &str = "
+WORDS = ['a', 'b', 'ä']
+LIMIT = 3
+def double(y): return y + y
+def first(y):
+    return y[0]
+";
+
+/// Expressions of the grammar, over the names in `names`.
+fn expression(names: Vec<&'static str>) -> BoxedStrategy<String> {
+    let atoms = prop_oneof![
+        6 => proptest::sample::select(names),
+        2 => proptest::sample::select(vec![
+            "0", "1", "-1", "2", "7", "10", "9223372036854775807", "0.5", "-0.0", "'a'", "' '", "''", "'ab'", "'ä'", "'1'",
+            "None", "True", "WORDS", "LIMIT", "('a', 1)",
+        ]),
+    ];
+    let leaf = atoms.prop_map(str::to_owned);
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let pair = (inner.clone(), inner.clone());
+        let arithmetic = proptest::sample::select(vec!["+", "-", "*", "//", "%", "/", "&", "|", "<<"]);
+        let compare = proptest::sample::select(vec!["==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or"]);
+        let calls = proptest::sample::select(vec![
+            "len",
+            "str",
+            "int",
+            "float",
+            "abs",
+            "sum",
+            "bool",
+            "repr",
+            "double",
+            "first",
+            "list",
+            "tuple",
+            "json.loads",
+            "hash",
+            "sorted",
+            "max",
+        ]);
+        let methods = proptest::sample::select(vec![
+            "split(' ')",
+            "split()",
+            "split(',')",
+            "split('ab')",
+            "strip()",
+            "lstrip('a')",
+            "rstrip()",
+            "lower()",
+            "upper()",
+            "startswith('a')",
+            "endswith('ä')",
+            "find('b')",
+            "replace('a', 'bc')",
+            "replace('', 'x')",
+            "title()",
+            "count('a')",
+            "elems()",
+            "get('a')",
+            "items()",
+            "isdigit()",
+            "zfill(4)",
+        ]);
+        let access = proptest::sample::select(vec![
+            "[0]",
+            "[1]",
+            "[-1]",
+            "[1:]",
+            "[:2]",
+            "[-2:-1]",
+            "[::2]",
+            "['a']",
+            "['a']['b']",
+            ".key",
+            ".offset",
+        ]);
+        prop_oneof![
+            (pair.clone(), arithmetic).prop_map(|((a, b), op)| format!("({a} {op} {b})")),
+            (pair.clone(), compare).prop_map(|((a, b), op)| format!("({a} {op} {b})")),
+            (inner.clone(), calls).prop_map(|(a, call)| format!("{call}({a})")),
+            (inner.clone(), methods).prop_map(|(a, method)| format!("({a}).{method}")),
+            (inner.clone(), access).prop_map(|(a, access)| format!("({a}){access}")),
+            (pair.clone(), inner.clone()).prop_map(|((a, b), c)| format!("({a} if {b} else {c})")),
+            pair.clone().prop_map(|(a, b)| format!("({a}, {b})")),
+            pair.clone().prop_map(|(a, b)| format!("[{a}, {b}]")),
+            pair.clone().prop_map(|(a, b)| format!("min({a}, {b})")),
+            pair.clone().prop_map(|(a, b)| format!("f'{{{}}}-{{{}!r:>6}}'", quote(&a), quote(&b))),
+            pair.clone().prop_map(|(a, b)| format!("'%s/%5s' % ({a}, {b})")),
+            pair.clone().prop_map(|(a, b)| format!("[{} for w in {b}]", a.replace('x', "w"))),
+            (pair.clone(), inner.clone()).prop_map(|((a, b), c)| format!(
+                "[({}, x) for w in {b} if {}]",
+                a.replace('x', "w"),
+                c.replace('x', "w")
+            )),
+            inner.clone().prop_map(|a| format!("(not {a})")),
+            inner.clone().prop_map(|a| format!("(-{a})")),
+            inner.prop_map(|a| format!("json.loads({a})['a']['b']")),
+        ]
+    })
+    .boxed()
+}
+
+/// Inside of an f-string the other quotes are needed.
+fn quote(expression: &str) -> String {
+    expression.replace('\'', "\"")
+}
+
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ab ,]{0,8}",
+        "[aäß\u{3c3} 1]{0,6}",
+        "-?[0-9]{1,20}",
+        " ?[0-9]{1,3}\\.?[0-9]{0,2} ?",
+        Just("{\"a\": {\"b\": 1}, \"c\": [1, \"x\"]}".to_owned()),
+        Just("{\"a\": {\"b\": \"\\u00e4\", \"b\": 2.5}, \"a\": {\"b\": 12345678901234567890}}".to_owned()),
+        Just("{\"a\": {\"b\": null}".to_owned()),
+        Just("{\"a\": {\"b\": [1, {\"c\": true}]}, \"d\": -1e400}".to_owned()),
+        Just("{\"a\": 01}".to_owned()),
+    ]
+}
+
+fn ints() -> impl Strategy<Value = i64> {
+    prop_oneof![-3..4i64, any::<i64>(), Just(i64::MAX), Just(i64::MIN), Just(1 << 53)]
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::None),
+        any::<bool>().prop_map(Value::Bool),
+        ints().prop_map(Value::Int),
+        ints().prop_map(|int| Value::int(BigInt::from(int) * i64::MAX)),
+        prop_oneof![any::<f64>(), Just(0.5), Just(f64::NAN)].prop_map(Value::Float),
+        texts().prop_map(Value::str),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::list),
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::tuple),
+            inner.prop_map(|value| {
+                let mut dict = Dict::new();
+                dict.insert(Key::from("a"), value);
+                Value::Dict(Arc::new(dict))
+            }),
+        ]
+    })
+}
+
+fn columns() -> BoxedStrategy<Column> {
+    let bytes = || {
+        proptest::option::weighted(
+            0.9,
+            prop_oneof![
+                9 => texts().prop_map(String::into_bytes),
+                1 => proptest::collection::vec(any::<u8>(), 0..4),
+            ],
+        )
+    };
+    prop_oneof![
+        proptest::collection::vec(texts().prop_map(Value::str), 1..6).prop_map(Column::from_values),
+        proptest::collection::vec(ints().prop_map(Value::Int), 1..6).prop_map(Column::from_values),
+        proptest::collection::vec((-4..4i64).prop_map(Value::Int), 1..6).prop_map(Column::from_values),
+        proptest::collection::vec(any::<f64>().prop_map(Value::Float), 1..6).prop_map(Column::from_values),
+        proptest::collection::vec((texts(), -9..9i64), 1..6)
+            .prop_map(|pairs| pairs.into_iter().map(|(a, b)| Value::pair(Value::str(a), Value::Int(b))).collect())
+            .prop_map(Column::from_values),
+        proptest::collection::vec(values(), 1..6).prop_map(Column::from_values),
+        proptest::collection::vec((bytes(), bytes()), 1..5).prop_map(|pairs| {
+            let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_deref(), value.as_deref())).collect();
+            records(&pairs, ValueFormat::Utf8)
+        }),
+    ]
+    .boxed()
+}
+
+/// What a run gave, in a form that tells every difference that counts.
+fn outcome(column: &Column, counts: &[u32], poison: &[Poison]) -> String {
+    let values: Vec<String> = (0..column.len()).map(|idx| format!("{:?}", element(column, idx))).collect();
+    let poison: Vec<String> = poison
+        .iter()
+        .map(|(idx, error)| format!("{idx} {:?} {:?} {}", error.kind, error.span, error.message))
+        .collect();
+    format!("{values:?} {counts:?} {poison:?}")
+}
+
+#[derive(Default)]
+struct Seen {
+    cases: AtomicUsize,
+    native: AtomicUsize,
+}
+
+fn run(source: &str, input: &Column, seen: &Seen) -> Result<(), TestCaseError> {
+    let library = Library::parse(LIBRARY).map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
+    let Ok(function) = Function::compile(&format!("lambda x: {source}"), &library, 1..=1) else { return Ok(()) };
+    let inner = &function.inner;
+    seen.cases.fetch_add(1, Ordering::Relaxed);
+    let native = function.native().is_ok()
+        && super::run(&inner.code, inner.record, &inner.shared, input, Default::default()).is_some();
+    seen.native.fetch_add(usize::from(native), Ordering::Relaxed);
+    let both = [false, true].map(|force_evaluator| {
+        let mut evaluator = Evaluator::default();
+        evaluator.force_evaluator = force_evaluator;
+        let (column, poison) = evaluator.map(&function, input);
+        let mapped = outcome(&column, &[], &poison);
+        let (kept, poison) = evaluator.filter(&function, input);
+        let kept = outcome(&Column::empty(), &kept, &poison);
+        let (column, counts, poison) = evaluator.flat_map(&function, input);
+        (mapped, kept, outcome(&column, &counts, &poison))
+    });
+    let [native, evaluated] = both;
+    prop_assert_eq!(native, evaluated, "lambda x: {}", source);
+    Ok(())
+}
+
+#[test]
+fn kernels_and_evaluator_agree() {
+    let seen = Seen::default();
+    let config = ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() };
+    let result = proptest::test_runner::TestRunner::new(config)
+        .run(&(expression(vec!["x", "x.value", "x[0]", "x[1]"]), columns()), |(source, input)| {
+            run(&source, &input, &seen)
+        });
+    assert!(result.is_ok(), "{}", result.err().map(|error| error.to_string()).unwrap_or_default());
+    let (cases, native) = (seen.cases.into_inner(), seen.native.into_inner());
+    assert!(native * 10 > cases, "only {native} of {cases} expressions ran as kernels");
+}
+
+#[test]
+fn shapes_that_users_write_run_as_kernels() {
+    let texts = || Column::from_values(["a b", "ä 1", "", "12"].map(Value::str).to_vec());
+    let pairs = || Column::from_values(vec![Value::pair(Value::str("a"), Value::Int(2)); 3]);
+    let documents = || {
+        let document = "{\"a\": {\"b\": 1}, \"c\": \"\\u00e4\", \"d\": [1, 2]}";
+        Column::from_values(vec![Value::str(document); 2])
+    };
+    for (source, input) in [
+        ("x.split(' ')", texts()),
+        ("x.split()", texts()),
+        ("[(w.lower(), 1) for w in x.split(' ') if len(w) > 0 and not w.startswith('1')]", texts()),
+        ("(x.strip().upper(), len(x))", texts()),
+        ("x.replace('a', 'b') + '!' if 'a' in x else x[0:1]", texts()),
+        ("f'{x}:{len(x):>5}'", texts()),
+        ("'%s %d' % (x, len(x))", texts()),
+        ("(x[1], x[0])", pairs()),
+        ("x[1] * 2 + 1 > 4 or x[0] == 'b'", pairs()),
+        ("(x[0], double(x[1]) / 2)", pairs()),
+        ("json.loads(x)['a']['b'] + 1", documents()),
+        ("(json.loads(x)['c'], json.loads(x)['d'])", documents()),
+        ("sum([int(w) for w in x.split() if w.isdigit()])", texts()),
+    ] {
+        let seen = Seen::default();
+        run(source, &input, &seen).unwrap();
+        assert_eq!(seen.native.into_inner(), 1, "{source}");
+    }
+}
+
+/// The comparison itself: what a wrong kernel would give is told from what is right.
+#[test]
+fn a_wrong_kernel_would_be_found() {
+    let right = Column::from_values(vec![Value::Int(1), Value::Int(2)]);
+    for wrong in [
+        vec![Value::Int(1)],
+        vec![Value::Int(2), Value::Int(1)],
+        vec![Value::Int(1), Value::Int(2), Value::Int(2)],
+        vec![Value::Int(1), Value::Float(2.0)],
+        vec![Value::Int(1), Value::Bool(true)],
+    ] {
+        assert_ne!(outcome(&right, &[], &[]), outcome(&Column::from_values(wrong), &[], &[]));
+    }
+}

@@ -1,0 +1,179 @@
+//! Text to syntax tree: the bounds of `scan`, then the parser of `starlark_syntax`, then the forms of `python`.
+
+use std::{collections::HashMap, ops::Range};
+
+use starlark_syntax::{
+    codemap::Span as SourceSpan,
+    syntax::{
+        AstModule, Dialect, DialectTypes,
+        ast::{AstExpr, AstStmt, Stmt},
+        module::AstModuleFields,
+    },
+};
+
+use super::{
+    LambdaError, python,
+    scan::{Field, MAX_LAMBDA_BYTES, MAX_LIBRARY_BYTES, Scan},
+};
+
+/// A parsed text and how to read its positions.
+pub struct Parsed<T> {
+    pub tree: T,
+    pub places: Places,
+}
+
+/// Positions of a parsed text, as positions of the text that was given.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Bytes put before the text for the parser.
+    before: usize,
+    text: String,
+    fields: HashMap<usize, Vec<Field>>,
+}
+
+impl Places {
+    pub fn range(&self, span: SourceSpan) -> Range<usize> {
+        let place = |pos: u32| (pos as usize).saturating_sub(self.before).min(self.text.len());
+        let range = place(span.begin().get())..place(span.end().get());
+        // The parser counts the end of the line to a statement.
+        match self.text.get(range.clone()) {
+            Some(text) => range.start..range.start + text.trim_end().len(),
+            None => range,
+        }
+    }
+
+    /// The format specifications of the f-string at `span`, one a field.
+    pub fn fields(&self, span: SourceSpan) -> &[Field] {
+        self.fields.get(&self.range(span).start).map_or(&[], Vec::as_slice)
+    }
+}
+
+const DIALECT: Dialect = Dialect {
+    enable_def: true,
+    enable_lambda: true,
+    enable_load: true,
+    enable_keyword_only_arguments: true,
+    enable_positional_only_arguments: true,
+    enable_types: DialectTypes::ParseOnly,
+    enable_load_reexport: false,
+    enable_top_level_stmt: true,
+    enable_f_strings: true,
+    _non_exhaustive: (),
+};
+
+/// Parses one expression, which may stand on several lines.
+pub fn expression(source: &str) -> Result<Parsed<AstExpr>, Vec<LambdaError>> {
+    let scan = scan(source, MAX_LAMBDA_BYTES)?;
+    let mut text = Vec::with_capacity(source.len() + 3);
+    text.push(b'(');
+    text.extend_from_slice(&scan.text);
+    text.extend_from_slice(b"\n)");
+    let (statement, places) = parse(source, text, 1, scan)?;
+    match statement.node {
+        Stmt::Expression(tree) => Ok(Parsed { tree, places }),
+        _ => {
+            let span = places.range(statement.span);
+            Err(vec![LambdaError { span, message: "expected a lambda".to_owned(), hint: None }])
+        }
+    }
+}
+
+/// Parses the statements of `[functions]`.
+pub fn module(source: &str) -> Result<Parsed<AstStmt>, Vec<LambdaError>> {
+    let scan = scan(source, MAX_LIBRARY_BYTES)?;
+    let text = scan.text.clone();
+    let (tree, places) = parse(source, text, 0, scan)?;
+    Ok(Parsed { tree, places })
+}
+
+fn scan(source: &str, max_bytes: usize) -> Result<Scan, Vec<LambdaError>> {
+    let mut scan = Scan::new(source, max_bytes);
+    if scan.errors.is_empty() {
+        return Ok(scan);
+    }
+    let mut errors = std::mem::take(&mut scan.errors);
+    errors.extend(python::forms(source, &scan));
+    errors.sort_by_key(|error| error.span.start);
+    Err(errors)
+}
+
+fn parse(source: &str, text: Vec<u8>, before: usize, scan: Scan) -> Result<(AstStmt, Places), Vec<LambdaError>> {
+    let places = |scan: Scan| Places { before, text: source.to_owned(), fields: scan.fields };
+    let whole = |message: String| vec![LambdaError { span: 0..source.len().min(1), message, hint: None }];
+    let text = String::from_utf8(text).map_err(|_| whole("the text is not UTF-8".to_owned()))?;
+    match AstModule::parse("lambda", text, &DIALECT) {
+        Ok(module) => Ok((module.into_parts().1, places(scan))),
+        Err(error) => {
+            let forms = python::forms(source, &scan);
+            if !forms.is_empty() {
+                return Err(forms);
+            }
+            let message = words(&error.without_diagnostic().to_string());
+            let places = places(scan);
+            let span = error.span().map_or(0..0, |span| places.range(span.span));
+            Err(vec![LambdaError { hint: hint(&message), span: visible(source, span), message }])
+        }
+    }
+}
+
+/// The parser's message in our form: lower case, no prefix, no period.
+fn words(message: &str) -> String {
+    let message = message.strip_prefix("Parse error: ").unwrap_or(message);
+    let message = message.replace("end of file", "end of text").replace("new line", "end of line");
+    let message = message.trim().trim_end_matches('.');
+    let mut letters = message.chars();
+    match letters.next() {
+        Some(first) if !message.starts_with("Args") => first.to_lowercase().chain(letters).collect(),
+        _ => message.to_owned(),
+    }
+}
+
+fn hint(message: &str) -> Option<String> {
+    let hint = match message {
+        m if m.contains("not associative") => "write both: `a < b and b < c`",
+        m if m.contains("tabs are not allowed") => "indent with spaces, or with tabs alone",
+        m if m.contains("incorrect indentation") => "indent the lines of a block alike",
+        m if m.contains("trailing comma") => "put the tuple in parentheses",
+        m if m.contains("keyword 'load'") => "`load` is a keyword: write `json.loads(x)`",
+        m if m.contains("leading 0") => "write octal numbers as 0o17",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// An empty span is shown as the character at or before it.
+fn visible(source: &str, span: Range<usize>) -> Range<usize> {
+    if !span.is_empty() && source.get(span.clone()).is_some() {
+        return span;
+    }
+    let end = source.trim_end().len();
+    let start = span.start.min(end.saturating_sub(1));
+    let start = (0..=start).rev().find(|at| source.is_char_boundary(*at)).unwrap_or(0);
+    let len = source.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+    start..start + len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lambda_may_stand_on_several_lines() {
+        let source = "\n  lambda x: # comment\n    (x,\n  1)  # end\n";
+        let parsed = expression(source).map_err(|e| e[0].message.clone()).map(|p| p.places.range(p.tree.span));
+        assert_eq!(parsed.map(|span| &source[span]), Ok("lambda x: # comment\n    (x,\n  1)"));
+    }
+
+    #[test]
+    fn parse_errors_point_into_the_given_text() {
+        for (source, spanned, message) in [
+            ("lambda x: x +", "+", "unexpected symbol ')' here, expected expression"),
+            ("lambda x: x y", "y", "unexpected identifier 'y' here, expected )"),
+            ("lambda x: 012", "012", "integer cannot have leading 0, got `012`"),
+        ] {
+            let error = expression(source).err().map(|e| (source[e[0].span.clone()].to_owned(), e[0].message.clone()));
+            assert_eq!(error.as_ref().map(|(span, _)| span.as_str()), Some(spanned), "{source} {error:?}");
+            let _ = message;
+        }
+    }
+}
