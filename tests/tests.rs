@@ -7,6 +7,7 @@ mod dependencies;
 mod differential;
 mod example_jobs;
 mod job;
+mod kafka_source;
 mod native;
 mod scripted_broker;
 mod signal;

@@ -12,11 +12,11 @@ use serde_json::{Value as Json, json};
 
 use super::{ChoreError, Cluster};
 use crate::{
-    job::{Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
+    job::{Begin, Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
     model::{Column, OffsetRange, RecordColumn, TopicPartition, ValueFormat},
     source::{
         ReadOptions, Source, Start,
-        kafka::{Opening, open},
+        kafka::{Opening, open_once},
     },
 };
 
@@ -101,7 +101,7 @@ fn source(cluster: &Cluster, options: &ConsumeOptions) -> Result<Box<dyn Source>
     let spec = KafkaSpec {
         brokers: cluster.brokers.clone(),
         topics: TopicSelection::Topics(vec![options.topic.as_str().into()]),
-        start: options.from.clone(),
+        start: Begin::At(options.from.clone()),
         max_records_per_partition: TURN as u64,
         back_pressure: None,
         on_data_loss: OnDataLoss::Fail,
@@ -121,7 +121,7 @@ fn source(cluster: &Cluster, options: &ConsumeOptions) -> Result<Box<dyn Source>
         mirror_offsets_to: None,
         stored: &[],
     };
-    Ok(open(&spec, opening)?)
+    Ok(open_once(&spec, opening)?)
 }
 
 fn range(tp: TopicPartition, start: i64, until: i64) -> OffsetRange {

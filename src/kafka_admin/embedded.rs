@@ -23,7 +23,7 @@ use rdkafka::{
     ClientConfig,
     error::KafkaError,
     mocking::MockCluster,
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
     types::RDKafkaErrorCode,
 };
 
@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// 2026-01-01T00:00:00Z.
 const FIRST_TIMESTAMP_MS: i64 = 1_767_225_600_000;
 const START_LIMIT: Duration = Duration::from_secs(30);
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
 
 /// Runs until dropped.
 pub struct EmbeddedBroker {
@@ -102,6 +104,9 @@ impl Drop for EmbeddedBroker {
         }
     }
 }
+
+/// Index of a topic, and of a line of the feed.
+type Place = (usize, u64);
 
 /// What goes into the topics, and in which order.
 struct Feed {
@@ -186,7 +191,7 @@ impl Feed {
     }
 
     /// The feed of all topics, line by line, those records first that have been read before.
-    fn order(&self) -> (Vec<(usize, u64)>, Vec<(usize, u64)>) {
+    fn order(&self) -> (Vec<Place>, Vec<Place>) {
         let records = (0..self.length).flat_map(|idx| (0..self.topics.len()).map(move |topic| (topic, idx)));
         records.partition(|&(topic, idx)| {
             let name = self.topics.get(topic).map_or("", |name| name);
@@ -217,9 +222,7 @@ fn run(feed: &Feed, fed: &AtomicU64, ready: &SyncSender<Result<String, ChoreErro
     let _ = stopped.recv(); // quiet until the broker is dropped
 }
 
-fn cluster(
-    feed: &Feed,
-) -> Result<(MockCluster<'static, rdkafka::producer::DefaultProducerContext>, BaseProducer), KafkaError> {
+fn cluster(feed: &Feed) -> Result<(Mock, BaseProducer), KafkaError> {
     let cluster = MockCluster::new(1)?;
     let partitions = i32::try_from(feed.partitions).unwrap_or(i32::MAX);
     for topic in &feed.topics {
@@ -238,7 +241,7 @@ fn cluster(
 fn trickle(
     feed: &Feed,
     producer: &BaseProducer,
-    rest: &[(usize, u64)],
+    rest: &[Place],
     fed: &AtomicU64,
     stopped: &Receiver<()>,
 ) -> Result<(), KafkaError> {
@@ -257,7 +260,7 @@ fn trickle(
 }
 
 /// Appends records and waits until the broker has them.
-fn append(feed: &Feed, producer: &BaseProducer, records: &[(usize, u64)], fed: &AtomicU64) -> Result<(), KafkaError> {
+fn append(feed: &Feed, producer: &BaseProducer, records: &[Place], fed: &AtomicU64) -> Result<(), KafkaError> {
     for &(topic, idx) in records {
         let topic = feed.topics.get(topic).map_or("", |name| name);
         let record = BaseRecord::<(), str>::to(topic)
@@ -343,7 +346,7 @@ mod tests {
         let stored = [(TopicPartition::new("t", 0), 3), (TopicPartition::new("t", 1), 1)];
         let feed =
             Feed::read(&spec(&file, 2, 1.0, 3), &["t".into()], &stored).unwrap_or_else(|error| panic!("{error}"));
-        let place = |records: &[(usize, u64)]| records.iter().map(|(_, idx)| (idx % 3, idx / 3)).collect::<Vec<_>>();
+        let place = |records: &[Place]| records.iter().map(|(_, idx)| (idx % 3, idx / 3)).collect::<Vec<_>>();
         let (read_before, rest) = feed.order();
         assert_eq!(place(&read_before), [(0, 0), (1, 0), (0, 1), (0, 2)]);
         assert_eq!(place(&rest)[..3], [(2, 0), (1, 1), (2, 1)], "order within a partition is by offset");

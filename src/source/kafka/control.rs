@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Control {
     consumer: BaseConsumer<Events>,
     pub brokers: String,
-    /// Whether the broker tells topic ids; the embedded one makes new ones at each start.
+    /// Whether to ask for topic ids.
     ids: AtomicBool,
 }
 
@@ -53,11 +53,11 @@ impl Control {
         settings: &ClientSettings,
         isolation: Isolation,
         source: &str,
-        embedded: bool,
+        ids: bool,
     ) -> Result<Control, SourceError> {
         let events = Events::new(format!("{source} (plan)"), settings.token.clone());
         let consumer = create(settings.planning(isolation), events)?;
-        Ok(Control { consumer, brokers: settings.brokers.clone(), ids: AtomicBool::new(!embedded) })
+        Ok(Control { consumer, brokers: settings.brokers.clone(), ids: AtomicBool::new(ids) })
     }
 
     /// Serves what the handle has to say; between batches.
