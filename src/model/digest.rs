@@ -48,6 +48,12 @@ impl OrderedDigest {
         self.count += 1;
     }
 
+    /// Adds the digest of a part that was taken elsewhere, with its elements.
+    pub fn add_part(&mut self, part: &Digest) {
+        self.state.update(&part.hash.to_le_bytes());
+        self.count += part.count;
+    }
+
     /// Separates parts, and tells whether there was more than is shown.
     pub fn mark(&mut self, tag: u8) {
         self.state.update(&[0xff, tag]);

@@ -13,5 +13,5 @@ pub mod value;
 
 pub use batch::{BatchId, BatchIdentity, BatchTime, RunEpoch, Timeline};
 pub use column::{Column, RawColumn, RecordColumn, StrColumn, ValueFormat, View};
-pub use offset::{OffsetRange, TopicPartition};
+pub use offset::{AvailablePartition, OffsetRange, TopicPartition};
 pub use value::{Dict, Opaque, Record, Struct, Value};

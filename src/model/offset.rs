@@ -23,6 +23,19 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// What can be read of one topic partition now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AvailablePartition {
+    pub tp: TopicPartition,
+    /// First offset that still exists (log start).
+    pub earliest: i64,
+    /// One past the last offset that may be read: the last stable offset under read_committed, else the high watermark.
+    pub latest: i64,
+    /// Kafka's topic id, where the broker told it.
+    pub topic_id: Option<String>,
+    pub leader_epoch: Option<i32>,
+}
+
 /// The offsets `start <= offset < until` of one topic partition, as planned for one batch.
 ///
 /// Offsets may have gaps (compaction, transaction markers, aborted records): `len` counts offsets, not records.

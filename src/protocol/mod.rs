@@ -1,7 +1,35 @@
-//! The commit protocol as pure code: the states of a batch, the permit to publish, the recovery decision.
+//! The commit protocol as pure code: the facts of a batch, the order of its steps, the recovery decision.
+//!
+//! ```text
+//! BatchPlan -> PlannedBatch -> ExecutedBatch -> StagedBatch -> PublishedBatch -> CommittedBatch
+//!        log planned      execute         stage          publish          log committed
+//! ```
+//! Every step consumes the state before it, so the wrong order does not compile; a step that fails gives the
+//! [`PlannedBatch`] back, which may be executed again. Only a [`StagedBatch`] hands out a [`PublishPermit`], and a batch
+//! gets that far only with a durable plan.
+//!
+//! The driver calls this room; sinks see the permit; `checkpoint` implements [`Store`]. The room promises that the same
+//! facts give the same decision. It has no I/O and no clock; it does not know how facts are stored or what a sink is.
 
-/// Proof that the batch's plan is durable and its sinks were asked; only the protocol builds one.
-#[derive(Debug)]
-pub struct PublishPermit {
-    _private: (),
-}
+mod facts;
+mod memory;
+mod record;
+mod recover;
+mod steps;
+mod store;
+
+#[cfg(test)]
+pub(crate) use memory::tests_support;
+
+pub use facts::{BatchFacts, Facts, MissingState, RewindRecord};
+pub use memory::{MemoryError, MemoryStore};
+pub use record::{
+    BoundedEnd, CommitRecord, JobTextHash, LossReason, LostRange, OutputRecord, PlanRecord, PoisonCount, Position,
+    SinkFacts, StateDelta, StateSnapshot, StateWrites, StateWritten,
+};
+pub use recover::{Decision, Expected, Reason, decide};
+pub use steps::{
+    BatchPlan, CommittedBatch, ExecutedBatch, Exposure, Failed, Holds, PlannedBatch, PublishPermit, PublishedBatch,
+    ReplaceError, StagedBatch,
+};
+pub use store::{FORMAT, Store};

@@ -2,14 +2,24 @@
 //!
 //! The driver calls `stage` for every output of a batch, then `published`, and `publish` (with a permit of the protocol)
 //! only where the answer is not "whole". A sink never decides whether a batch counts (`protocol` does) and never touches
-//! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores.
-
-use serde::{Deserialize, Serialize};
+//! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores. `rewind` asks it to take
+//! back what it published after an earlier batch. All files are written through `disk`, which tests break.
 
 use crate::{
     model::{BatchIdentity, Value, digest::Digest},
     protocol::PublishPermit,
 };
+
+pub mod console;
+pub mod disk;
+pub mod line;
+pub mod log;
+pub mod open;
+pub mod pprint;
+pub mod text_files;
+
+pub use self::open::open;
+pub use crate::protocol::{Holds, SinkFacts};
 
 /// What one output operator produced in one batch.
 #[derive(Debug, Clone)]
@@ -31,11 +41,6 @@ pub enum Content {
     Elements(Vec<Value>),
 }
 
-/// What a sink wants remembered with the commit and gives back at the next start, e.g. the committed length of a log
-/// and the checksum of its tail. JSON of the sink's own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SinkFacts(pub serde_json::Value);
-
 /// What a sink shows of a staged batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Published {
@@ -53,6 +58,9 @@ pub trait Sink: Send {
 
     /// Where this sink stands in the order of publication: stdout and command 0, files and logs 1, Kafka 2.
     fn publication_order(&self) -> u8;
+
+    /// Asked without `stage`: whether anything of the batch is visible. Decides whether its plan may be replaced.
+    fn holds(&mut self, batch: &BatchIdentity) -> Result<Holds, SinkError>;
 
     /// Facts to store with the plan of the first batch that writes to this sink (a log's base length).
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError>;
@@ -73,6 +81,18 @@ pub trait Sink: Send {
 
     /// The batch failed before publication: drop what was staged.
     fn discard(&mut self);
+
+    /// The batch is committed: drop what was only kept in case it were not.
+    fn committed(&mut self, _batch: &BatchIdentity) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Whether `rewind` can remove what was published; where it cannot, it asks the user first.
+    fn takes_back(&self) -> bool;
+
+    /// Removes what was published after `target` (none: nothing was ever published before). May be called again after
+    /// a crash; afterwards the sink stands as after `restore(target)`.
+    fn take_back(&mut self, target: Option<&SinkFacts>) -> Result<(), SinkError>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,4 +116,27 @@ pub struct SinkError {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+}
+
+impl SinkError {
+    pub fn new(kind: SinkErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), detail: None, hint: None }
+    }
+
+    pub fn with(self, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), hint: Some(hint.into()), ..self }
+    }
+}
+
+/// A failed file operation. A full disk may have room again on the next attempt.
+fn file_error(message: &str, error: &std::io::Error) -> SinkError {
+    use std::io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
+    let transient = matches!(error.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
+    let kind = if transient { SinkErrorKind::Transient } else { SinkErrorKind::Failed };
+    SinkError { kind, message: message.to_owned(), detail: Some(format!("{error}.")), hint: None }
+}
+
+/// A failed fsync is never tried again: what it left is unknown to this process.
+fn sync_error(message: &str, error: &std::io::Error) -> SinkError {
+    SinkError { kind: SinkErrorKind::Failed, ..file_error(message, error) }
 }

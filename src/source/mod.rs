@@ -5,22 +5,14 @@
 //! first, the executor's tasks (one a topic partition) read with the second. A source never decides what a batch reads
 //! (`planner` does) and never stores an offset (`checkpoint` does).
 
+pub mod kafka;
+
 use std::time::Instant;
 
+pub use crate::model::AvailablePartition;
 use crate::model::{Column, OffsetRange, TopicPartition};
 
-/// What can be read of one topic partition now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AvailablePartition {
-    pub tp: TopicPartition,
-    /// First offset that still exists (log start).
-    pub earliest: i64,
-    /// One past the last offset that may be read: the last stable offset under read_committed, else the high watermark.
-    pub latest: i64,
-    /// Kafka's topic id, where the broker told it.
-    pub topic_id: Option<String>,
-    pub leader_epoch: Option<i32>,
-}
+pub mod queue;
 
 /// What can be read of a source now, sorted by topic name, then partition number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,16 +20,7 @@ pub struct Available {
     pub partitions: Vec<AvailablePartition>,
 }
 
-/// Where partitions without a stored offset begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    Earliest,
-    Latest,
-    /// First record at or after this time, milliseconds since the epoch; latest where there is none.
-    Time(i64),
-    /// Per partition; partitions not named begin at earliest.
-    Offsets(Vec<(TopicPartition, i64)>),
-}
+pub use crate::job::Start;
 
 /// One input of a job.
 pub trait Source: Send + Sync {
@@ -61,13 +44,19 @@ pub trait Source: Send + Sync {
 
     /// The records of `range`, in offset order. Called concurrently for different topic partitions.
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
+
+    /// Copies committed offsets to the consumer group that lag tools look at, where the job names one. The checkpoint
+    /// stays the truth: a failure is worth a warning, nothing more.
+    fn mirror(&mut self, _positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
     /// Most records of a chunk.
     pub chunk_records: usize,
-    /// The range must be complete by then, else [`SourceErrorKind::Timeout`]; renewed with every record that arrives.
+    /// The range must be complete by then, else [`SourceErrorKind::Unreachable`]; renewed with every record that arrives.
     pub stall_timeout_ms: u64,
 }
 

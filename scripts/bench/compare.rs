@@ -1,0 +1,151 @@
+//! One interleaved run: for each workload, round by round, the bare consumer, the reference, kstream; every count checked.
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+};
+
+use crate::{
+    counts::{self, Counts},
+    disk, fill, idle,
+    measure::{self, Usage},
+    report::{Measured, Program, Report},
+    workload::Workload,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Compare {
+    #[arg(long)]
+    brokers: String,
+    /// The kstream binary.
+    #[arg(long)]
+    kstream: PathBuf,
+    /// Where topics' truths, logs, checkpoints and results.json go.
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long, value_delimiter = ',', default_values_t = ["words", "lines", "json", "lines-lz4", "lines-zstd", "idle"].map(workload))]
+    only: Vec<Workload>,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    #[arg(long)]
+    millions: Option<f64>,
+    /// The core the programs run on.
+    #[arg(long)]
+    pin: Option<usize>,
+}
+
+fn workload(name: &str) -> Workload {
+    clap::ValueEnum::from_str(name, false).expect("a workload's name")
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+pub fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(&args.out)?;
+    let mut report = Report::new(disk::fsync_p50_ms(&args.out)?, args.threads(), args.rounds);
+    for &workload in &args.only {
+        if workload == Workload::Idle {
+            report.idle = Some(args.idle()?);
+            continue;
+        }
+        let count = args.millions.map_or(workload.default_messages(), |millions| (millions * 1e6) as u64);
+        let topic = format!("bench-{}-{count}", workload.name());
+        eprintln!("filling {topic}");
+        let truth = fill::fill(&args.brokers, &topic, workload, count)?;
+        for round in 1..=args.rounds {
+            for program in Program::ALL {
+                let (usage, found) = args.run(program, workload, &topic)?;
+                let expected = if program == Program::Bare { counts::messages(count) } else { truth.clone() };
+                if let Some(difference) = counts::difference(&expected, &found) {
+                    return Err(format!("{} counted wrong on {topic}: {difference}", program.name()).into());
+                }
+                eprintln!(
+                    "{topic} round {round} {}: {:.2} CPU-s, {:.2} s",
+                    program.name(),
+                    usage.cpu_seconds,
+                    usage.wall_seconds
+                );
+                report.add(Measured { workload: workload.name(), program, messages: count, usage });
+            }
+        }
+    }
+    let path = args.out.join("results.json");
+    fs::write(&path, serde_json::to_string_pretty(&report.json())?)?;
+    print!("{report}");
+    println!("\nwritten to {}", path.display());
+    Ok(())
+}
+
+impl Compare {
+    fn threads(&self) -> usize {
+        if self.pin.is_some() { 1 } else { thread::available_parallelism().map_or(1, usize::from) }
+    }
+
+    fn run(&self, program: Program, workload: Workload, topic: &str) -> Result<(Usage, Counts), Box<dyn Error>> {
+        let out = self.out.join(format!("{topic}.{}", program.name()));
+        if program == Program::Kstream {
+            let checkpoint = self.out.join(format!("{topic}.checkpoint"));
+            remove(&checkpoint)?;
+            remove(&out)?;
+            let mut command = self.kstream(workload, topic, &checkpoint, &out);
+            command.arg("--until-caught-up");
+            let usage = measure::run(&mut command)?;
+            return Ok((usage, counts::read_log(&out)?));
+        }
+        let mut command = self.command(&env::current_exe()?);
+        command.arg(program.name()).args(["--brokers", &self.brokers, "--topic", topic, "--workload", workload.name()]);
+        command.arg("--threads").arg(self.threads().to_string()).arg("--out").arg(&out);
+        let usage = measure::run(&mut command)?;
+        Ok((usage, counts::read(&out)?))
+    }
+
+    fn idle(&self) -> Result<idle::Idle, Box<dyn Error>> {
+        let topic = "bench-idle";
+        fill::fill(&self.brokers, topic, Workload::Idle, 0)?;
+        let (checkpoint, log) = (self.out.join("idle.checkpoint"), self.out.join("idle.log"));
+        remove(&checkpoint)?;
+        remove(&log)?;
+        eprintln!("watching an idle job");
+        idle::watch(&mut self.kstream(Workload::Idle, topic, &checkpoint, &log))
+    }
+
+    /// `kstream run` on one of the jobs beside this program.
+    fn kstream(&self, workload: Workload, topic: &str, checkpoint: &Path, log: &Path) -> Command {
+        let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/bench/jobs").join(workload.job());
+        let mut command = self.command(&self.kstream);
+        command.arg("run").arg(job.with_extension("toml")).args(["--threads", &self.threads().to_string()]);
+        command.env("KSTREAM_BROKERS", &self.brokers).env("BENCH_TOPIC", topic);
+        command.env("BENCH_CHECKPOINT", checkpoint).env("BENCH_LOG", log);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// The program, on its core where one was given. `taskset` becomes the program, so its process is measured.
+    fn command(&self, program: &Path) -> Command {
+        match self.pin {
+            None => Command::new(program),
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string()]).arg(program);
+                command
+            }
+        }
+    }
+}
+
+/// Removes a file or a directory; it need not be there.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! The benchmark: fills topics, runs the programs to be compared in turn, checks their counts, prints the ratios.
+//!
+//! ```text
+//! compare      what scripts/bench/run calls
+//! bare         reads a topic and only counts its messages     } each a process of its own,
+//! reference    reads a topic and computes by hand             } measured from outside
+//! ```
+//!
+//! In the order of the data: `workload` (what is in a topic and what is asked of it), `fill`, `consume` (librdkafka's raw
+//! batch call), `compute` (by hand), `measure` (CPU, time and memory of a process), `disk`, `compare`, `report`.
+
+mod compare;
+mod compute;
+mod consume;
+mod counts;
+mod disk;
+mod fill;
+mod idle;
+mod measure;
+mod report;
+mod workload;
+
+use std::{error::Error, path::PathBuf};
+
+use clap::Parser;
+
+use workload::Workload;
+
+#[derive(Debug, Parser)]
+enum Command {
+    /// Fill, run, compare.
+    Compare(compare::Compare),
+    /// Count the messages of a topic and do nothing else.
+    Bare(Consume),
+    /// Compute what kstream computes, by hand.
+    Reference(Consume),
+}
+
+#[derive(Debug, clap::Args)]
+struct Consume {
+    #[arg(long)]
+    brokers: String,
+    #[arg(long)]
+    topic: String,
+    #[arg(long)]
+    workload: Workload,
+    #[arg(long)]
+    threads: usize,
+    /// Where the counts go.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    match Command::parse() {
+        Command::Compare(compare) => compare::compare(&compare),
+        Command::Bare(args) => {
+            let tables = consume::consume(&args.brokers, &args.topic, args.threads, compute::Bare::default)?;
+            let messages: u64 = tables.iter().map(|table| table.messages).sum();
+            counts::write(&args.out, &counts::messages(messages))
+        }
+        Command::Reference(args) => {
+            let tables =
+                consume::consume(&args.brokers, &args.topic, args.threads, || compute::Reference::new(args.workload))?;
+            counts::write(&args.out, &compute::merge(tables))
+        }
+    }
+}

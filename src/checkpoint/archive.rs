@@ -1,0 +1,169 @@
+//! Reading a checkpoint without touching it: facts, ledger, plans, job texts and state; also while a job runs on it.
+
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::Connection;
+
+use super::{
+    CheckpointError, StateImage,
+    facts::{self, Head},
+    restore,
+    schema::{self, ReadError},
+};
+use crate::{
+    model::{BatchId, BatchTime},
+    protocol::{BatchFacts, CommitRecord, Facts, JobTextHash, PlanRecord},
+};
+
+/// The facts of the checkpoint in `dir`, as of one moment. Writes nothing.
+pub fn inspect(dir: &Path) -> Result<Facts, CheckpointError> {
+    Archive::open(dir)?.facts()
+}
+
+/// A read-only view of a checkpoint. Each call sees one moment; a running job goes on meanwhile.
+#[derive(Debug)]
+pub struct Archive {
+    dir: PathBuf,
+    pub(super) conn: Connection,
+}
+
+/// One batch as `kstream batches` shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedgerRow {
+    pub plan: PlanRecord,
+    /// None while the batch is in flight.
+    pub commit: Option<CommitRecord>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Planned,
+    Committed,
+}
+
+impl LedgerRow {
+    pub fn status(&self) -> Status {
+        if self.commit.is_some() { Status::Committed } else { Status::Planned }
+    }
+}
+
+/// What it takes to execute a committed batch again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestorePoint {
+    pub plan: PlanRecord,
+    pub commit: CommitRecord,
+    /// The resolved job that ran it.
+    pub job_text: String,
+    /// The grid of windows.
+    pub zero: BatchTime,
+    pub batch_interval_ms: i64,
+    /// The batch before, whose state this one began with; none for batch 0.
+    pub before: Option<BatchId>,
+    /// Names of the states that exist.
+    pub states: Vec<String>,
+}
+
+impl Archive {
+    pub fn open(dir: &Path) -> Result<Archive, CheckpointError> {
+        Ok(Archive { dir: dir.to_owned(), conn: schema::open_read_only(dir)? })
+    }
+
+    pub(super) fn over(dir: &Path, conn: Connection) -> Archive {
+        Archive { dir: dir.to_owned(), conn }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn facts(&self) -> Result<Facts, CheckpointError> {
+        self.read(facts::read)
+    }
+
+    /// The kept batches in `range`, by id; the last one may be in flight.
+    pub fn ledger(&self, range: RangeInclusive<BatchId>) -> Result<Vec<LedgerRow>, CheckpointError> {
+        let batches = self.read(|conn| {
+            facts::check_format(conn)?;
+            facts::batches(conn, range)
+        })?;
+        let row = |row: BatchFacts| Some(LedgerRow { plan: row.plan?, commit: row.commit });
+        Ok(batches.into_values().filter_map(row).collect())
+    }
+
+    /// The oldest and the last committed batch that are kept.
+    pub fn kept(&self) -> Result<Option<(BatchId, BatchId)>, CheckpointError> {
+        let head: Head = self.read(|conn| {
+            facts::check_format(conn)?;
+            facts::required(conn, "head")
+        })?;
+        Ok(head.committed.map(|last| (head.first, last)))
+    }
+
+    /// The plan of a kept batch, also of the one in flight.
+    pub fn plan(&self, batch: BatchId) -> Result<PlanRecord, CheckpointError> {
+        let mut rows = self.ledger(batch..=batch)?;
+        match rows.pop() {
+            Some(row) => Ok(row.plan),
+            None => Err(self.not_kept(batch)?),
+        }
+    }
+
+    /// The job text that planned a kept batch.
+    pub fn job_text(&self, batch: BatchId) -> Result<String, CheckpointError> {
+        let hash = self.plan(batch)?.job_text;
+        self.job_text_of(&hash)
+    }
+
+    pub fn job_text_of(&self, hash: &JobTextHash) -> Result<String, CheckpointError> {
+        self.read(|conn| facts::job_text(conn, &hash.0))
+    }
+
+    /// What a replay of a committed batch begins with.
+    pub fn restore_point(&self, batch: BatchId) -> Result<RestorePoint, CheckpointError> {
+        let found = self.read(|conn| {
+            facts::check_format(conn)?;
+            let batches = facts::batches(conn, batch..=batch)?;
+            let row = batches.get(&batch).cloned().unwrap_or_default();
+            let (Some(plan), Some(commit)) = (row.plan, row.commit) else { return Ok(None) };
+            let grid: facts::Grid = facts::required(conn, "grid")?;
+            Ok(Some(RestorePoint {
+                job_text: facts::job_text(conn, &plan.job_text.0)?,
+                zero: grid.zero,
+                batch_interval_ms: grid.batch_interval_ms,
+                before: batch.previous(),
+                states: restore::names(conn, &BTreeMap::new())?.into_iter().collect(),
+                plan,
+                commit,
+            }))
+        })?;
+        match found {
+            Some(point) => Ok(point),
+            None => Err(self.not_kept(batch)?),
+        }
+    }
+
+    /// One state as it was after `at`: a kept batch, or the one before the oldest kept.
+    pub fn state(&self, name: &str, at: BatchId) -> Result<StateImage, CheckpointError> {
+        self.read(|conn| {
+            let batches = facts::batches(conn, facts::ALL)?;
+            restore::image(conn, &batches, name, at)
+        })
+    }
+
+    fn not_kept(&self, wanted: BatchId) -> Result<CheckpointError, CheckpointError> {
+        Ok(CheckpointError::NotKept { dir: self.dir.clone(), wanted, kept: self.kept()? })
+    }
+
+    /// Runs `read` in one transaction, so that it sees one moment.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, CheckpointError> {
+        let outcome = match self.conn.unchecked_transaction() {
+            Ok(moment) => read(&moment),
+            Err(error) => Err(error.into()),
+        };
+        outcome.map_err(|error| error.at(&self.dir))
+    }
+}

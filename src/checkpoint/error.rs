@@ -1,0 +1,107 @@
+//! What can go wrong with a checkpoint: what was found, what was expected, the ways on.
+
+use std::{io, path::PathBuf};
+
+use super::Holder;
+use crate::{model::BatchId, protocol::Reason};
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The facts forbid to go on; nothing was changed.
+    #[error("checkpoint {} is refused", dir.display())]
+    Refused { dir: PathBuf, reason: Reason },
+    #[error("there is no checkpoint in {}", dir.display())]
+    Absent { dir: PathBuf },
+    /// The directory cannot hold a checkpoint.
+    #[error("checkpoint directory {} cannot be used", dir.display())]
+    Unusable { dir: PathBuf, what: String },
+    #[error("checkpoint {} is in use", dir.display())]
+    InUse { dir: PathBuf, holder: Option<Holder> },
+    /// Another process wrote to the checkpoint although this one holds its lock.
+    #[error("checkpoint {} was taken over by another process", dir.display())]
+    Fenced { dir: PathBuf, what: String },
+    #[error("batch {wanted} is not kept in checkpoint {}", dir.display())]
+    NotKept { dir: PathBuf, wanted: BatchId, kept: Option<(BatchId, BatchId)> },
+    /// A read, write or fsync failed. After a write nothing is known about what is durable.
+    #[error("cannot {doing} checkpoint {}", dir.display())]
+    Io { dir: PathBuf, doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// An earlier write failed; the process should have ended.
+    #[error("checkpoint {} is not written to after a failed write", dir.display())]
+    Poisoned { dir: PathBuf },
+}
+
+/// What the error means for the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Exit 3.
+    Refused,
+    /// Exit 2: bad usage, or a directory that cannot be used at all.
+    Unusable,
+    /// Exit 5.
+    InUse,
+    /// Exit 1.
+    Io,
+}
+
+impl CheckpointError {
+    pub fn class(&self) -> Class {
+        match self {
+            CheckpointError::Refused { .. } => Class::Refused,
+            CheckpointError::Absent { .. } | CheckpointError::Unusable { .. } | CheckpointError::NotKept { .. } => {
+                Class::Unusable
+            }
+            CheckpointError::InUse { .. } | CheckpointError::Fenced { .. } => Class::InUse,
+            CheckpointError::Io { .. } | CheckpointError::Poisoned { .. } => Class::Io,
+        }
+    }
+
+    /// What was found and what was expected, as a sentence.
+    pub fn detail(&self) -> Option<String> {
+        Some(match self {
+            CheckpointError::Refused { reason, .. } => format!("Nothing was changed: {reason}."),
+            CheckpointError::Unusable { what, .. } | CheckpointError::Fenced { what, .. } => format!("{what}."),
+            CheckpointError::InUse { holder: Some(holder), .. } => format!("It is held by {holder}."),
+            CheckpointError::InUse { holder: None, .. } => "Its holder has not written who it is.".to_owned(),
+            CheckpointError::NotKept { kept: Some((first, last)), .. } => {
+                format!("Batches {first} to {last} are kept.")
+            }
+            CheckpointError::NotKept { kept: None, .. } => "No batch has been committed.".to_owned(),
+            CheckpointError::Io { source, .. } => format!("{source}."),
+            CheckpointError::Absent { .. } | CheckpointError::Poisoned { .. } => return None,
+        })
+    }
+
+    /// The ways on.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            CheckpointError::Refused { reason, .. } => match reason {
+                Reason::NewerFormat { .. } => "Run the kstream that wrote it, or set another checkpoint_dir.",
+                Reason::ForeignJob { .. } => {
+                    "Give each job a checkpoint_dir of its own, or set the job's name back to the one found."
+                }
+                Reason::StateMissing(_) => {
+                    "Restore checkpoint.db and checkpoint.db-wal together from a copy, go back to an earlier batch with \
+                     `kstream rewind`, or set a new checkpoint_dir."
+                }
+                _ => {
+                    "Restore checkpoint.db and checkpoint.db-wal together from a copy, or set a new checkpoint_dir to \
+                     begin again."
+                }
+            },
+            CheckpointError::Absent { .. } => "Run the job first, or correct checkpoint_dir.",
+            CheckpointError::Unusable { .. } => "Set checkpoint_dir to a local directory that this user may write to.",
+            CheckpointError::InUse { .. } => "Stop that process first; one process at a time works on a checkpoint.",
+            CheckpointError::Fenced { .. } => {
+                "Make sure that one process at a time works on the checkpoint, on a file system whose locks work."
+            }
+            CheckpointError::Io { .. } | CheckpointError::Poisoned { .. } => {
+                "Put the disk right and start the job again; it continues from what is durable."
+            }
+            CheckpointError::NotKept { .. } => return None,
+        })
+    }
+
+    pub(super) fn unusable(dir: &std::path::Path, doing: &str, error: &io::Error) -> Self {
+        CheckpointError::Unusable { dir: dir.to_owned(), what: format!("Cannot {doing}: {error}") }
+    }
+}

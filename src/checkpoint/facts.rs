@@ -1,0 +1,263 @@
+//! Reading and writing single facts: the rows of `meta`, plans, commits, positions and sinks.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    restore,
+    row::{self, Key},
+    schema::{self, ReadError},
+};
+use crate::{
+    model::{BatchId, BatchTime, RunEpoch, Timeline},
+    protocol::{
+        BatchFacts, BoundedEnd, CommitRecord, FORMAT, Facts, PlanRecord, Position, Reason, RewindRecord, SinkFacts,
+    },
+};
+
+/// `meta` row `format`. Lenient, unlike all others: a newer program may say more here.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Format {
+    pub format: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    pub checkpoint: String,
+    pub job: String,
+    pub created_at_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    pub batch_interval_ms: i64,
+    pub zero: BatchTime,
+}
+
+/// What the rows must add up to; written by every transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    pub timeline: Timeline,
+    pub run_epoch: RunEpoch,
+    pub first: BatchId,
+    pub planned: Option<BatchId>,
+    pub committed: Option<BatchId>,
+}
+
+/// Row of `sinks`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkRow {
+    pub facts: SinkFacts,
+    /// The batch that said so; none for a base, which a plan brings.
+    pub batch: Option<BatchId>,
+}
+
+/// SQLite's integers are signed; ids stay far below.
+pub fn id(batch: BatchId) -> i64 {
+    i64::try_from(batch.0).unwrap_or(i64::MAX)
+}
+
+pub fn put_meta<T: Serialize>(conn: &Connection, key: &str, fact: &T) -> Result<(), ReadError> {
+    let body = text(fact)?;
+    let crc = row::seal("meta", &[Key::Text(key)], body.as_bytes());
+    conn.prepare_cached("INSERT OR REPLACE INTO meta (key, body, crc) VALUES (?, ?, ?)")?
+        .execute(params![key, body, crc])?;
+    Ok(())
+}
+
+pub fn delete_meta(conn: &Connection, key: &str) -> Result<(), ReadError> {
+    conn.prepare_cached("DELETE FROM meta WHERE key = ?")?.execute([key])?;
+    Ok(())
+}
+
+/// The body of a fact as text.
+fn text<T: Serialize>(fact: &T) -> Result<String, ReadError> {
+    let body = row::encode(fact).and_then(|body| String::from_utf8(body).map_err(serde::ser::Error::custom));
+    body.map_err(|error| Reason::Contradiction(format!("a fact cannot be written: {error}")).into())
+}
+
+pub fn put_plan(conn: &Connection, plan: &PlanRecord) -> Result<(), ReadError> {
+    put_batch(conn, "plans", "INSERT OR REPLACE INTO plans (batch, body, crc) VALUES (?, ?, ?)", plan.batch, plan)
+}
+
+pub fn put_commit(conn: &Connection, commit: &CommitRecord) -> Result<(), ReadError> {
+    put_batch(conn, "commits", "INSERT INTO commits (batch, body, crc) VALUES (?, ?, ?)", commit.batch, commit)
+}
+
+fn put_batch<T: Serialize>(
+    conn: &Connection,
+    table: &str,
+    sql: &str,
+    batch: BatchId,
+    fact: &T,
+) -> Result<(), ReadError> {
+    let body = text(fact)?;
+    let crc = row::seal(table, &[Key::Number(id(batch))], body.as_bytes());
+    conn.prepare_cached(sql)?.execute(params![id(batch), body, crc])?;
+    Ok(())
+}
+
+pub fn put_position(conn: &Connection, position: &Position) -> Result<(), ReadError> {
+    let body = text(position)?;
+    let (source, topic, partition) = (&position.source, &position.tp.topic, i64::from(position.tp.partition));
+    let key = [Key::Text(source), Key::Text(topic), Key::Number(partition)];
+    let crc = row::seal("positions", &key, body.as_bytes());
+    let sql = "INSERT OR REPLACE INTO positions (source, topic, partition, body, crc) VALUES (?, ?, ?, ?, ?)";
+    conn.prepare_cached(sql)?.execute(params![&**source, &**topic, partition, body, crc])?;
+    Ok(())
+}
+
+pub fn put_sink(conn: &Connection, name: &str, fact: &SinkRow) -> Result<(), ReadError> {
+    let body = text(fact)?;
+    let crc = row::seal("sinks", &[Key::Text(name)], body.as_bytes());
+    conn.prepare_cached("INSERT OR REPLACE INTO sinks (name, body, crc) VALUES (?, ?, ?)")?
+        .execute(params![name, body, crc])?;
+    Ok(())
+}
+
+pub fn meta<T: Serialize + DeserializeOwned>(conn: &Connection, key: &str) -> Result<Option<T>, ReadError> {
+    let found = raw_meta(conn, key)?;
+    found.map(|(body, crc)| Ok(row::decode("meta", &[Key::Text(key)], &body, crc)?)).transpose()
+}
+
+fn raw_meta(conn: &Connection, key: &str) -> Result<Option<(Vec<u8>, i64)>, ReadError> {
+    let mut query = conn.prepare_cached("SELECT body, crc FROM meta WHERE key = ?")?;
+    Ok(query.query_row([key], |found| Ok((bytes(found, 0)?, found.get(1)?))).optional()?)
+}
+
+pub fn required<T: Serialize + DeserializeOwned>(conn: &Connection, key: &str) -> Result<T, ReadError> {
+    let gone = || Reason::Corrupt { place: format!("row {key} of table meta"), what: "it is not there".to_owned() };
+    meta(conn, key)?.ok_or_else(|| gone().into())
+}
+
+/// Text or blob, whatever the column holds.
+pub fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
+    let value = row.get_ref(column)?;
+    let bytes = value
+        .as_bytes()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, value.data_type(), Box::new(error)))?;
+    Ok(bytes.to_vec())
+}
+
+/// Refuses what is not a checkpoint of a format this program knows; before anything else is read.
+pub fn check_format(conn: &Connection) -> Result<u32, ReadError> {
+    let gone = |what: &str| Reason::Corrupt { place: "row format of table meta".to_owned(), what: what.to_owned() };
+    let (body, crc) = raw_meta(conn, "format")?.ok_or_else(|| gone("it is not there"))?;
+    row::check("meta", &[Key::Text("format")], &body, crc)?;
+    let found: Format = serde_json::from_slice(&body).map_err(|error| gone(&error.to_string()))?;
+    if found.format > FORMAT {
+        return Err(Reason::NewerFormat { found: found.format, known: FORMAT }.into());
+    }
+    schema::check(conn)?;
+    Ok(found.format)
+}
+
+/// The plans and commits of the batches in `range`.
+pub fn batches(
+    conn: &Connection,
+    range: std::ops::RangeInclusive<BatchId>,
+) -> Result<BTreeMap<BatchId, BatchFacts>, ReadError> {
+    let mut batches: BTreeMap<BatchId, BatchFacts> = BTreeMap::new();
+    let sql = "SELECT batch, body, crc FROM plans WHERE batch BETWEEN ? AND ?";
+    for_each_batch(conn, "plans", sql, &range, |batch, plan| batches.entry(batch).or_default().plan = Some(plan))?;
+    let sql = "SELECT batch, body, crc FROM commits WHERE batch BETWEEN ? AND ?";
+    for_each_batch(conn, "commits", sql, &range, |batch, commit| {
+        batches.entry(batch).or_default().commit = Some(commit);
+    })?;
+    Ok(batches)
+}
+
+fn for_each_batch<T: Serialize + DeserializeOwned>(
+    conn: &Connection,
+    table: &str,
+    sql: &str,
+    range: &std::ops::RangeInclusive<BatchId>,
+    mut visit: impl FnMut(BatchId, T),
+) -> Result<(), ReadError> {
+    let mut query = conn.prepare_cached(sql)?;
+    let mut rows = query.query([id(*range.start()), id(*range.end())])?;
+    while let Some(found) = rows.next()? {
+        let batch: i64 = found.get(0)?;
+        let fact = row::decode(table, &[Key::Number(batch)], &bytes(found, 1)?, found.get(2)?)?;
+        visit(BatchId(u64::try_from(batch).unwrap_or(u64::MAX)), fact);
+    }
+    Ok(())
+}
+
+pub const ALL: std::ops::RangeInclusive<BatchId> = BatchId::FIRST..=BatchId(u64::MAX);
+
+pub fn positions(conn: &Connection) -> Result<Vec<Position>, ReadError> {
+    let mut query = conn.prepare_cached("SELECT source, topic, partition, body, crc FROM positions")?;
+    let mut rows = query.query([])?;
+    let mut positions: Vec<Position> = Vec::new();
+    while let Some(found) = rows.next()? {
+        let (source, topic, partition): (String, String, i64) = (found.get(0)?, found.get(1)?, found.get(2)?);
+        let key = [Key::Text(&source), Key::Text(&topic), Key::Number(partition)];
+        positions.push(row::decode("positions", &key, &bytes(found, 3)?, found.get(4)?)?);
+    }
+    positions.sort_by(|a, b| (&a.source, &a.tp).cmp(&(&b.source, &b.tp)));
+    Ok(positions)
+}
+
+pub fn sinks(conn: &Connection) -> Result<BTreeMap<String, (SinkFacts, Option<BatchId>)>, ReadError> {
+    let mut query = conn.prepare_cached("SELECT name, body, crc FROM sinks")?;
+    let mut rows = query.query([])?;
+    let mut sinks = BTreeMap::new();
+    while let Some(found) = rows.next()? {
+        let name: String = found.get(0)?;
+        let fact: SinkRow = row::decode("sinks", &[Key::Text(&name)], &bytes(found, 1)?, found.get(2)?)?;
+        sinks.insert(name, (fact.facts, fact.batch));
+    }
+    Ok(sinks)
+}
+
+pub fn job_text(conn: &Connection, hash: &str) -> Result<String, ReadError> {
+    let mut query = conn.prepare_cached("SELECT body, crc FROM job_texts WHERE hash = ?")?;
+    let found: Option<(Vec<u8>, i64)> =
+        query.query_row([hash], |found| Ok((bytes(found, 0)?, found.get(1)?))).optional()?;
+    let Some((body, crc)) = found else {
+        return Err(Reason::Contradiction(format!("the job text {hash} of a plan is not there")).into());
+    };
+    row::check("job_texts", &[Key::Text(hash)], &body, crc)?;
+    String::from_utf8(body).map_err(|error| {
+        Reason::Corrupt { place: format!("row {hash} of table job_texts"), what: error.to_string() }.into()
+    })
+}
+
+/// Everything recovery decides from, as of one moment; state blobs that recovery needs are checked, not kept.
+pub fn read(conn: &Connection) -> Result<Facts, ReadError> {
+    let format = check_format(conn)?;
+    let identity: Identity = required(conn, "identity")?;
+    let grid: Grid = required(conn, "grid")?;
+    let head: Head = required(conn, "head")?;
+    let batches = batches(conn, ALL)?;
+    // The job text of the batch in flight, or else of the last one, is what the next start compares and may run.
+    if let Some(plan) = batches.values().next_back().and_then(|row| row.plan.as_ref()) {
+        job_text(conn, &plan.job_text.0)?;
+    }
+    let missing_state = restore::missing(conn, &batches, head.committed)?;
+    Ok(Facts {
+        format,
+        checkpoint: identity.checkpoint,
+        job: identity.job,
+        timeline: head.timeline,
+        run_epoch: head.run_epoch,
+        batch_interval_ms: grid.batch_interval_ms,
+        zero: grid.zero,
+        head_planned: head.planned,
+        head_committed: head.committed,
+        head_first: head.first,
+        batches,
+        positions: positions(conn)?,
+        sinks: sinks(conn)?,
+        bounded_end: meta::<BoundedEnd>(conn, "bounded_end")?,
+        rewind: meta::<RewindRecord>(conn, "rewind")?,
+        missing_state,
+    })
+}

@@ -1,0 +1,65 @@
+//! The checkpoint: the durable log behind the commit protocol, one SQLite database in `checkpoint_dir`.
+//!
+//! The driver takes the [`Lock`], reads the [`Facts`](crate::protocol::Facts) through a read-only connection, lets
+//! `protocol::decide` decide, and only then [creates](Checkpoint::create) or [resumes](Checkpoint::resume) the
+//! checkpoint; `kstream batches` and `replay` read through an [`Archive`], also while the job runs. The room promises
+//! that a call that returned is durable, that damaged bytes are refused and never guessed at, and that a refusal changes
+//! neither the database nor its log. It decides nothing about batches and knows nothing of sources and sinks.
+//!
+//! # Files
+//!
+//! | file | |
+//! |---|---|
+//! | `checkpoint.db`, `checkpoint.db-wal` | the database and its write-ahead log; together they are the checkpoint |
+//! | `checkpoint.db-shm` | SQLite's index of the log; rebuilt when missing |
+//! | `lock` | held by an OS file lock while a process works on the checkpoint; its existence means nothing |
+//! | `holder.json` | who holds the lock (pid, host, since); written after it is taken, for people |
+//! | `checkpoint.db.new` | an unfinished creation; deleted |
+//!
+//! # Schema, format 1
+//!
+//! Bodies are canonical JSON (state: bytes of the state's own). `crc` is the CRC-32C of table name, key columns and
+//! body, so neither a body nor a key can change unseen. A body that decodes but does not encode to the same bytes again
+//! is damaged: there are no unknown fields.
+//!
+//! | table | key | body |
+//! |---|---|---|
+//! | `meta` | `format` | `{"format":1}`; this row keeps its shape in all formats |
+//! | | `identity` | uuid, job name, when created |
+//! | | `grid` | batch interval and zero time |
+//! | | `head` | timeline, run epoch, oldest kept, last planned and last committed batch: what the rows must add up to |
+//! | | `bounded_end`, `rewind` | end offsets of an unfinished bounded run; a rewind the sinks may not have followed |
+//! | `plans`, `commits` | batch | [`PlanRecord`](crate::protocol::PlanRecord), [`CommitRecord`](crate::protocol::CommitRecord): together the ledger |
+//! | `positions` | source, topic, partition | [`Position`](crate::protocol::Position) |
+//! | `sinks` | output name | what the sink remembered last, and the batch that said so |
+//! | `job_texts` | hash | the resolved job |
+//! | `state_deltas` | state, batch | changes of one batch; `previous` is the batch of the delta before |
+//! | `state_snapshots` | state, slot, batch | one of `slots` parts of the state as it was after the batch |
+//!
+//! The view `ledger` shows batches to any SQL tool.
+//!
+//! # What a crash can leave
+//!
+//! WAL mode with `synchronous = FULL`: a transaction is one append to the log and one fsync, and is there or not. A
+//! damaged end of the log reads as transactions that never were: an older checkpoint, whose sinks are then ahead of it
+//! and refuse. A creation is written aside and renamed, so that a database is never found half made. After a failed write
+//! or fsync nothing is known: the store refuses every later call, and the process ends. Assumed of the file system:
+//! working locks, atomic rename, and data that is durable after a successful fsync.
+
+mod archive;
+mod error;
+mod facts;
+mod lock;
+mod purge;
+mod restore;
+mod rewind;
+mod row;
+mod schema;
+mod write;
+
+pub use archive::{Archive, LedgerRow, RestorePoint, Status, inspect};
+pub use error::{CheckpointError, Class};
+pub use lock::{Holder, Lock};
+pub use purge::Purged;
+pub use restore::{Snapshot, StateImage};
+pub use write::{Checkpoint, NewCheckpoint};

@@ -1,0 +1,214 @@
+//! The database: its tables, and how connections to it are opened.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+
+use super::CheckpointError;
+use crate::protocol::Reason;
+
+pub const DATABASE: &str = "checkpoint.db";
+pub const ASIDE: &str = "checkpoint.db.new";
+
+/// "kstr": tells file(1) and people what the database is.
+const APPLICATION_ID: i64 = 0x6b73_7472;
+
+/// Pages of the log after which SQLite itself copies it into the database, within a commit. The driver's calls of
+/// `purge` do so before, off the commit path; this is the bound for a caller that never does.
+const AUTOCHECKPOINT_PAGES: i64 = 16_384;
+
+/// How long a statement waits for a foreign SQL tool that holds the write lock.
+const BUSY_TIMEOUT_MS: i64 = 5_000;
+
+/// Every object of the schema, by name, as SQLite stores it.
+const OBJECTS: [(&str, &str); 9] = [
+    ("meta", "CREATE TABLE meta (key TEXT PRIMARY KEY, body TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID"),
+    ("plans", "CREATE TABLE plans (batch INTEGER PRIMARY KEY, body TEXT NOT NULL, crc INTEGER NOT NULL)"),
+    ("commits", "CREATE TABLE commits (batch INTEGER PRIMARY KEY, body TEXT NOT NULL, crc INTEGER NOT NULL)"),
+    (
+        "positions",
+        "CREATE TABLE positions (source TEXT, topic TEXT, partition INTEGER, body TEXT NOT NULL, \
+         crc INTEGER NOT NULL, PRIMARY KEY (source, topic, partition)) WITHOUT ROWID",
+    ),
+    ("sinks", "CREATE TABLE sinks (name TEXT PRIMARY KEY, body TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID"),
+    (
+        "job_texts",
+        "CREATE TABLE job_texts (hash TEXT PRIMARY KEY, body TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
+    ),
+    (
+        "state_deltas",
+        "CREATE TABLE state_deltas (state TEXT, batch INTEGER, previous INTEGER, crc INTEGER NOT NULL, \
+         body BLOB NOT NULL, PRIMARY KEY (state, batch)) WITHOUT ROWID",
+    ),
+    (
+        "state_snapshots",
+        "CREATE TABLE state_snapshots (state TEXT, slot INTEGER, batch INTEGER, slots INTEGER, crc INTEGER NOT NULL, \
+         body BLOB NOT NULL, PRIMARY KEY (state, slot, batch)) WITHOUT ROWID",
+    ),
+    (
+        "ledger",
+        "CREATE VIEW ledger AS SELECT plans.batch AS batch, plans.body ->> '$.time' AS time_ms, \
+         CASE WHEN commits.batch IS NULL THEN 'planned' ELSE 'committed' END AS status, \
+         commits.body ->> '$.records_read' AS records_read, plans.body -> '$.ranges' AS ranges, \
+         commits.body -> '$.outputs' AS outputs, commits.body -> '$.durations_us' AS durations_us \
+         FROM plans LEFT JOIN commits USING (batch)",
+    ),
+];
+
+pub fn database(dir: &Path) -> PathBuf {
+    dir.join(DATABASE)
+}
+
+/// Creates the schema in an empty database at `path`.
+pub fn create(path: &Path, page_bytes: u32) -> rusqlite::Result<Connection> {
+    let conn = Connection::open(path)?;
+    conn.pragma_update(None, "page_size", page_bytes)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    for (_, sql) in OBJECTS {
+        conn.execute_batch(sql)?;
+    }
+    Ok(conn)
+}
+
+/// A connection that writes nothing but SQLite's index of the log.
+pub fn open_read_only(dir: &Path) -> Result<Connection, CheckpointError> {
+    let path = database(dir);
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Err(absent(dir)),
+        Err(error) => return Err(CheckpointError::unusable(dir, "read it", &error)),
+    }
+    check_magic(dir, &path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let conn = Connection::open_with_flags(&path, flags)?;
+        tune(&conn)?;
+        Ok(conn)
+    };
+    open().map_err(|error| read_error(dir, error))
+}
+
+/// What every SQLite database begins with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// SQLite takes an empty file for a new database and deletes the log beside it, even on a read-only connection. So
+/// what is no database never gets there.
+fn check_magic(dir: &Path, path: &Path) -> Result<(), CheckpointError> {
+    let mut head = Vec::with_capacity(MAGIC.len());
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head));
+    read.map_err(|error| CheckpointError::unusable(dir, "read its database", &error))?;
+    if head == MAGIC {
+        return Ok(());
+    }
+    let what = "it does not begin as a database does".to_owned();
+    Err(CheckpointError::Refused { dir: dir.to_owned(), reason: Reason::Corrupt { place: DATABASE.to_owned(), what } })
+}
+
+/// No database: an empty directory is no checkpoint yet, a log without its database is a damaged one.
+fn absent(dir: &Path) -> CheckpointError {
+    let log = dir.join(format!("{DATABASE}-wal"));
+    match std::fs::metadata(&log) {
+        Ok(log) if log.len() > 0 => CheckpointError::Refused {
+            dir: dir.to_owned(),
+            reason: Reason::Contradiction(format!("{DATABASE} is missing and its log {DATABASE}-wal is there")),
+        },
+        _ => CheckpointError::Absent { dir: dir.to_owned() },
+    }
+}
+
+pub fn open_read_write(dir: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(database(dir), flags)?;
+    tune(&conn)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES)?;
+    // The log stays when the last connection closes, so that a later reader finds all files in place and makes none.
+    conn.file_control(rusqlite::MAIN_DB.into(), rusqlite::FileControl::PersistWal(&mut 1))?;
+    Ok(conn)
+}
+
+fn tune(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "busy_timeout", BUSY_TIMEOUT_MS)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "trusted_schema", false)
+}
+
+/// Refuses a database whose schema is not word for word ours.
+pub fn check(conn: &Connection) -> Result<(), ReadError> {
+    let mut found = conn.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
+    let mut rows = found.query([])?;
+    let mut seen = 0;
+    while let Some(row) = rows.next()? {
+        let (name, sql): (String, String) = (row.get(0)?, row.get(1)?);
+        match OBJECTS.iter().find(|(ours, _)| *ours == name) {
+            Some((_, ours)) if *ours == sql => seen += 1,
+            _ => return Err(ReadError::Refused(schema_damaged(format!("{name:?} is not as it was created")))),
+        }
+    }
+    if seen == OBJECTS.len() {
+        return Ok(());
+    }
+    let what = format!("it has {seen} of {} tables", OBJECTS.len());
+    Err(ReadError::Refused(schema_damaged(what)))
+}
+
+fn schema_damaged(what: String) -> Reason {
+    Reason::Corrupt { place: "the schema".to_owned(), what }
+}
+
+/// Why reading failed: SQLite, or what it read.
+#[derive(Debug)]
+pub enum ReadError {
+    Sqlite(rusqlite::Error),
+    Refused(Reason),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        ReadError::Sqlite(error)
+    }
+}
+
+impl From<Reason> for ReadError {
+    fn from(reason: Reason) -> Self {
+        ReadError::Refused(reason)
+    }
+}
+
+impl ReadError {
+    pub fn at(self, dir: &Path) -> CheckpointError {
+        match self {
+            ReadError::Sqlite(error) => read_error(dir, error),
+            ReadError::Refused(reason) => CheckpointError::Refused { dir: dir.to_owned(), reason },
+        }
+    }
+}
+
+/// Bytes that SQLite cannot make sense of are damage; files that it cannot open are a directory that cannot be used.
+fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
+    let dir = dir.to_owned();
+    match error.sqlite_error().map(|inner| (inner.code, inner.extended_code)) {
+        Some((ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly, _)) => {
+            CheckpointError::Unusable { dir, what: format!("SQLite cannot open {DATABASE}: {error}") }
+        }
+        Some((ErrorCode::SystemIoFailure, code)) if code != ffi::SQLITE_IOERR_SHORT_READ => {
+            CheckpointError::Io { dir, doing: "read", source: Box::new(error) }
+        }
+        Some((
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted,
+            _,
+        )) => CheckpointError::Io { dir, doing: "read", source: Box::new(error) },
+        _ => CheckpointError::Refused {
+            dir,
+            reason: Reason::Corrupt { place: DATABASE.to_owned(), what: error.to_string() },
+        },
+    }
+}

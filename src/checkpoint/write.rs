@@ -1,0 +1,402 @@
+//! The open checkpoint: every call is one transaction and one fsync.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{
+    Archive, CheckpointError, Lock,
+    facts::{self, Format, Grid, Head, Identity, SinkRow},
+    restore,
+    row::{self, Key},
+    schema::{self, ReadError},
+};
+use crate::{
+    model::{BatchId, BatchTime, RunEpoch, Timeline},
+    protocol::{
+        BatchFacts, BoundedEnd, CommitRecord, FORMAT, Facts, JobTextHash, PlanRecord, Position, Reason, StateWrites,
+        StateWritten, Store,
+    },
+};
+
+/// SQLite's page size of a new database.
+const PAGE_BYTES: u32 = 4096;
+
+/// What a checkpoint is born with.
+#[derive(Debug, Clone)]
+pub struct NewCheckpoint<'a> {
+    pub job: &'a str,
+    pub batch_interval_ms: i64,
+    pub zero: BatchTime,
+    /// Wall clock, milliseconds since the epoch; for people.
+    pub created_at_ms: i64,
+}
+
+/// A checkpoint held and written by this process.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Before the lock, so that the database is closed when the lock is given up.
+    archive: Archive,
+    uuid: String,
+    head: Head,
+    /// States that were dropped, and the batch at which each last began anew.
+    pub(super) began: BTreeMap<String, BatchId>,
+    /// Facts that go along with the next transaction.
+    pending: Vec<Pending>,
+    /// A write failed: nothing is known about what is durable, and nothing is written any more.
+    poisoned: bool,
+    _lock: Lock,
+}
+
+#[derive(Debug)]
+enum Pending {
+    JobText(JobTextHash, String),
+    BoundedEnd(Option<BoundedEnd>),
+    Grid(Grid),
+}
+
+impl Checkpoint {
+    /// Makes a new checkpoint in the locked directory and opens it.
+    pub fn create(lock: Lock, new: &NewCheckpoint<'_>) -> Result<Checkpoint, CheckpointError> {
+        Self::create_with_pages(lock, new, PAGE_BYTES)
+    }
+
+    pub(super) fn create_with_pages(
+        lock: Lock,
+        new: &NewCheckpoint<'_>,
+        page_bytes: u32,
+    ) -> Result<Checkpoint, CheckpointError> {
+        match schema::open_read_only(lock.dir()) {
+            Err(CheckpointError::Absent { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let what = "There is a checkpoint in it already".to_owned();
+                return Err(CheckpointError::Unusable { dir: lock.dir().to_owned(), what });
+            }
+        }
+        create_aside(lock.dir(), new, page_bytes).map_err(|source| CheckpointError::Io {
+            dir: lock.dir().to_owned(),
+            doing: "create",
+            source,
+        })?;
+        let facts = super::inspect(lock.dir())?;
+        Self::resume(lock, &facts)
+    }
+
+    /// Opens the checkpoint whose facts were read and found good, and begins a run: the first write.
+    pub fn resume(lock: Lock, facts: &Facts) -> Result<Checkpoint, CheckpointError> {
+        let dir = lock.dir().to_owned();
+        let conn = schema::open_read_write(&dir);
+        let conn = conn.map_err(|error| ReadError::from(error).at(&dir))?;
+        let head = Head {
+            timeline: facts.timeline,
+            run_epoch: facts.run_epoch,
+            first: facts.head_first,
+            planned: facts.head_planned,
+            committed: facts.head_committed,
+        };
+        let mut checkpoint = Checkpoint {
+            archive: Archive::over(&dir, conn),
+            uuid: facts.checkpoint.clone(),
+            head,
+            began: began(&facts.batches),
+            pending: Vec::new(),
+            poisoned: false,
+            _lock: lock,
+        };
+        checkpoint.transact("begin a run on", |_, head| {
+            head.run_epoch = RunEpoch(head.run_epoch.0 + 1);
+            Ok(())
+        })?;
+        Ok(checkpoint)
+    }
+
+    pub fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    pub fn run_epoch(&self) -> RunEpoch {
+        self.head.run_epoch
+    }
+
+    pub fn timeline(&self) -> Timeline {
+        self.head.timeline
+    }
+
+    pub fn committed(&self) -> Option<BatchId> {
+        self.head.committed
+    }
+
+    /// The oldest kept batch.
+    pub fn first(&self) -> BatchId {
+        self.head.first
+    }
+
+    /// Everything that can be read of the checkpoint.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Stores `text` with the next transaction; plans name it by the hash.
+    pub fn remember_job_text(&mut self, text: &str) -> JobTextHash {
+        let hash = JobTextHash::of(text.as_bytes());
+        self.pending.push(Pending::JobText(hash.clone(), text.to_owned()));
+        hash
+    }
+
+    /// Where a bounded run ends, stored with the next transaction (its first plan); none once it is reached (with its
+    /// last commit).
+    pub fn set_bounded_end(&mut self, end: Option<BoundedEnd>) {
+        self.pending.push(Pending::BoundedEnd(end));
+    }
+
+    /// Another batch interval, stored with the next transaction.
+    pub fn set_grid(&mut self, batch_interval_ms: i64, zero: BatchTime) {
+        self.pending.push(Pending::Grid(Grid { batch_interval_ms, zero }));
+    }
+
+    /// Stores what waits for the next transaction, where none comes.
+    pub fn flush(&mut self) -> Result<(), CheckpointError> {
+        if self.pending.is_empty() { Ok(()) } else { self.transact("write to", |_, _| Ok(())) }
+    }
+
+    /// The sinks have followed the rewind.
+    pub fn rewind_finished(&mut self) -> Result<(), CheckpointError> {
+        self.transact("write to", |conn, _| facts::delete_meta(conn, "rewind"))
+    }
+
+    fn note_dropped(&mut self, plan: &PlanRecord) {
+        self.began.extend(plan.dropped_states.iter().map(|state| (state.clone(), plan.batch)));
+    }
+
+    /// Copies the write-ahead log into the database, as far as no reader is in the way.
+    pub(super) fn checkpoint_log(&mut self) -> Result<(), CheckpointError> {
+        let dir = self.archive.dir().to_owned();
+        if self.poisoned {
+            return Err(CheckpointError::Poisoned { dir });
+        }
+        let copied = self.archive.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.poisoned = copied.is_err();
+        copied.map_err(|error| CheckpointError::Io { dir, doing: "write to", source: Box::new(error) })
+    }
+
+    /// One durable transaction. The head it leaves must be the head it finds plus what `write` changed.
+    pub(super) fn transact<T>(
+        &mut self,
+        doing: &'static str,
+        write: impl FnOnce(&Connection, &mut Head) -> Result<T, ReadError>,
+    ) -> Result<T, CheckpointError> {
+        let dir = self.archive.dir().to_owned();
+        if self.poisoned {
+            return Err(CheckpointError::Poisoned { dir });
+        }
+        let outcome = self.try_transact(write);
+        self.poisoned = outcome.is_err();
+        outcome.map_err(|error| match error {
+            Failure::Write(ReadError::Sqlite(source)) => CheckpointError::Io { dir, doing, source: Box::new(source) },
+            Failure::Write(ReadError::Refused(reason)) => CheckpointError::Refused { dir, reason },
+            Failure::Fenced(found) => {
+                let what = format!("Its head is {found:?}; this process left {:?}", self.head);
+                CheckpointError::Fenced { dir, what }
+            }
+        })
+    }
+
+    fn try_transact<T>(
+        &mut self,
+        write: impl FnOnce(&Connection, &mut Head) -> Result<T, ReadError>,
+    ) -> Result<T, Failure> {
+        let begun = self.archive.conn.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begun.map_err(ReadError::from)?;
+        let found: Head = facts::required(&transaction, "head")?;
+        if found != self.head {
+            return Err(Failure::Fenced(found));
+        }
+        let mut head = self.head;
+        for pending in &self.pending {
+            write_pending(&transaction, pending)?;
+        }
+        let result = write(&transaction, &mut head)?;
+        if head != found {
+            facts::put_meta(&transaction, "head", &head)?;
+        }
+        transaction.commit().map_err(ReadError::from)?;
+        self.head = head;
+        self.pending.clear();
+        Ok(result)
+    }
+}
+
+enum Failure {
+    Write(ReadError),
+    Fenced(Head),
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Failure::Write(error)
+    }
+}
+
+fn write_pending(conn: &Connection, pending: &Pending) -> Result<(), ReadError> {
+    match pending {
+        Pending::BoundedEnd(Some(end)) => facts::put_meta(conn, "bounded_end", end),
+        Pending::BoundedEnd(None) => facts::delete_meta(conn, "bounded_end"),
+        Pending::Grid(grid) => facts::put_meta(conn, "grid", grid),
+        Pending::JobText(JobTextHash(hash), text) => {
+            let crc = row::seal("job_texts", &[Key::Text(hash)], text.as_bytes());
+            let sql = "INSERT OR IGNORE INTO job_texts (hash, body, crc) VALUES (?, ?, ?)";
+            conn.prepare_cached(sql)?.execute(rusqlite::params![&**hash, text, crc])?;
+            Ok(())
+        }
+    }
+}
+
+/// A caller that breaks the protocol's order would write facts that recovery refuses.
+fn in_order(holds: bool, batch: BatchId, step: &str, head: &Head) -> Result<(), ReadError> {
+    if holds {
+        return Ok(());
+    }
+    let what =
+        format!("batch {batch} cannot be {step}: last planned {:?}, committed {:?}", head.planned, head.committed);
+    Err(Reason::Contradiction(what).into())
+}
+
+fn log_planned(conn: &Connection, head: &mut Head, plan: &PlanRecord) -> Result<(), ReadError> {
+    let next = head.committed.map_or(BatchId::FIRST, BatchId::next);
+    let fresh = head.planned == head.committed && plan.batch == next;
+    in_order(fresh && plan.timeline == head.timeline, plan.batch, "planned", head)?;
+    head.planned = Some(plan.batch);
+    facts::put_plan(conn, plan)?;
+    for tp in &plan.dropped_partitions {
+        let sql = "DELETE FROM positions WHERE topic = ? AND partition = ?";
+        conn.prepare_cached(sql)?.execute(rusqlite::params![&*tp.topic, tp.partition])?;
+    }
+    for (name, base) in &plan.bases {
+        facts::put_sink(conn, name, &SinkRow { facts: base.clone(), batch: None })?;
+    }
+    Ok(())
+}
+
+fn log_committed(
+    conn: &Connection,
+    head: &mut Head,
+    began: &BTreeMap<String, BatchId>,
+    commit: &CommitRecord,
+    state: &StateWrites,
+) -> Result<(), ReadError> {
+    let in_flight = head.planned == Some(commit.batch) && head.planned != head.committed;
+    in_order(in_flight, commit.batch, "committed", head)?;
+    head.committed = Some(commit.batch);
+    let batches = facts::batches(conn, commit.batch..=commit.batch)?;
+    let Some(plan) = batches.get(&commit.batch).and_then(|row| row.plan.as_ref()) else {
+        return Err(Reason::CommittedWithoutPlanned(commit.batch).into());
+    };
+    for range in &plan.ranges {
+        facts::put_position(conn, &Position::after(range, commit.batch))?;
+    }
+    for (name, facts) in &commit.sinks {
+        facts::put_sink(conn, name, &SinkRow { facts: facts.clone(), batch: Some(commit.batch) })?;
+    }
+    let mut written = Vec::with_capacity(state.deltas.len() + state.snapshots.len());
+    for delta in &state.deltas {
+        let since = began.get(&delta.state).copied();
+        let crc = restore::put_delta(conn, delta, commit.batch, since)?;
+        written.push(StateWritten { state: delta.state.clone(), slot: None, crc });
+    }
+    for snapshot in &state.snapshots {
+        let crc = restore::put_snapshot(conn, snapshot, commit.batch)?;
+        let slot = Some((snapshot.slot, snapshot.slots));
+        written.push(StateWritten { state: snapshot.state.clone(), slot, crc });
+    }
+    facts::put_commit(conn, &CommitRecord { state: written, ..commit.clone() })
+}
+
+/// The states that the kept plans dropped, and the last batch that did so.
+pub(super) fn began(batches: &BTreeMap<BatchId, BatchFacts>) -> BTreeMap<String, BatchId> {
+    let plans = batches.values().filter_map(|row| row.plan.as_ref());
+    plans.flat_map(|plan| plan.dropped_states.iter().map(|state| (state.clone(), plan.batch))).collect()
+}
+
+impl Store for Checkpoint {
+    type Error = CheckpointError;
+
+    fn log_planned(&mut self, plan: &PlanRecord) -> Result<(), CheckpointError> {
+        self.transact("log a plan to", |conn, head| log_planned(conn, head, plan))?;
+        self.note_dropped(plan);
+        Ok(())
+    }
+
+    fn replace_plan(&mut self, plan: &PlanRecord) -> Result<(), CheckpointError> {
+        self.transact("replace a plan in", |conn, head| {
+            let in_flight = head.planned == Some(plan.batch) && head.planned != head.committed;
+            in_order(in_flight && plan.timeline == head.timeline, plan.batch, "replaced", head)?;
+            facts::put_plan(conn, plan)
+        })
+    }
+
+    fn log_committed(
+        &mut self,
+        commit: &CommitRecord,
+        state: &StateWrites,
+        next: Option<&PlanRecord>,
+    ) -> Result<(), CheckpointError> {
+        let began = std::mem::take(&mut self.began);
+        let outcome = self.transact("log a commit to", |conn, head| {
+            log_committed(conn, head, &began, commit, state)?;
+            next.map_or(Ok(()), |next| log_planned(conn, head, next))
+        });
+        self.began = began;
+        outcome?;
+        next.into_iter().for_each(|next| self.note_dropped(next));
+        Ok(())
+    }
+}
+
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        // Leaves everything in the database file. Nothing depends on it, so a failure is no matter.
+        if !self.poisoned {
+            let _ = self.archive.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
+    }
+}
+
+type CreateError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Writes the new database aside and renames it: a database is there whole or not at all.
+fn create_aside(dir: &Path, new: &NewCheckpoint<'_>, page_bytes: u32) -> Result<(), CreateError> {
+    let aside = dir.join(schema::ASIDE);
+    for stray in [schema::ASIDE, "checkpoint.db.new-journal", "checkpoint.db-wal", "checkpoint.db-shm"] {
+        match fs::remove_file(dir.join(stray)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let conn = schema::create(&aside, page_bytes)?;
+    let uuid = uuid::Uuid::new_v4().to_string();
+    let identity = Identity { checkpoint: uuid, job: new.job.to_owned(), created_at_ms: new.created_at_ms };
+    let head =
+        Head { timeline: Timeline(0), run_epoch: RunEpoch(0), first: BatchId::FIRST, planned: None, committed: None };
+    let fill = || -> Result<(), ReadError> {
+        facts::put_meta(&conn, "format", &Format { format: FORMAT })?;
+        facts::put_meta(&conn, "identity", &identity)?;
+        facts::put_meta(&conn, "grid", &Grid { batch_interval_ms: new.batch_interval_ms, zero: new.zero })?;
+        facts::put_meta(&conn, "head", &head)
+    };
+    fill().map_err(|error| match error {
+        ReadError::Sqlite(error) => CreateError::from(error),
+        ReadError::Refused(reason) => CreateError::from(reason.to_string()),
+    })?;
+    conn.close().map_err(|(_, error)| error)?;
+    fs::File::open(&aside)?.sync_all()?;
+    fs::rename(&aside, schema::database(dir))?;
+    fs::File::open(dir)?.sync_all()?;
+    if let Some(parent) = dir.canonicalize()?.parent() {
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! `kstream topics`
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, Session, args};
+
+/// List, create, describe and delete topics.
+#[derive(Debug, Args)]
+pub struct TopicsArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(ListArgs),
+    Create(CreateArgs),
+    Describe(NamesArgs),
+    Delete(DeleteArgs),
+}
+
+/// List the topics, with partitions and offsets.
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    connect: args::ConnectArgs,
+    /// Kafka's own topics, too.
+    #[arg(long)]
+    internal: bool,
+}
+
+/// Create topics.
+#[derive(Debug, Args)]
+struct CreateArgs {
+    #[command(flatten)]
+    connect: args::ConnectArgs,
+    /// The topics.
+    #[arg(value_name = "TOPIC", required = true)]
+    topics: Vec<String>,
+    /// Partitions of each.
+    #[arg(long, short, value_name = "N", default_value = "1", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+    /// Copies of each partition.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(i32).range(1..))]
+    replication_factor: i32,
+    /// A setting of the topics, such as retention.ms=60000.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = args::parse_set)]
+    config: Vec<(String, String)>,
+}
+
+/// Show the partitions of topics: leader, offsets, replicas.
+#[derive(Debug, Args)]
+struct NamesArgs {
+    #[command(flatten)]
+    connect: args::ConnectArgs,
+    /// The topics.
+    #[arg(value_name = "TOPIC", required = true)]
+    topics: Vec<String>,
+}
+
+/// Delete topics, with all their records.
+#[derive(Debug, Args)]
+struct DeleteArgs {
+    #[command(flatten)]
+    connect: args::ConnectArgs,
+    /// The topics.
+    #[arg(value_name = "TOPIC", required = true)]
+    topics: Vec<String>,
+}
+
+pub fn run(args: TopicsArgs, session: &Session) -> Result<(), Failure> {
+    match args.action {
+        Action::List(list) => call_list(list, session),
+        Action::Create(create) => call_create(create, session),
+        Action::Describe(names) => call_describe(names, session),
+        Action::Delete(delete) => call_delete(delete, session),
+    }
+}
+
+fn call_list(args: ListArgs, _session: &Session) -> Result<(), Failure> {
+    let _ = (args.connect.properties()?, args.connect.brokers, args.internal);
+    Err(Failure::not_wired("topics list"))
+}
+
+fn call_create(args: CreateArgs, _session: &Session) -> Result<(), Failure> {
+    let _ = (
+        args.connect.properties()?,
+        args.connect.brokers,
+        args.topics,
+        args.partitions,
+        args.replication_factor,
+        args.config,
+    );
+    Err(Failure::not_wired("topics create"))
+}
+
+fn call_describe(args: NamesArgs, _session: &Session) -> Result<(), Failure> {
+    let _ = (args.connect.properties()?, args.connect.brokers, args.topics);
+    Err(Failure::not_wired("topics describe"))
+}
+
+fn call_delete(args: DeleteArgs, _session: &Session) -> Result<(), Failure> {
+    let _ = (args.connect.properties()?, args.connect.brokers, args.topics);
+    Err(Failure::not_wired("topics delete"))
+}

@@ -1,0 +1,357 @@
+//! The life of a batch.
+//!
+//! ```text
+//! trigger > available > plan > log planned > execute > stage > publish > log committed > purge
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::{
+    engine::sink_failed,
+    error::{Class, DriverError},
+    inputs::failed as source_failed,
+    recovery::{batch_failed, checkpoint_failed},
+    run::{Hand, Next, Run},
+    snapshot,
+};
+use crate::{
+    executor::{BatchFailure, BatchInput, Executed},
+    expr::EvalError,
+    job::Job,
+    model::{BatchIdentity, OffsetRange, digest::Digest},
+    planner::{halve, readable_rest},
+    protocol::{
+        BatchPlan, CommitRecord, CommittedBatch, Exposure, Failed, Holds, OutputRecord, PlanRecord, PlannedBatch,
+        PoisonCount, PublishPermit, StateDelta, StateWrites,
+    },
+    sink::{Output, Published, SinkErrorKind},
+    source::SourceErrorKind,
+};
+
+/// Tries of one batch in one process where its failure is transient.
+const MAX_TRIES: u32 = 4;
+const FIRST_BACK_OFF: Duration = Duration::from_millis(200);
+
+/// What staging leaves for the commit.
+#[derive(Debug)]
+pub struct StagedResult {
+    pub outputs: Vec<(String, String, Digest)>,
+    pub records: Vec<u64>,
+    pub poison: Vec<PoisonCount>,
+    pub deltas: Vec<(usize, Vec<u8>)>,
+}
+
+impl Run<'_> {
+    /// One batch, from its durable plan to its durable commit. Gives the next batch too, where that was due already.
+    pub fn one_batch(&mut self, planned: PlannedBatch, next: Next) -> Result<CommittedBatch, DriverError> {
+        let mut planned = planned;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let failed = match self.attempt(planned, next)? {
+                Attempt::Committed(committed) => return Ok(*committed),
+                Attempt::Failed(failed) => failed,
+            };
+            self.engine.outputs.iter_mut().for_each(|output| output.sink.discard());
+            planned = self.mend(*failed, tries)?;
+        }
+    }
+
+    fn attempt(&mut self, planned: PlannedBatch, next: Next) -> Result<Attempt, DriverError> {
+        self.inputs.assign(&planned.plan().ranges)?;
+
+        let began = Instant::now();
+        let executed = match planned.execute(|plan| self.execute(plan)) {
+            Ok(executed) => executed,
+            Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, Trouble::Execution(error))),
+        };
+        self.hand.took.execute = began.elapsed();
+
+        let began = Instant::now();
+        let staged = match executed.stage(|identity, result| self.stage(identity, result)) {
+            Ok(staged) => staged,
+            Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, error)),
+        };
+        self.hand.took.stage = began.elapsed();
+
+        let began = Instant::now();
+        let published = match staged.publish(|permit, _| self.publish(permit)) {
+            Ok(published) => published,
+            Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, error)),
+        };
+        self.hand.took.publish = began.elapsed();
+
+        let (following, hand): (Option<BatchPlan>, Option<Hand>) = self.plan_following(published.plan(), next)?.unzip();
+        let began = Instant::now();
+        let (commit, writes) = self.commit_record(published.plan(), published.result())?;
+        let committed = published
+            .log_committed(commit, writes, following, &mut self.checkpoint)
+            .map_err(|error| checkpoint_failed(&error))?;
+        self.hand.took.log_committed = began.elapsed();
+        self.committed(&committed, hand)?;
+        Ok(Attempt::Committed(Box::new(committed)))
+    }
+
+    /// Reads the ranges and runs the stages; no effect outside memory.
+    fn execute(&self, plan: &PlanRecord) -> Result<Executed, BatchFailure> {
+        self.engine.executor.execute(&BatchInput {
+            time: plan.time,
+            zero: self.zero,
+            sources: &self.inputs.sources,
+            ranges: &plan.ranges,
+            states: &self.engine.states,
+        })
+    }
+
+    /// Every sink writes where nobody looks.
+    fn stage(&mut self, identity: &BatchIdentity, executed: Executed) -> Result<StagedResult, Trouble> {
+        let mut outputs = Vec::new();
+        self.hand.staged.clear();
+        for (step, delivered) in executed.outputs {
+            let Some(output) = self.engine.outputs.iter_mut().find(|output| output.step == step) else { continue };
+            outputs.push((output.name.clone(), output.settings.clone(), delivered.digest));
+            let staged = Output { name: output.name.clone(), content: delivered.content, digest: delivered.digest };
+            output.sink.stage(identity, staged).map_err(|error| Trouble::Sink(output.name.clone(), error))?;
+            self.hand.staged.insert(step);
+        }
+        Ok(StagedResult { outputs, records: executed.records, poison: executed.poison, deltas: executed.deltas })
+    }
+
+    /// Each sink is asked; those that have not published do, once.
+    fn publish(&mut self, permit: &PublishPermit) -> Result<(), Trouble> {
+        let staged = &self.hand.staged;
+        let mut outputs: Vec<_> =
+            self.engine.outputs.iter_mut().filter(|output| staged.contains(&output.step)).collect();
+        outputs.sort_by_key(|output| output.sink.publication_order());
+        for output in outputs {
+            let trouble = |error| Trouble::Sink(output.name.clone(), error);
+            if output.sink.published(permit.identity()).map_err(trouble)? != Published::Whole {
+                output.sink.publish(permit).map_err(trouble)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the commit makes durable. The states take the batch's changes first, so that snapshots show them.
+    fn commit_record(
+        &mut self,
+        plan: &PlanRecord,
+        result: &StagedResult,
+    ) -> Result<(CommitRecord, StateWrites), DriverError> {
+        let engine = &mut self.engine;
+        let mut writes = StateWrites::default();
+        for (step, delta) in &result.deltas {
+            let name = engine.state_name(*step);
+            let (Some(state), Some(rolling)) = (engine.states.get_mut(step), engine.rolling.get_mut(step)) else {
+                continue;
+            };
+            state.apply(delta).map_err(|error| {
+                DriverError::new(Class::Failed, format!("the state of step {name} does not take its own change"))
+                    .detail(format!("{error}."))
+            })?;
+            let mut blob = engine.initial.remove(step).unwrap_or_default();
+            blob.extend_from_slice(delta);
+            let due = rolling.due(blob.len(), &**state);
+            if !blob.is_empty() || !rolling.begun {
+                rolling.begun = true;
+                writes.deltas.push(StateDelta { state: name.clone(), blob });
+            }
+            writes.snapshots.extend(snapshot::slots(&name, &**state, due));
+        }
+        let outputs = result.outputs.iter().map(|(name, settings, digest)| OutputRecord {
+            name: name.clone(),
+            settings: settings.clone(),
+            digest: *digest,
+        });
+        let staged = &self.hand.staged;
+        let sinks = engine.outputs.iter().filter(|output| staged.contains(&output.step));
+        let commit = CommitRecord {
+            batch: plan.batch,
+            time: plan.time,
+            timeline: plan.timeline,
+            run_epoch: self.checkpoint.run_epoch(),
+            outputs: outputs.collect(),
+            sinks: sinks.filter_map(|output| Some((output.name.clone(), output.sink.facts()?))).collect(),
+            records_read: result.records.iter().sum(),
+            poison: result.poison.clone(),
+            durations_us: self.hand.took.by_verb_us(),
+            state: Vec::new(),
+            committed_at_ms: self.clock.now_ms(),
+        };
+        self.hand.records.clone_from(&result.records);
+        Ok((commit, writes))
+    }
+
+    /// After a failed attempt: another try, a smaller plan, or the end.
+    fn mend(&mut self, failed: FailedAttempt, tries: u32) -> Result<PlannedBatch, DriverError> {
+        let FailedAttempt { batch, trouble } = failed;
+        match &trouble {
+            Trouble::Execution(BatchFailure::Memory { .. }) => self.halve(batch, &trouble),
+            Trouble::Execution(BatchFailure::Source { range, error }) => match &error.kind {
+                SourceErrorKind::DataLoss { .. } => self.read_the_rest(batch, range, &trouble),
+                SourceErrorKind::Unreachable => {
+                    self.inputs.forget_assignment();
+                    self.outlast(&trouble)?;
+                    Ok(batch)
+                }
+                _ => Err(self.explain(&batch, &trouble)),
+            },
+            Trouble::Sink(_, error) if error.kind == SinkErrorKind::Transient && tries < MAX_TRIES => {
+                tracing::warn!(batch = batch.plan().batch.0, tries, error = %error, "trying the batch again");
+                let back_off = FIRST_BACK_OFF * 2u32.pow(tries);
+                if self.drain.wait(back_off) {
+                    return Err(self.explain(&batch, &trouble));
+                }
+                Ok(batch)
+            }
+            _ => Err(self.explain(&batch, &trouble)),
+        }
+    }
+
+    /// Brokers were away while a batch was read: waits until they answer again, within the limit.
+    fn outlast(&mut self, trouble: &Trouble) -> Result<(), DriverError> {
+        let since = *self.trouble_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.inputs.unreachable_limit() {
+            let Trouble::Execution(BatchFailure::Source { error, .. }) = trouble else { return Ok(()) };
+            return Err(source_failed(error));
+        }
+        tracing::warn!(error = %trouble.text(), "reading the batch again");
+        match self.inputs.available(&mut self.drain)? {
+            Some(_) => Ok(()),
+            None => Err(DriverError::new(Class::Kafka, "asked to stop while Kafka was away")
+                .detail("The batch in flight is planned and not committed; the next start finishes it.")),
+        }
+    }
+
+    /// A batch over the memory limit: half of each range, durably, if none of it has been published.
+    fn halve(&mut self, mut batch: PlannedBatch, trouble: &Trouble) -> Result<PlannedBatch, DriverError> {
+        self.ask_sinks(&mut batch)?;
+        let Some(ranges) = halve(&batch.plan().ranges).filter(|_| batch.exposure() == Exposure::None) else {
+            return Err(self.explain(&batch, trouble));
+        };
+        tracing::warn!(batch = batch.plan().batch.0, reason = %trouble.text(), "reading half of the batch");
+        self.replace(batch, |plan| plan.ranges = ranges)
+    }
+
+    /// Offsets of the plan are gone: the readable rest, durably, where the job skips losses.
+    fn read_the_rest(
+        &mut self,
+        mut batch: PlannedBatch,
+        range: &OffsetRange,
+        trouble: &Trouble,
+    ) -> Result<PlannedBatch, DriverError> {
+        self.ask_sinks(&mut batch)?;
+        if !self.inputs.skips_data_loss(&range.source) || batch.exposure() != Exposure::None {
+            return Err(self.explain(&batch, trouble));
+        }
+        let Some(available) = self.inputs.available(&mut self.drain)? else {
+            return Err(self.explain(&batch, trouble));
+        };
+        let partitions: Vec<_> = available.into_iter().flat_map(|source| source.partitions).collect();
+        let Some((rest, lost)) = readable_rest(&batch.plan().ranges, &partitions) else {
+            return Err(self.explain(&batch, trouble));
+        };
+        for loss in &lost {
+            tracing::warn!(batch = batch.plan().batch.0, lost = %loss, "offsets are lost and skipped");
+        }
+        self.inputs.forget_assignment();
+        self.replace(batch, |plan| {
+            plan.ranges = rest;
+            plan.lost.extend(lost);
+        })
+    }
+
+    fn replace(
+        &mut self,
+        batch: PlannedBatch,
+        change: impl FnOnce(&mut PlanRecord),
+    ) -> Result<PlannedBatch, DriverError> {
+        let mut plan = batch.plan().clone();
+        change(&mut plan);
+        batch.replace(plan, &mut self.checkpoint).map_err(|failed| {
+            let mut error = DriverError::new(Class::Failed, failed.error.to_string());
+            if let crate::protocol::ReplaceError::Store(store) = &failed.error {
+                error = checkpoint_failed(store);
+            }
+            error
+        })
+    }
+
+    /// Whether any sink shows something of a batch that an earlier process may have published.
+    fn ask_sinks(&mut self, batch: &mut PlannedBatch) -> Result<(), DriverError> {
+        if batch.exposure() == Exposure::None {
+            return Ok(());
+        }
+        let identity = batch.identity();
+        let mut answers = Vec::new();
+        for output in &mut self.engine.outputs {
+            answers.push(match output.sink.holds(&identity).map_err(|error| sink_failed(&output.name, &error))? {
+                Holds::Unknown if !self.hand.recovering => Holds::Nothing,
+                answer => answer,
+            });
+        }
+        batch.asked(answers);
+        Ok(())
+    }
+
+    fn explain(&self, batch: &PlannedBatch, trouble: &Trouble) -> DriverError {
+        let id = batch.plan().batch;
+        match trouble {
+            Trouble::Sink(name, error) => sink_failed(name, error),
+            Trouble::Execution(failure) => batch_failed(id, failure, self.engine.job()),
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub enum Trouble {
+    Execution(BatchFailure),
+    Sink(String, crate::sink::SinkError),
+}
+
+impl Trouble {
+    fn text(&self) -> String {
+        match self {
+            Trouble::Execution(failure) => failure.to_string(),
+            Trouble::Sink(name, error) => format!("output {name}: {error}"),
+        }
+    }
+}
+
+enum Attempt {
+    Committed(Box<CommittedBatch>),
+    Failed(Box<FailedAttempt>),
+}
+
+struct FailedAttempt {
+    batch: PlannedBatch,
+    trouble: Trouble,
+}
+
+impl Attempt {
+    fn failed(batch: PlannedBatch, trouble: Trouble) -> Attempt {
+        Attempt::Failed(Box::new(FailedAttempt { batch, trouble }))
+    }
+}
+
+/// Text of a record or a lambda on one line of a message: control characters escaped, so that no record can write to a
+/// terminal.
+pub fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// The part of a step's function that failed, with its line and column.
+pub fn lambda_excerpt(job: &Job, step: &str, error: &EvalError) -> Option<String> {
+    let step = job.steps.iter().find(|other| &*other.id == step)?;
+    let source = match error.in_library {
+        true => job.functions.as_deref()?,
+        false => step.operator.function()?.source(),
+    };
+    let before = source.get(..error.span.start)?;
+    let failing = source.get(error.span.clone())?;
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let place = if error.in_library { "[functions]" } else { "its function" };
+    Some(format!("In {place}, line {line}, column {column}: {}", one_line(failing)))
+}

@@ -1,0 +1,229 @@
+//! A job made ready to run batches: its executor, its states, its sinks.
+//!
+//! An engine belongs to one job text. A batch in flight is finished by an engine of the text that planned it; then the
+//! current job gets an engine of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+};
+
+use super::{
+    error::{Class, DriverError},
+    snapshot::Rolling,
+};
+use crate::{
+    checkpoint::StateImage,
+    executor::{Executor, ExecutorSettings},
+    expr::Limits,
+    job::{Job, Operator},
+    model::{BatchId, BatchTime, encode::DecodeError},
+    operator,
+    planner::WindowInput,
+    protocol::{JobTextHash, SinkFacts},
+    sink::{self, Sink},
+    state::{self, StepState, window::WindowState},
+};
+
+/// Records of a chunk: large enough to amortise a call, small enough to stay in the second-level cache.
+const CHUNK_RECORDS: usize = 2048;
+
+/// A read that brings no record for so long has failed.
+const STALL_TIMEOUT_MS: u64 = 10_000;
+
+pub struct Engine {
+    pub job_text: JobTextHash,
+    pub executor: Executor,
+    pub states: HashMap<usize, Box<dyn StepState>>,
+    /// Initial state that no commit has stored yet, by step.
+    pub initial: HashMap<usize, Vec<u8>>,
+    pub rolling: HashMap<usize, Rolling>,
+    pub outputs: Vec<OutputSink>,
+}
+
+/// An output step and its sink.
+pub struct OutputSink {
+    pub step: usize,
+    pub name: String,
+    /// Hash of the settings that decide what the output's digest covers.
+    pub settings: String,
+    pub sink: Box<dyn Sink>,
+}
+
+/// Speed settings of this process: `--threads`, and variables that tests and comparisons set.
+pub fn executor_settings(job: &Job, threads: Option<NonZeroUsize>) -> ExecutorSettings {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let chunk_records = std::env::var("KSTREAM_CHUNK_RECORDS").ok().and_then(|text| text.parse().ok());
+    ExecutorSettings {
+        threads: threads.map_or(cores, NonZeroUsize::get),
+        chunk_records: chunk_records.filter(|records| *records > 0).unwrap_or(CHUNK_RECORDS),
+        stall_timeout_ms: STALL_TIMEOUT_MS,
+        memory_limit_bytes: job.memory_limit_bytes,
+        force_evaluator: std::env::var("KSTREAM_LAMBDAS").is_ok_and(|value| value == "starlark"),
+        limits: Limits::default(),
+    }
+}
+
+impl Engine {
+    /// Working parts without state and without sinks; `replay` needs no more.
+    pub fn new(job: Job, job_text: JobTextHash, threads: Option<NonZeroUsize>) -> Result<Engine, DriverError> {
+        let settings = executor_settings(&job, threads);
+        let executor =
+            Executor::new(job, settings).map_err(|failure| DriverError::new(Class::Failed, failure.to_string()))?;
+        Ok(Engine {
+            job_text,
+            executor,
+            states: HashMap::new(),
+            initial: HashMap::new(),
+            rolling: HashMap::new(),
+            outputs: Vec::new(),
+        })
+    }
+
+    pub fn job(&self) -> &Job {
+        self.executor.job()
+    }
+
+    /// Name under which the checkpoint knows the state of a step.
+    pub fn state_name(&self, step: usize) -> String {
+        self.job().steps[step].id.to_string()
+    }
+
+    /// The windows of the job, each with the time of the last batch that brought it records.
+    pub fn windows(&self) -> Vec<WindowInput> {
+        let steps = &self.job().steps;
+        self.states
+            .iter()
+            .filter_map(|(&step, state)| {
+                let window = steps[step].operator.window()?;
+                let state = state.as_any().downcast_ref::<WindowState>()?;
+                Some(WindowInput { window, last_records: state.last_records_ms().map(BatchTime) })
+            })
+            .collect()
+    }
+
+    /// Stateful steps that run.
+    pub fn stateful_steps(&self) -> Vec<usize> {
+        let steps = &self.job().steps;
+        self.executor
+            .lineage()
+            .wide
+            .iter()
+            .copied()
+            .filter(|&step| operator::state(&steps[step].operator).is_some())
+            .collect()
+    }
+
+    /// Builds every state: from its image in the checkpoint (`image` gives it by name), else from its initial file.
+    pub fn restore_states(
+        &mut self,
+        zero_ms: i64,
+        mut image: impl FnMut(&str) -> Result<Option<StateImage>, DriverError>,
+    ) -> Result<(), DriverError> {
+        for step in self.stateful_steps() {
+            let spec = self.job().steps[step].clone();
+            let Some(mut state) = operator::state(&spec.operator) else { continue };
+            let named = image(&spec.id)?;
+            let found = match (named, &spec.was) {
+                (None, Some(was)) => image(was)?,
+                (named, _) => named,
+            };
+            let begun = found.is_some();
+            match found {
+                Some(found) => restore(&mut *state, found).map_err(|error| {
+                    DriverError::new(Class::Refused, format!("the state of step {} cannot be read", spec.id))
+                        .detail(format!("{error}."))
+                })?,
+                None => {
+                    if let Some(delta) = initial_delta(&spec.operator, zero_ms)? {
+                        state.apply(&delta).map_err(|error| {
+                            DriverError::new(Class::Failed, format!("initial state of step {}: {error}", spec.id))
+                        })?;
+                        self.initial.insert(step, delta);
+                    }
+                }
+            }
+            self.rolling.insert(step, Rolling::new(begun));
+            self.states.insert(step, state);
+        }
+        Ok(())
+    }
+
+    /// Opens the sinks of all outputs and tells them what they remembered.
+    pub fn open_sinks(&mut self, facts: &BTreeMap<String, (SinkFacts, Option<BatchId>)>) -> Result<(), DriverError> {
+        for &step in &self.executor.lineage().outputs {
+            let job = self.executor.job();
+            let spec = &job.steps[step];
+            let name = spec.id.to_string();
+            let mut sink = sink::open(job, spec).map_err(|error| sink_failed(&name, &error))?;
+            sink.restore(facts.get(&name).map(|(facts, _)| facts)).map_err(|error| sink_failed(&name, &error))?;
+            self.outputs.push(OutputSink { step, settings: output_settings(&spec.operator), name, sink });
+        }
+        Ok(())
+    }
+
+    /// Bases of sinks that the checkpoint does not know yet, for the plan of the first batch that writes to them.
+    pub fn bases(
+        &mut self,
+        known: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+    ) -> Result<BTreeMap<String, SinkFacts>, DriverError> {
+        let mut bases = BTreeMap::new();
+        for output in self.outputs.iter_mut().filter(|output| !known.contains_key(&output.name)) {
+            if let Some(base) = output.sink.base_facts().map_err(|error| sink_failed(&output.name, &error))? {
+                output.sink.restore(Some(&base)).map_err(|error| sink_failed(&output.name, &error))?;
+                bases.insert(output.name.clone(), base);
+            }
+        }
+        Ok(bases)
+    }
+}
+
+/// Deltas and snapshots in the order of their batches: a snapshot makes its slot whole as of its batch.
+fn restore(state: &mut dyn StepState, image: StateImage) -> Result<(), DecodeError> {
+    let mut snapshots: Vec<_> = image.snapshots.into_iter().collect();
+    snapshots.sort_by_key(|snapshot| snapshot.batch);
+    let mut snapshots = snapshots.into_iter().peekable();
+    for (batch, delta) in image.deltas {
+        while let Some(snapshot) = snapshots.next_if(|snapshot| snapshot.batch < batch) {
+            state.restore(snapshot.slot, &snapshot.blob)?;
+        }
+        state.apply(&delta)?;
+    }
+    snapshots.try_for_each(|snapshot| state.restore(snapshot.slot, &snapshot.blob))
+}
+
+fn initial_delta(operator: &Operator, zero_ms: i64) -> Result<Option<Vec<u8>>, DriverError> {
+    let (Operator::UpdateStateByKey { initial: Some(path), .. } | Operator::MapWithState { initial: Some(path), .. }) =
+        operator
+    else {
+        return Ok(None);
+    };
+    state::initial::read(path, zero_ms).map(Some).map_err(|message| {
+        DriverError::new(Class::Usage, format!("cannot read initial state {}", path.display())).detail(message)
+    })
+}
+
+/// Digests are compared between equal settings only: what of an output decides the elements it covers.
+pub fn output_settings(operator: &Operator) -> String {
+    match operator {
+        Operator::Pprint { num, .. } => format!("pprint {num}"),
+        Operator::SaveAsTextFiles { .. } => "text".to_owned(),
+        Operator::ToFile { format, layout, .. } => format!("file {format:?} {layout:?}"),
+        Operator::ToKafka(_) => "kafka".to_owned(),
+        Operator::Command { .. } => "command".to_owned(),
+        other => other.name().to_owned(),
+    }
+}
+
+/// A sink's error as the end of a run.
+pub fn sink_failed(output: &str, error: &sink::SinkError) -> DriverError {
+    let class = match error.kind {
+        sink::SinkErrorKind::Transient | sink::SinkErrorKind::Failed => Class::Failed,
+        sink::SinkErrorKind::Refused => Class::Refused,
+        sink::SinkErrorKind::Fenced => Class::InUse,
+        sink::SinkErrorKind::ReaderGone => Class::ReaderGone,
+    };
+    let mut failed = DriverError::new(class, format!("output {output}: {}", error.message)).hint(error.hint.clone());
+    failed.detail.extend(error.detail.clone());
+    failed
+}

@@ -1,0 +1,58 @@
+//! Why a run ends: one error with its class, which is all the command line needs for the exit code.
+
+use std::fmt;
+
+/// What kind of end it is; each has one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The job failed.
+    Failed,
+    /// Usage, job file, or a checkpoint directory that cannot be used.
+    Usage,
+    /// The checkpoint, or what a sink holds, is refused.
+    Refused,
+    DataLoss,
+    /// The checkpoint is in use, or this process was fenced.
+    InUse,
+    /// Kafka cannot be reached, or refuses.
+    Kafka,
+    /// A replay found a difference.
+    Difference,
+    /// The reader of stdout has gone: a quiet end, and no failure.
+    ReaderGone,
+}
+
+/// A run's end that was not asked for.
+#[derive(Debug, Clone)]
+pub struct DriverError {
+    pub class: Class,
+    /// Lower case, no final period.
+    pub message: String,
+    /// Sentences, a line each.
+    pub detail: Vec<String>,
+    pub hint: Option<String>,
+}
+
+impl DriverError {
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), detail: Vec::new(), hint: None }
+    }
+
+    pub fn detail(mut self, sentence: impl Into<String>) -> Self {
+        self.detail.push(sentence.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DriverError {}

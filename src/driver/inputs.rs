@@ -1,0 +1,275 @@
+//! The sources of a run: opened, asked with patience, told what will be read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    drain::Drain,
+    error::{Class, DriverError},
+};
+use crate::{
+    job::{BackPressure, Job, OnDataLoss, SourceKind, Start},
+    model::{AvailablePartition, TopicPartition},
+    planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
+    source::{Available, Source, SourceError, SourceErrorKind, queue::LINES_PER_BATCH},
+};
+
+/// One call of the control plane may take this long before it counts as failed.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between two tries while brokers are away: doubled each time, up to the longest.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
+
+/// All sources of a job, with what planning needs of each.
+pub struct Inputs {
+    pub sources: Vec<Box<dyn Source>>,
+    settings: Vec<Settings>,
+}
+
+struct Settings {
+    name: Arc<str>,
+    start: Start,
+    max_records_per_partition: u64,
+    on_data_loss: OnDataLoss,
+    unreachable_limit: Duration,
+    estimator: Option<PidEstimator>,
+    /// Where partitions without a committed offset begin, as far as it has been resolved.
+    starts: BTreeMap<TopicPartition, i64>,
+    /// Partitions the data plane was told of.
+    assigned: BTreeSet<TopicPartition>,
+    /// Whether this process has planned from this source before: partitions found later begin at their earliest offset.
+    planned: bool,
+}
+
+/// Committed positions by source name.
+pub type Positions = BTreeMap<Arc<str>, BTreeMap<TopicPartition, Position>>;
+
+/// How a batch is limited besides its static bound.
+pub enum Bound<'a> {
+    /// Back-pressure, where the job asks for it.
+    Live,
+    /// A bounded run reads up to these offsets.
+    Ends(&'a BTreeMap<TopicPartition, i64>),
+}
+
+impl Inputs {
+    /// `start` overrides where partitions without stored offset begin; `now_ms` resolves times relative to now.
+    pub fn new(job: &Job, sources: Vec<Box<dyn Source>>, start: Option<&Start>, now_ms: i64) -> Inputs {
+        let settings = job
+            .sources
+            .iter()
+            .map(|spec| {
+                let common =
+                    |start, max_records_per_partition, on_data_loss, limit_ms, back_pressure: Option<BackPressure>| {
+                        Settings {
+                            name: spec.name.clone(),
+                            start,
+                            max_records_per_partition,
+                            on_data_loss,
+                            unreachable_limit: Duration::from_millis(limit_ms),
+                            estimator: back_pressure.map(|settings| PidEstimator::new(settings, job.batch_interval_ms)),
+                            starts: BTreeMap::new(),
+                            assigned: BTreeSet::new(),
+                            planned: false,
+                        }
+                    };
+                match &spec.kind {
+                    SourceKind::Kafka(kafka) => common(
+                        start.cloned().unwrap_or_else(|| kafka.start.resolve(now_ms)),
+                        kafka.max_records_per_partition,
+                        kafka.on_data_loss,
+                        kafka.unreachable_limit_ms,
+                        kafka.back_pressure,
+                    ),
+                    SourceKind::Queue { .. } => common(Start::Earliest, LINES_PER_BATCH, OnDataLoss::Fail, 0, None),
+                }
+            })
+            .collect();
+        Inputs { sources, settings }
+    }
+
+    /// What can be read of every source now. Waits for brokers that are away, up to the source's limit; `None` when
+    /// asked to drain meanwhile.
+    pub fn available(&mut self, drain: &mut Drain) -> Result<Option<Vec<Available>>, DriverError> {
+        let mut available = Vec::with_capacity(self.sources.len());
+        for (source, settings) in self.sources.iter_mut().zip(&self.settings) {
+            match patient(settings, drain, |deadline| source.available(deadline))? {
+                Some(found) => available.push(found),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(available))
+    }
+
+    /// Resolves where partitions without a committed offset begin.
+    pub fn resolve_starts(
+        &mut self,
+        available: &[Available],
+        positions: &Positions,
+        drain: &mut Drain,
+    ) -> Result<bool, DriverError> {
+        let nothing = BTreeMap::new();
+        for ((source, settings), available) in self.sources.iter_mut().zip(&mut self.settings).zip(available) {
+            let committed = positions.get(&settings.name).unwrap_or(&nothing);
+            let topics: BTreeSet<&Arc<str>> = committed.keys().map(|tp| &tp.topic).collect();
+            let unknown = |partition: &&AvailablePartition| {
+                !committed.contains_key(&partition.tp) && !settings.starts.contains_key(&partition.tp)
+            };
+            let new: Vec<AvailablePartition> = available.partitions.iter().filter(unknown).cloned().collect();
+            let (later, first): (Vec<_>, Vec<_>) =
+                new.into_iter().partition(|partition| settings.planned || topics.contains(&partition.tp.topic));
+            for (partitions, start) in [(later, Start::Earliest), (first, settings.start.clone())] {
+                if partitions.is_empty() {
+                    continue;
+                }
+                let asked = patient(settings, drain, |deadline| source.start_offsets(&partitions, &start, deadline))?;
+                let Some(offsets) = asked else { return Ok(false) };
+                settings.starts.extend(partitions.into_iter().map(|partition| partition.tp).zip(offsets));
+            }
+            settings.planned = true;
+        }
+        Ok(true)
+    }
+
+    /// The offset ranges of the next batch. Pure, but for the state of back-pressure.
+    pub fn plan(
+        &self,
+        available: &[Available],
+        positions: &Positions,
+        bound: &Bound<'_>,
+        interval: Interval,
+    ) -> Result<Ranges, DriverError> {
+        let nothing = BTreeMap::new();
+        let states: Vec<SourceState<'_>> = self
+            .settings
+            .iter()
+            .zip(available)
+            .map(|(settings, available)| {
+                let rate = settings.estimator.as_ref().and_then(PidEstimator::records_per_second);
+                let (rate, ends) = match bound {
+                    Bound::Live => (rate, None),
+                    Bound::Ends(ends) => (None, Some(*ends)),
+                };
+                let rate = rate.map(|records_per_second| Rate { records_per_second, batch_interval_ms: interval.ms() });
+                SourceState {
+                    source: &settings.name,
+                    committed: positions.get(&settings.name).unwrap_or(&nothing),
+                    available: &available.partitions,
+                    starts: &settings.starts,
+                    limits: Limits { max_records_per_partition: settings.max_records_per_partition, rate, ends },
+                    on_data_loss: settings.on_data_loss,
+                }
+            })
+            .collect();
+        plan_ranges(&states).map_err(|loss| {
+            DriverError::new(Class::DataLoss, "cannot plan the next batch: offsets are gone")
+                .detail(loss.detail())
+                .hint(Some(loss.hint()))
+        })
+    }
+
+    /// Batches that are needed to read up to `ends` at the static limits.
+    pub fn batches_needed(&self, positions: &Positions, ends: &BTreeMap<TopicPartition, i64>) -> u64 {
+        let nothing = BTreeMap::new();
+        let needed = self.settings.iter().map(|settings| {
+            let committed = positions.get(&settings.name).unwrap_or(&nothing);
+            let own = |tp: &TopicPartition| committed.contains_key(tp) || settings.starts.contains_key(tp);
+            let ends = ends.iter().filter(|(tp, _)| own(tp)).map(|(tp, end)| (tp.clone(), *end)).collect();
+            batches_needed(committed, &settings.starts, &ends, settings.max_records_per_partition)
+        });
+        needed.max().unwrap_or(0)
+    }
+
+    /// Tells the data planes which partitions a batch reads, where that has changed.
+    pub fn assign(&mut self, ranges: &[crate::model::OffsetRange]) -> Result<(), DriverError> {
+        for (source, settings) in self.sources.iter_mut().zip(&mut self.settings) {
+            let own = || ranges.iter().filter(|range| range.source == settings.name);
+            let partitions: BTreeSet<TopicPartition> = own().map(|range| range.tp.clone()).collect();
+            if partitions != settings.assigned {
+                let positions: Vec<_> = own().map(|range| (range.tp.clone(), range.start)).collect();
+                source.assign(&positions).map_err(|error| failed(&error))?;
+                settings.assigned = partitions;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failed read: the data planes begin anew at the next batch's offsets.
+    pub fn forget_assignment(&mut self) {
+        self.settings.iter_mut().for_each(|settings| settings.assigned.clear());
+    }
+
+    /// Whether a loss of offsets is skipped in this source.
+    pub fn skips_data_loss(&self, source: &str) -> bool {
+        self.settings.iter().any(|settings| &*settings.name == source && settings.on_data_loss == OnDataLoss::Skip)
+    }
+
+    /// Longest time any source's brokers may be away.
+    pub fn unreachable_limit(&self) -> Duration {
+        self.settings.iter().map(|settings| settings.unreachable_limit).max().unwrap_or_default()
+    }
+
+    /// The back-pressure estimators, by source name.
+    pub fn estimators(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut PidEstimator)> {
+        self.settings.iter_mut().filter_map(|settings| Some((&settings.name, settings.estimator.as_mut()?)))
+    }
+}
+
+/// Calls until it succeeds, the limit has passed or asking again is no use. One WARN when it begins to wait.
+fn patient<T>(
+    settings: &Settings,
+    drain: &mut Drain,
+    mut call: impl FnMut(Instant) -> Result<T, SourceError>,
+) -> Result<Option<T>, DriverError> {
+    let began = Instant::now();
+    let mut back_off = FIRST_BACK_OFF;
+    let mut warned = false;
+    loop {
+        let error = match call(Instant::now() + CALL_DEADLINE.min(settings.unreachable_limit.max(FIRST_BACK_OFF))) {
+            Ok(answer) => {
+                if warned {
+                    tracing::info!(
+                        source = &*settings.name,
+                        away_ms = began.elapsed().as_millis() as u64,
+                        "reachable again"
+                    );
+                }
+                return Ok(Some(answer));
+            }
+            Err(error) => error,
+        };
+        if error.kind != SourceErrorKind::Unreachable {
+            return Err(failed(&error));
+        }
+        if began.elapsed() >= settings.unreachable_limit {
+            return Err(failed(&error).detail(format!(
+                "Source {} was tried for {} s, the limit `unreachable_limit`.",
+                settings.name,
+                settings.unreachable_limit.as_secs()
+            )));
+        }
+        if !warned {
+            let limit_s = settings.unreachable_limit.as_secs();
+            tracing::warn!(source = &*settings.name, error = %error, limit_s, "waiting for Kafka");
+            warned = true;
+        }
+        if drain.wait(back_off) {
+            return Ok(None);
+        }
+        back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+    }
+}
+
+/// A source's error as the end of a run.
+pub fn failed(error: &SourceError) -> DriverError {
+    let class = match error.kind {
+        SourceErrorKind::Unreachable | SourceErrorKind::Refused => Class::Kafka,
+        SourceErrorKind::DataLoss { .. } => Class::DataLoss,
+        SourceErrorKind::Corrupt => Class::Failed,
+    };
+    DriverError::new(class, error.message.clone()).hint(error.hint.clone())
+}

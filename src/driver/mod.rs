@@ -1,0 +1,26 @@
+//! The order of things: trigger, batch loop, drain. The only room that sees all the others.
+//!
+//! The life of a batch is [`batch::Run::one_batch`]; [`run`](run()) is what surrounds it: recovery before, the next
+//! trigger after. The driver decides nothing about offsets (`planner`), results (`executor`) or durability
+//! (`checkpoint`, `sink`); it calls them in order and branches on how they fail.
+
+pub mod batch;
+pub mod bounded;
+pub mod clock;
+pub mod drain;
+pub mod engine;
+pub mod error;
+pub mod inputs;
+pub mod options;
+pub mod progress;
+pub mod recovery;
+pub mod replay;
+pub mod rewind;
+pub mod run;
+pub mod signal;
+pub mod snapshot;
+pub mod sources;
+pub mod trigger;
+
+pub use error::{Class, DriverError};
+pub use run::run;

@@ -1,0 +1,387 @@
+//! From a checkpoint directory to a run that is ready for its next batch.
+//!
+//! Facts are read first and nothing is written until the decision is not "refuse": look at the facts, compare the job
+//! with the one that ran last, open sources, sinks and states, then take the batch in flight to its end.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    batch::{lambda_excerpt, one_line},
+    bounded::Bounded,
+    clock::Clock,
+    drain::Drain,
+    engine::Engine,
+    error::{Class, DriverError},
+    inputs::{Inputs, Positions},
+    options::{AcceptChanges, RunOptions, Until},
+    progress::Reporter,
+    run::{Hand, Next, Run},
+    sources,
+    trigger::Ticks,
+};
+use crate::{
+    checkpoint::{self, Checkpoint, CheckpointError, Holder, Lock, NewCheckpoint, StateImage},
+    executor::BatchFailure,
+    job::{self, Dropped, Job, Verdict},
+    model::{BatchId, BatchTime, TopicPartition},
+    planner::{Interval, Position},
+    protocol::{Decision, Expected, Facts, JobTextHash, PlannedBatch, decide},
+    telemetry::Bars,
+};
+
+/// What the user agreed to lose; goes into the next plan.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    pub partitions: Vec<TopicPartition>,
+    pub states: Vec<String>,
+}
+
+/// Opens everything and finishes a batch in flight.
+pub fn open<'a>(
+    job: Job,
+    options: &RunOptions,
+    clock: &'a dyn Clock,
+    drain: Drain,
+    bars: &Bars,
+) -> Result<Run<'a>, DriverError> {
+    let dir = job.absolute(&job.checkpoint_dir);
+    let facts = inspect(&dir, &job)?;
+    let holder = Holder::this_process(clock.now_ms());
+    let lock = Lock::take(&dir, &holder).map_err(|error| checkpoint_failed(&error))?;
+    // Another process may have worked on it between the look and the lock.
+    let facts = inspect(&dir, &job)?.or(facts);
+    let accepted = match &facts {
+        Some(facts) => edited(&dir, facts, &job, options)?,
+        None => Accepted::default(),
+    };
+    if facts.as_ref().is_some_and(|facts| !facts.batches.is_empty()) && options.start.is_some() {
+        return Err(DriverError::new(Class::Usage, "--start is only for a job without checkpoint")
+            .detail(format!("The checkpoint in {} has batches; the job continues after them.", dir.display()))
+            .hint("Leave --start out, or set another checkpoint_dir.".to_owned()));
+    }
+    let mut run = Run::open(job, options, clock, drain, bars, lock, facts)?;
+    run.accepted = accepted;
+    Ok(run)
+}
+
+/// The facts of a checkpoint, after the decision that they may be used; `None` where there is none.
+pub fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
+    let facts = match checkpoint::inspect(dir) {
+        Ok(facts) => facts,
+        Err(CheckpointError::Absent { .. }) => return Ok(None),
+        Err(error) => return Err(checkpoint_failed(&error)),
+    };
+    match decide(facts.clone(), Expected { job: &job.name }) {
+        Decision::Refuse(reason) => Err(checkpoint_failed(&CheckpointError::Refused { dir: dir.to_owned(), reason })),
+        _ => Ok(Some(facts)),
+    }
+}
+
+/// Compares the job with the one that ran last: refuses, or says what goes.
+fn edited(dir: &Path, facts: &Facts, job: &Job, options: &RunOptions) -> Result<Accepted, DriverError> {
+    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else {
+        return Ok(Accepted::default());
+    };
+    let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
+    let text = archive.job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
+    let old = from_text(&text, job)?;
+    let (mut refused, mut needs, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+    for difference in job::compare(&old, job) {
+        match difference.verdict {
+            Verdict::Allowed => tracing::info!(change = %difference.text, "the job has changed"),
+            Verdict::NeedsAcceptance { drops } => {
+                needs.push(difference.text);
+                dropped.extend(drops);
+            }
+            Verdict::Refused { hint } => refused.push((difference.text, hint)),
+        }
+    }
+    let base = || DriverError::new(Class::Refused, format!("the edited job does not fit checkpoint {}", dir.display()));
+    if let Some((_, hint)) = refused.first() {
+        let hint = sentence(hint);
+        let error = refused.iter().fold(base(), |error, (text, _)| error.detail(sentence(text)));
+        return Err(error.hint(hint));
+    }
+    if !needs.is_empty() && options.accept_changes == AcceptChanges::Refuse {
+        let error = needs.iter().fold(base(), |error, text| error.detail(sentence(text)));
+        return Err(error.hint("Run with --accept-changes to drop exactly this, or take the edit back.".to_owned()));
+    }
+    Ok(accepted(facts, job, &dropped))
+}
+
+/// What exactly goes: topic partitions and states by name.
+fn accepted(facts: &Facts, job: &Job, dropped: &[Dropped]) -> Accepted {
+    let mut accepted = Accepted::default();
+    for drop in dropped {
+        let gone = |source: &str, tp: &TopicPartition| match drop {
+            Dropped::State { .. } => false,
+            Dropped::Source { source: of } => of == source,
+            Dropped::Topic { source: of, topic } => of == source && **topic == *tp.topic,
+            Dropped::Partition { source: of, topic, partition } => {
+                of == source && **topic == *tp.topic && *partition == tp.partition
+            }
+            Dropped::Unmatched { source: of } => of == source && !selects(job, source, tp),
+        };
+        if let Dropped::State { step } = drop {
+            tracing::warn!(state = %step, "dropping state");
+            accepted.states.push(step.clone());
+        }
+        for position in facts.positions.iter().filter(|position| gone(&position.source, &position.tp)) {
+            tracing::warn!(partition = %position.tp, offset = position.offset, "dropping the position of a removed topic");
+            accepted.partitions.push(position.tp.clone());
+        }
+    }
+    accepted
+}
+
+fn selects(job: &Job, source: &str, tp: &TopicPartition) -> bool {
+    job.sources.iter().filter(|spec| &*spec.name == source).any(|spec| match &spec.kind {
+        job::SourceKind::Queue { .. } => true,
+        job::SourceKind::Kafka(kafka) => match &kafka.topics {
+            job::TopicSelection::Topics(topics) => topics.contains(&tp.topic),
+            job::TopicSelection::Pattern(pattern) => pattern.is_match(&tp.topic),
+            job::TopicSelection::Assign(partitions) => partitions.contains(tp),
+        },
+    })
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first: String = chars.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str().trim_end_matches('.'))
+}
+
+/// A job text of the checkpoint as a job.
+pub fn from_text(text: &str, connection: &Job) -> Result<Job, DriverError> {
+    Job::from_text(text, connection).map_err(|error| {
+        DriverError::new(Class::Refused, "the job text in the checkpoint cannot be used").detail(error.to_string())
+    })
+}
+
+/// Committed positions by source.
+pub fn positions(facts: &Facts) -> Positions {
+    let mut positions = Positions::new();
+    for position in &facts.positions {
+        let known = Position {
+            offset: position.offset,
+            topic_id: position.topic_id.clone(),
+            leader_epoch: position.leader_epoch,
+        };
+        positions.entry(position.source.clone()).or_default().insert(position.tp.clone(), known);
+    }
+    positions
+}
+
+impl<'a> Run<'a> {
+    /// Opens sources, checkpoint, states and sinks, and takes a batch in flight to its end.
+    fn open(
+        job: Job,
+        options: &RunOptions,
+        clock: &'a dyn Clock,
+        drain: Drain,
+        bars: &Bars,
+        lock: Lock,
+        facts: Option<Facts>,
+    ) -> Result<Run<'a>, DriverError> {
+        let now_ms = clock.now_ms();
+        let interval = Interval::new(job.batch_interval_ms);
+        let facts = facts.unwrap_or_else(|| no_facts(&job, interval.zero(interval.first_time(now_ms))));
+        let positions = positions(&facts);
+        let opened = sources::open(&job, &positions)?;
+        let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
+        let inputs = Inputs::new(&job, opened.sources, start.as_ref(), now_ms);
+        let mut checkpoint = if facts.checkpoint.is_empty() {
+            let new = NewCheckpoint {
+                job: &job.name,
+                batch_interval_ms: job.batch_interval_ms,
+                zero: facts.zero,
+                created_at_ms: now_ms,
+            };
+            Checkpoint::create(lock, &new)
+        } else {
+            Checkpoint::resume(lock, &facts)
+        }
+        .map_err(|error| checkpoint_failed(&error))?;
+        let text = job.text();
+        let job_text = checkpoint.remember_job_text(&text);
+        let in_flight = facts.in_flight().cloned();
+        let engine_job = match &in_flight {
+            Some(plan) if plan.job_text != job_text => {
+                let text = checkpoint.archive().job_text_of(&plan.job_text);
+                from_text(&text.map_err(|error| checkpoint_failed(&error))?, &job)?
+            }
+            _ => job.clone(),
+        };
+        let engine_text = in_flight.as_ref().map_or_else(|| job_text.clone(), |plan| plan.job_text.clone());
+        let engine = engine(engine_job, engine_text, options, &checkpoint, &facts)?;
+        let last_time = facts.committed().map(|commit| commit.time);
+        if facts.batch_interval_ms != job.batch_interval_ms {
+            checkpoint.set_grid(job.batch_interval_ms, facts.zero);
+        }
+        if let Some(ahead_ms) = last_time.map(|last| last.0 - now_ms).filter(|ahead_ms| *ahead_ms > interval.ms()) {
+            tracing::warn!(ahead_ms, "batch times are ahead of the clock; the distance stays");
+        }
+        let ticks = Ticks::new(interval, facts.last_time(), clock);
+        let mut run = Run {
+            engine,
+            inputs,
+            checkpoint,
+            clock,
+            drain,
+            interval,
+            zero: facts.zero,
+            positions,
+            last_time,
+            known_sinks: facts.sinks.clone(),
+            reporter: Reporter::new(options.progress.as_deref(), bars)?,
+            hand: Hand::default(),
+            trouble_since: None,
+            bounded: (options.until == Until::CaughtUp).then(|| Bounded::from_stored(facts.bounded_end.as_ref())),
+            committed_batches: 0,
+            max_batches: options.max_batches,
+            ticks,
+            accepted: Accepted::default(),
+            _brokers: opened.brokers,
+        };
+        tracing::info!(
+            job = %job.name,
+            checkpoint = %run.checkpoint.uuid(),
+            run_epoch = run.checkpoint.run_epoch().0,
+            next = Run::following(facts.head_committed).0,
+            "started"
+        );
+        run.settle(facts, &job, &job_text, options)?;
+        Ok(run)
+    }
+
+    /// Finishes what an earlier process left: a rewind, a batch in flight.
+    fn settle(
+        &mut self,
+        facts: Facts,
+        job: &Job,
+        job_text: &JobTextHash,
+        options: &RunOptions,
+    ) -> Result<(), DriverError> {
+        if let Some(rewind) = &facts.rewind {
+            super::rewind::finish(&mut self.engine, &mut self.checkpoint, rewind)?;
+        }
+        let facts = Facts { rewind: None, ..facts };
+        let Decision::ReExecute(planned) = decide(facts, Expected { job: &job.name }) else { return Ok(()) };
+        self.recover(planned)?;
+        if self.engine.job_text != *job_text {
+            let facts = self.checkpoint.archive().facts().map_err(|error| checkpoint_failed(&error))?;
+            self.engine = engine(job.clone(), job_text.clone(), options, &self.checkpoint, &facts)?;
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, planned: PlannedBatch) -> Result<(), DriverError> {
+        tracing::info!(batch = planned.plan().batch.0, "finishing the batch in flight");
+        self.hand.recovering = true;
+        self.one_batch(planned, Next::Never)?;
+        self.purge()
+    }
+}
+
+/// An engine with its states as of the last commit and its sinks.
+fn engine(
+    job: Job,
+    job_text: JobTextHash,
+    options: &RunOptions,
+    checkpoint: &Checkpoint,
+    facts: &Facts,
+) -> Result<Engine, DriverError> {
+    let mut engine = Engine::new(job, job_text, options.threads)?;
+    let archive = checkpoint.archive();
+    engine.restore_states(facts.zero.0, |name| match facts.head_committed {
+        None => Ok(None),
+        Some(at) => state_image(archive, name, at),
+    })?;
+    engine.open_sinks(&facts.sinks)?;
+    Ok(engine)
+}
+
+/// A state as it was after a batch; `None` where it had not begun.
+pub fn state_image(archive: &checkpoint::Archive, name: &str, at: BatchId) -> Result<Option<StateImage>, DriverError> {
+    let image = archive.state(name, at).map_err(|error| checkpoint_failed(&error))?;
+    Ok((!image.snapshots.is_empty() || !image.deltas.is_empty()).then_some(image))
+}
+
+fn no_facts(job: &Job, zero: BatchTime) -> Facts {
+    Facts {
+        format: crate::protocol::FORMAT,
+        checkpoint: String::new(),
+        job: job.name.clone(),
+        timeline: crate::model::Timeline(0),
+        run_epoch: crate::model::RunEpoch(0),
+        batch_interval_ms: job.batch_interval_ms,
+        zero,
+        head_planned: None,
+        head_committed: None,
+        head_first: BatchId::FIRST,
+        batches: BTreeMap::new(),
+        positions: Vec::new(),
+        sinks: BTreeMap::new(),
+        bounded_end: None,
+        rewind: None,
+        missing_state: Vec::new(),
+    }
+}
+
+/// A checkpoint's error as the end of a run.
+pub fn checkpoint_failed(error: &CheckpointError) -> DriverError {
+    let class = match error.class() {
+        checkpoint::Class::Refused => Class::Refused,
+        checkpoint::Class::Unusable => Class::Usage,
+        checkpoint::Class::InUse => Class::InUse,
+        checkpoint::Class::Io => Class::Failed,
+    };
+    let mut failed = DriverError::new(class, error.to_string()).hint(error.hint().map(str::to_owned));
+    failed.detail.extend(error.detail());
+    failed
+}
+
+/// A batch that cannot be executed as the end of a run.
+pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> DriverError {
+    let message = |class| DriverError::new(class, format!("batch {batch} failed: {}", one_line(&failure.to_string())));
+    match failure {
+        BatchFailure::Source { range, error } => {
+            let class = super::inputs::failed(error).class;
+            DriverError::new(class, format!("cannot read planned input of batch {batch}"))
+                .detail(sentence(&format!("topic partition {range}: {}", error.message)))
+                .hint(error.hint.clone())
+        }
+        BatchFailure::Poison { step, line, cause, value, position } => {
+            let mut error = message(Class::Failed);
+            error = error.detail(format!("Step {step} is at line {line} of the job file."));
+            if let crate::operator::Cause::Lambda(lambda) = cause
+                && let Some(text) = lambda_excerpt(job, step, lambda)
+            {
+                error = error.detail(text);
+            }
+            if let Some(position) = position {
+                error = error.detail(format!("The element comes of {position}."));
+            }
+            if !value.is_empty() {
+                error = error.detail(format!("The element is {}", one_line(value)));
+            }
+            error.hint("Set on_error = \"skip\" on the step or the job to leave such elements out.".to_owned())
+        }
+        BatchFailure::Step { step, line, failure } => {
+            let mut error = message(Class::Failed).detail(format!("Step {step} is at line {line} of the job file."));
+            if let crate::operator::Cause::Lambda(lambda) = &failure.cause
+                && let Some(text) = lambda_excerpt(job, step, lambda)
+            {
+                error = error.detail(text);
+            }
+            match &failure.key {
+                Some(key) => error.detail(format!("The key is {}", one_line(&crate::model::text::repr(key)))),
+                None => error,
+            }
+        }
+        BatchFailure::Memory { .. } => message(Class::Failed)
+            .detail("One record a partition, or the state, does not fit.")
+            .hint("Raise memory_limit.".to_owned()),
+        BatchFailure::Panicked { .. } | BatchFailure::Moot => message(Class::Failed),
+    }
+}

@@ -1,0 +1,241 @@
+//! Stored batches, executed again from their logged offset ranges. No checkpoint is touched.
+
+use std::io::{self, Write};
+
+use super::{
+    engine::Engine,
+    error::{Class, DriverError},
+    inputs::Inputs,
+    options::{ReplayMode, ReplayOptions, WhichBatches},
+    recovery::{batch_failed, checkpoint_failed, from_text, positions, state_image},
+    sources,
+};
+use crate::{
+    checkpoint::{Archive, RestorePoint},
+    executor::{BatchInput, Executed},
+    job::Job,
+    model::{BatchId, OffsetRange},
+    protocol::JobTextHash,
+    sink::{Content, pprint},
+    telemetry::Bars,
+};
+
+/// Replays the batches that `options` names, with `job` or (to verify) with the job that ran each.
+pub fn replay(job: &Job, options: &ReplayOptions, now_ms: i64, bars: &Bars) -> Result<(), DriverError> {
+    let dir = job.absolute(&job.checkpoint_dir);
+    let archive = Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
+    let facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
+    let batches = chosen(&archive, options, now_ms, job)?;
+    let opened = sources::open(job, &positions(&facts))?;
+    let mut replay = Replay {
+        job,
+        options,
+        inputs: Inputs::new(job, opened.sources, None, now_ms),
+        archive,
+        engine: None,
+        differences: Vec::new(),
+        unequal_settings: 0,
+    };
+    let bar = bars.batches("replay", batches.len() as u64);
+    for &batch in &batches {
+        replay.one(batch, bars)?;
+        bar.advance(0.0);
+    }
+    drop(bar);
+    replay.finish(batches.len())
+}
+
+/// The ids to replay, ascending; every one is kept and committed.
+fn chosen(archive: &Archive, options: &ReplayOptions, now_ms: i64, job: &Job) -> Result<Vec<BatchId>, DriverError> {
+    let failed = |error| checkpoint_failed(&error);
+    let Some((first, last)) = archive.kept().map_err(failed)? else {
+        return match options.which {
+            WhichBatches::All | WhichBatches::Since(_) => Ok(Vec::new()),
+            WhichBatches::One(batch) | WhichBatches::Range { from: batch, .. } => {
+                Err(checkpoint_failed(
+                    &archive.restore_point(batch).map(|_| ()).err().unwrap_or_else(|| {
+                        crate::checkpoint::CheckpointError::Absent { dir: archive.dir().to_owned() }
+                    }),
+                ))
+            }
+        };
+    };
+    let (from, to) = match options.which {
+        WhichBatches::All => (first, last),
+        WhichBatches::One(batch) => (batch, batch),
+        WhichBatches::Range { from, to } => (from, to.unwrap_or(last)),
+        WhichBatches::Since(moment) => {
+            let since_ms = moment.resolve(now_ms, &job.time_zone);
+            let rows = archive.ledger(first..=last).map_err(failed)?;
+            let from = rows.iter().find(|row| row.plan.time.0 >= since_ms).map(|row| row.plan.batch);
+            return Ok(from.map_or(Vec::new(), |from| (from.0..=last.0).map(BatchId).collect()));
+        }
+    };
+    for wanted in [from, to] {
+        if wanted < first || last < wanted {
+            return Err(DriverError::new(Class::Usage, format!("batch {wanted} is not kept"))
+                .detail(format!("Batches {first} to {last} are kept.")));
+        }
+    }
+    Ok((from.0..=to.0).map(BatchId).collect())
+}
+
+struct Replay<'a> {
+    job: &'a Job,
+    options: &'a ReplayOptions,
+    inputs: Inputs,
+    archive: Archive,
+    /// The engine of the batch before, and that batch: its states have taken that batch's changes.
+    engine: Option<(Engine, BatchId)>,
+    differences: Vec<String>,
+    /// Outputs that were not compared because their settings differ.
+    unequal_settings: u64,
+}
+
+impl Replay<'_> {
+    fn one(&mut self, batch: BatchId, bars: &Bars) -> Result<(), DriverError> {
+        let point = self.archive.restore_point(batch).map_err(|error| checkpoint_failed(&error))?;
+        let mut engine = self.engine_for(&point)?;
+        self.still_there(&point.plan.ranges)?;
+        self.inputs.assign(&point.plan.ranges)?;
+        let executed = engine
+            .executor
+            .execute(&BatchInput {
+                time: point.plan.time,
+                zero: point.zero,
+                sources: &self.inputs.sources,
+                ranges: &point.plan.ranges,
+                states: &engine.states,
+            })
+            .map_err(|failure| batch_failed(batch, &failure, engine.job()))?;
+        for (step, delta) in &executed.deltas {
+            if let Some(state) = engine.states.get_mut(step) {
+                state.apply(delta).map_err(|error| DriverError::new(Class::Failed, error.to_string()))?;
+            }
+        }
+        match self.options.mode {
+            ReplayMode::Verify => self.compare(&engine, &point, &executed),
+            ReplayMode::Show => bars.suspend(|| show(&engine, &point, &executed))?,
+        }
+        self.engine = Some((engine, batch));
+        Ok(())
+    }
+
+    /// The engine of the batch before where it fits, else a new one with the state as it was before the batch.
+    fn engine_for(&mut self, point: &RestorePoint) -> Result<Engine, DriverError> {
+        let text = match self.options.mode {
+            ReplayMode::Verify => point.plan.job_text.clone(),
+            ReplayMode::Show => JobTextHash("given".into()),
+        };
+        if let Some((engine, last)) = self.engine.take()
+            && engine.job_text == text
+            && Some(last) == point.before
+        {
+            return Ok(engine);
+        }
+        let job = match self.options.mode {
+            ReplayMode::Verify => from_text(&point.job_text, self.job)?,
+            ReplayMode::Show => self.job.clone(),
+        };
+        let mut engine = Engine::new(job, text, self.options.threads)?;
+        engine.restore_states(point.zero.0, |name| match point.before {
+            None => Ok(None),
+            Some(before) => state_image(&self.archive, name, before),
+        })?;
+        Ok(engine)
+    }
+
+    /// Whether Kafka still holds every offset of the ranges.
+    fn still_there(&mut self, ranges: &[OffsetRange]) -> Result<(), DriverError> {
+        let (_keep, never) = crossbeam_channel::bounded(1);
+        let mut drain = super::drain::Drain::new(never);
+        let available = self.inputs.available(&mut drain)?.unwrap_or_default();
+        let gone: Vec<String> = ranges
+            .iter()
+            .filter(|range| !range.is_empty())
+            .filter_map(|range| {
+                let found = available.iter().flat_map(|source| &source.partitions).find(|p| p.tp == range.tp);
+                match found {
+                    None => Some(format!("Topic partition {range} does not exist any more.")),
+                    Some(found) if found.earliest > range.start => Some(format!(
+                        "Topic partition {} starts at offset {}; the batch needs {}..{}. Offsets {}..{} are gone.",
+                        range.tp,
+                        found.earliest,
+                        range.start,
+                        range.until,
+                        range.start,
+                        found.earliest.min(range.until)
+                    )),
+                    Some(found) if found.latest < range.until => Some(format!(
+                        "Topic partition {} ends at offset {}; the batch needs {}..{}.",
+                        range.tp, found.latest, range.start, range.until
+                    )),
+                    Some(_) => None,
+                }
+            })
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let error = DriverError::new(Class::DataLoss, "what Kafka no longer holds cannot be replayed");
+        Err(gone.into_iter().fold(error, DriverError::detail))
+    }
+
+    /// Compares digests with those stored at commit, where the outputs' settings are equal.
+    fn compare(&mut self, engine: &Engine, point: &RestorePoint, executed: &Executed) {
+        let batch = point.plan.batch;
+        for stored in &point.commit.outputs {
+            let steps = &engine.job().steps;
+            let now = executed.outputs.iter().find(|(step, _)| *steps[*step].id == *stored.name);
+            let Some((step, delivered)) = now else {
+                self.differences.push(format!("Batch {batch}, output {}: nothing was delivered.", stored.name));
+                continue;
+            };
+            if super::engine::output_settings(&steps[*step].operator) != stored.settings {
+                self.unequal_settings += 1;
+            } else if delivered.digest != stored.digest {
+                self.differences.push(format!(
+                    "Batch {batch}, output {}: digest {} at commit, {} now.",
+                    stored.name, stored.digest, delivered.digest
+                ));
+            }
+        }
+    }
+
+    fn finish(self, batches: usize) -> Result<(), DriverError> {
+        if self.unequal_settings > 0 {
+            tracing::warn!(outputs = self.unequal_settings, "not compared: the outputs' settings have changed");
+        }
+        if self.differences.is_empty() {
+            let verb = if self.options.mode == ReplayMode::Verify { "verified" } else { "replayed" };
+            tracing::info!(batches, "{verb}");
+            return Ok(());
+        }
+        let text = format!("{} of {batches} batches' outputs differ from their commit", self.differences.len());
+        Err(self.differences.into_iter().fold(DriverError::new(Class::Difference, text), DriverError::detail))
+    }
+}
+
+/// pprint outputs to stdout, the others counted.
+fn show(engine: &Engine, point: &RestorePoint, executed: &Executed) -> Result<(), DriverError> {
+    let mut out = io::stdout().lock();
+    for (step, delivered) in &executed.outputs {
+        let step = &engine.job().steps[*step];
+        match &delivered.content {
+            Content::Shown { elements, more } => {
+                let block = pprint::block(point.plan.time, &engine.job().time_zone, elements, *more);
+                out.write_all(block.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+                    io::ErrorKind::BrokenPipe => DriverError::new(Class::ReaderGone, "the reader of stdout has gone"),
+                    _ => DriverError::new(Class::Failed, format!("cannot write to stdout: {error}")),
+                })?;
+            }
+            _ => tracing::info!(
+                batch = point.plan.batch.0,
+                output = %step.id,
+                elements = delivered.digest.count,
+                "replayed, not delivered"
+            ),
+        }
+    }
+    Ok(())
+}

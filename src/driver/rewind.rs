@@ -1,0 +1,69 @@
+//! Going back: a kept batch becomes the last committed one.
+
+use super::{
+    clock::Clock,
+    engine::{Engine, sink_failed},
+    error::{Class, DriverError},
+    options::{LeavePublished, RewindOptions},
+    recovery::{checkpoint_failed, from_text, inspect},
+};
+use crate::{
+    checkpoint::{Checkpoint, CheckpointError, Holder, Lock},
+    job::Job,
+    model::BatchId,
+    protocol::RewindRecord,
+};
+
+/// Makes `options.to` the last committed batch and cuts the logs back to it.
+pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(), DriverError> {
+    let dir = job.absolute(&job.checkpoint_dir);
+    let lock = Lock::take(&dir, &Holder::this_process(clock.now_ms())).map_err(|error| checkpoint_failed(&error))?;
+    let Some(facts) = inspect(&dir, job)? else {
+        return Err(checkpoint_failed(&CheckpointError::Absent { dir }));
+    };
+    let mut checkpoint = Checkpoint::resume(lock, &facts).map_err(|error| checkpoint_failed(&error))?;
+    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else {
+        return Err(not_kept(options.to, None));
+    };
+    let kept = checkpoint.archive().kept().map_err(|error| checkpoint_failed(&error))?;
+    if kept.is_none_or(|(first, last)| options.to < first || last < options.to) {
+        return Err(not_kept(options.to, kept));
+    }
+    // The sinks of the job that wrote last know what can be taken back.
+    let text = checkpoint.archive().job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
+    let mut engine = Engine::new(from_text(&text, job)?, last.job_text.clone(), None)?;
+    engine.open_sinks(&facts.sinks)?;
+    if let Some(unfinished) = &facts.rewind {
+        finish(&mut engine, &mut checkpoint, unfinished)?;
+    }
+    let stays: Vec<&str> =
+        engine.outputs.iter().filter(|output| !output.sink.takes_back()).map(|output| &*output.name).collect();
+    let goes_back = facts.head_planned.is_some_and(|planned| planned > options.to);
+    if goes_back && !stays.is_empty() && options.published == LeavePublished::Refuse {
+        return Err(DriverError::new(Class::Refused, "what these outputs have published cannot be taken back")
+            .detail(format!("Outputs: {}.", stays.join(", ")))
+            .hint("Run with --leave-published to leave it where it is.".to_owned()));
+    }
+    let record = checkpoint.rewind(Some(options.to)).map_err(|error| checkpoint_failed(&error))?;
+    finish(&mut engine, &mut checkpoint, &record)?;
+    tracing::info!(to = options.to.0, timeline = record.timeline.0, "rewound");
+    Ok(())
+}
+
+fn not_kept(wanted: BatchId, kept: Option<(BatchId, BatchId)>) -> DriverError {
+    let detail = match kept {
+        Some((first, last)) => format!("Batches {first} to {last} are kept."),
+        None => "No batch has been committed.".to_owned(),
+    };
+    DriverError::new(Class::Usage, format!("batch {wanted} is not kept")).detail(detail)
+}
+
+/// Cuts the sinks back to where the rewind says; done again at any next start until it is recorded as finished.
+pub fn finish(engine: &mut Engine, checkpoint: &mut Checkpoint, rewind: &RewindRecord) -> Result<(), DriverError> {
+    for output in engine.outputs.iter_mut().filter(|output| output.sink.takes_back()) {
+        if let Some(target) = rewind.sinks.get(&output.name) {
+            output.sink.take_back(target.as_ref()).map_err(|error| sink_failed(&output.name, &error))?;
+        }
+    }
+    checkpoint.rewind_finished().map_err(|error| checkpoint_failed(&error))
+}

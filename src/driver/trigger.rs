@@ -1,0 +1,60 @@
+//! When the next batch starts, and at which batch time.
+
+use crossbeam_channel::Receiver;
+
+use super::clock::{Clock, Woken};
+use crate::{
+    model::BatchTime,
+    planner::{Due, Interval},
+};
+
+/// The clock says a batch is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trigger {
+    pub time: BatchTime,
+    /// The tick of the clock that started it, milliseconds since the epoch.
+    pub tick_ms: i64,
+    /// Ticks that passed without a batch.
+    pub missed_ticks: u64,
+    /// How far the batch time is ahead of the clock.
+    pub distance_ms: i64,
+}
+
+/// The ticks of one run.
+pub struct Ticks {
+    interval: Interval,
+    last_tick_ms: i64,
+}
+
+impl Ticks {
+    pub fn new(interval: Interval, previous: Option<BatchTime>, clock: &dyn Clock) -> Self {
+        let now_ms = clock.now_ms();
+        Self { interval, last_tick_ms: interval.tick_at_start(previous, now_ms) }
+    }
+
+    /// Whether the next batch is due already, without waiting.
+    pub fn is_due(&self, clock: &dyn Clock) -> bool {
+        matches!(self.interval.due(self.last_tick_ms, clock.now_ms()), Due::Now(_))
+    }
+
+    /// Waits for the next tick; `None` when asked to drain.
+    pub fn wait(&mut self, previous: Option<BatchTime>, clock: &dyn Clock, drain: &Receiver<()>) -> Option<Trigger> {
+        loop {
+            match self.interval.due(self.last_tick_ms, clock.now_ms()) {
+                Due::Now(tick_ms) => {
+                    let missed_ticks = self.interval.missed_ticks(self.last_tick_ms, tick_ms);
+                    self.last_tick_ms = tick_ms;
+                    let time = self.interval.batch_time(previous, tick_ms);
+                    let distance_ms = self.interval.distance_ms(time, tick_ms);
+                    return Some(Trigger { time, tick_ms, missed_ticks, distance_ms });
+                }
+                Due::At(at_ms) => match clock.wait_until(at_ms, drain) {
+                    Woken::Cancelled => return None,
+                    Woken::Due => {}
+                    // Ticks go on from where the clock is now; batch times keep their distance.
+                    Woken::SetBack => self.last_tick_ms = self.interval.latest_tick(clock.now_ms()),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Why a batch could not be executed.
+
+use crate::{
+    model::OffsetRange,
+    operator::{Cause, StepFailure},
+    source::SourceError,
+};
+
+/// Everything the driver needs to decide between another try and the end of the job, and to say why.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BatchFailure {
+    /// A poison element under `on_error = "fail"`.
+    #[error("step {step} cannot take an element: {cause}")]
+    Poison {
+        step: String,
+        /// Line of the step in the job file.
+        line: usize,
+        cause: Cause,
+        /// The element's text, shortened.
+        value: String,
+        /// `topic/partition offset 17`, where the element comes of one record.
+        position: Option<String>,
+    },
+    /// A function over several records failed.
+    #[error("step {step} failed: {}", failure.cause)]
+    Step { step: String, line: usize, failure: StepFailure },
+    #[error("cannot read {range}: {error}")]
+    Source { range: OffsetRange, error: SourceError },
+    #[error("step {step} holds {bytes} bytes; the limit is {limit_bytes}")]
+    Memory { step: String, bytes: u64, limit_bytes: u64 },
+    /// A defect of ours; contained.
+    #[error("a task panicked: {message}")]
+    Panicked { message: String },
+    /// A lane behind one that failed; never reported.
+    #[error("another task failed first")]
+    Moot,
+}

@@ -1,0 +1,288 @@
+//! One task: the fused steps of a stage over one partition, chunk by chunk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{
+    BatchFailure, Executor, Shared,
+    poison::{DeadLetter, Origin, PoisonCount},
+};
+use crate::{
+    expr::{Evaluator, element},
+    job::OnError,
+    lineage::{Stage, Terminal},
+    model::{Column, text::repr},
+    operator::{Collector, Narrow, Partial, PoisonElement, narrow},
+};
+
+/// Characters of an element's text that a message shows.
+const SHOWN_CHARS: usize = 200;
+
+/// The working parts of one stage for one partition.
+pub(super) struct Lane<'a> {
+    executor: &'a Executor,
+    stage: Option<&'a Stage>,
+    idx: usize,
+    shared: &'a Shared,
+    evaluator: Evaluator,
+    nodes: Vec<LaneNode>,
+    held: u64,
+    result: LaneResult,
+    /// Poison of the chunk in hand that must be traced to its record.
+    traced: Vec<(String, String)>,
+}
+
+struct LaneNode {
+    narrow: Option<Box<dyn Narrow>>,
+    collectors: Vec<(Terminal, usize, Box<dyn Collector>)>,
+}
+
+/// What a task leaves behind.
+#[derive(Default)]
+pub(super) struct LaneResult {
+    pub partials: Vec<(Terminal, usize, Partial)>,
+    pub records: u64,
+    pub poison: Vec<PoisonCount>,
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Turns a panic into a failure of the batch.
+pub(super) fn contained<T>(run: impl FnOnce() -> Result<T, BatchFailure>) -> Result<T, BatchFailure> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(BatchFailure::Panicked { message })
+    })
+}
+
+impl<'a> Lane<'a> {
+    pub fn new(executor: &'a Executor, stage: Option<&'a Stage>, idx: usize, shared: &'a Shared) -> Self {
+        let nodes = stage.map_or(Vec::new(), |stage| parts(executor, stage));
+        Self {
+            executor,
+            stage,
+            idx,
+            shared,
+            evaluator: executor.evaluator(),
+            nodes,
+            held: 0,
+            result: LaneResult::default(),
+            traced: Vec::new(),
+        }
+    }
+
+    /// One chunk of the root, through all steps.
+    pub fn push(&mut self, chunk: Column) -> Result<(), BatchFailure> {
+        if self.shared.is_moot(self.idx) {
+            return Err(BatchFailure::Moot);
+        }
+        self.result.records += chunk.len() as u64;
+        if self.nodes.is_empty() || chunk.is_empty() {
+            return Ok(());
+        }
+        let flowed = self.flow(0, chunk.clone());
+        match flowed {
+            Err(BatchFailure::Poison { step, line, cause, value, .. }) => {
+                let position = self.trace(&chunk).into_iter().find(|traced| traced.step == step);
+                let position = position.and_then(|found| found.origin).map(|o| format!("{} offset {}", o.tp, o.offset));
+                return Err(BatchFailure::Poison { step, line, cause, value, position });
+            }
+            other => other?,
+        }
+        if !self.traced.is_empty() {
+            self.traced.clear();
+            let letters = self.trace(&chunk);
+            self.result.dead_letters.extend(letters);
+        }
+        self.account()
+    }
+
+    /// The end of the partition: what steps and collectors have kept.
+    pub fn finish(mut self) -> Result<LaneResult, BatchFailure> {
+        for at in 0..self.nodes.len() {
+            let Some(mut narrow) = self.nodes[at].narrow.take() else { continue };
+            let last = narrow.finish(&mut self.evaluator).map_err(|failure| self.failed(at, failure))?;
+            if let Some(chunk) = last {
+                self.hand_on(at, chunk)?;
+            }
+        }
+        for node in self.nodes {
+            for (terminal, feed, collector) in node.collectors {
+                self.result.partials.push((terminal, feed, collector.finish()));
+            }
+        }
+        self.shared.hold(self.held, 0);
+        Ok(self.result)
+    }
+
+    /// `chunk` arrives at a node: its step, then everything behind it.
+    fn flow(&mut self, at: usize, chunk: Column) -> Result<(), BatchFailure> {
+        let Some(narrow) = &mut self.nodes[at].narrow else { return self.hand_on(at, chunk) };
+        let (applied, poison) = match narrow.apply(chunk.clone(), &mut self.evaluator) {
+            Ok(applied) => applied,
+            Err(failure) => return Err(self.failed(at, failure)),
+        };
+        if !poison.is_empty() {
+            let step = self.stage.and_then(|stage| stage.nodes[at].step);
+            self.poisoned(step, &chunk, &poison)?;
+        }
+        self.hand_on(at, applied)
+    }
+
+    /// `chunk` leaves a node: to the terminals there, and to the steps behind.
+    fn hand_on(&mut self, at: usize, chunk: Column) -> Result<(), BatchFailure> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        for idx in 0..self.nodes[at].collectors.len() {
+            let (terminal, _, collector) = &mut self.nodes[at].collectors[idx];
+            let step = terminal.step;
+            let poison = collector
+                .push(chunk.clone(), &mut self.evaluator)
+                .map_err(|failure| self.executor.step_failure(step, failure))?;
+            if !poison.is_empty() {
+                self.poisoned(Some(step), &chunk, &poison)?;
+            }
+        }
+        let children = self.stage.map_or(&[][..], |stage| &stage.nodes[at].children);
+        for (nth, &child) in children.iter().enumerate() {
+            if nth + 1 == children.len() {
+                return self.flow(child, chunk);
+            }
+            self.flow(child, chunk.clone())?;
+        }
+        Ok(())
+    }
+
+    /// What `on_error` says about elements that a step left out.
+    fn poisoned(&mut self, step: Option<usize>, chunk: &Column, poison: &[PoisonElement]) -> Result<(), BatchFailure> {
+        let job = &self.executor.job;
+        let Some(step) = step.and_then(|step| job.steps.get(step)) else { return Ok(()) };
+        match (step.on_error.as_ref().unwrap_or(&job.on_error), poison.first()) {
+            (OnError::Fail, Some(first)) => Err(BatchFailure::Poison {
+                step: step.id.to_string(),
+                line: step.line,
+                cause: first.cause.clone(),
+                value: shown(chunk, first.idx),
+                position: None,
+            }),
+            (on_error, _) => {
+                self.result.poison.push(PoisonCount { step: step.id.to_string(), count: poison.len() as u64 });
+                if matches!(on_error, OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. }) {
+                    self.traced.extend(poison.iter().map(|p| (step.id.to_string(), p.cause.to_string())));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs the records of a chunk one by one, through fresh working parts, and says which record gave which poison.
+    fn trace(&mut self, chunk: &Column) -> Vec<DeadLetter> {
+        let Some(stage) = self.stage else { return Vec::new() };
+        let mut letters = Vec::new();
+        for row in 0..chunk.len() {
+            let mut parts = parts(self.executor, stage);
+            let record = chunk.slice(row..row + 1);
+            self.trace_node(stage, &mut parts, 0, record.clone(), &mut |step, poison, value| {
+                letters.push(DeadLetter {
+                    step: step.to_owned(),
+                    reason: poison.cause.to_string(),
+                    value,
+                    origin: origin(&record),
+                });
+            });
+        }
+        letters
+    }
+
+    fn trace_node(
+        &mut self,
+        stage: &Stage,
+        parts: &mut [LaneNode],
+        at: usize,
+        chunk: Column,
+        found: &mut dyn FnMut(&str, &PoisonElement, String),
+    ) {
+        let job = &self.executor.job;
+        let mut chunk = chunk;
+        if let (Some(narrow), Some(step)) = (&mut parts[at].narrow, stage.nodes[at].step) {
+            let Ok((applied, poison)) = narrow.apply(chunk.clone(), &mut self.evaluator) else { return };
+            poison.iter().for_each(|element| found(&job.steps[step].id, element, shown(&chunk, element.idx)));
+            chunk = applied;
+        }
+        if chunk.is_empty() {
+            return;
+        }
+        for (terminal, _, collector) in &mut parts[at].collectors {
+            let Ok(poison) = collector.push(chunk.clone(), &mut self.evaluator) else { continue };
+            poison.iter().for_each(|element| found(&job.steps[terminal.step].id, element, shown(&chunk, element.idx)));
+        }
+        for &child in &stage.nodes[at].children {
+            self.trace_node(stage, parts, child, chunk.clone(), found);
+        }
+    }
+
+    /// Adds what this lane holds to what all lanes hold, and compares with the limit.
+    fn account(&mut self) -> Result<(), BatchFailure> {
+        let mut largest = (0, 0);
+        let mut now = 0;
+        for (terminal, _, collector) in self.nodes.iter().flat_map(|node| &node.collectors) {
+            let bytes = collector.memory_bytes() as u64;
+            now += bytes;
+            largest = largest.max((bytes, terminal.step));
+        }
+        let held = self.shared.hold(self.held, now);
+        self.held = now;
+        let limit_bytes = self.executor.settings.memory_limit_bytes;
+        if held > limit_bytes {
+            let step = self.executor.job.steps[largest.1].id.to_string();
+            return Err(BatchFailure::Memory { step, bytes: held, limit_bytes });
+        }
+        Ok(())
+    }
+
+    fn failed(&self, at: usize, failure: crate::operator::StepFailure) -> BatchFailure {
+        let step = self.stage.and_then(|stage| stage.nodes[at].step).unwrap_or_default();
+        self.executor.step_failure(step, failure)
+    }
+}
+
+/// Fresh working parts of a stage.
+fn parts(executor: &Executor, stage: &Stage) -> Vec<LaneNode> {
+    let steps = &executor.job.steps;
+    let collector = |terminal: &Terminal| match executor.wide.get(&terminal.step) {
+        Some(wide) => Some(wide.collector(terminal.input)),
+        None => executor.outputs.get(&terminal.step).map(|output| output.collector()),
+    };
+    stage
+        .nodes
+        .iter()
+        .map(|node| LaneNode {
+            narrow: node.step.and_then(|step| narrow(&steps[step].operator)),
+            collectors: node
+                .terminals
+                .iter()
+                .filter_map(|(terminal, feed)| Some((*terminal, *feed, collector(terminal)?)))
+                .collect(),
+        })
+        .collect()
+}
+
+/// An element's text for a message; undecodable ones show their record's position only.
+fn shown(chunk: &Column, idx: u32) -> String {
+    let Ok(value) = element(chunk, idx as usize) else { return String::new() };
+    let text = repr(&value);
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+fn origin(record: &Column) -> Option<Origin> {
+    let Column::Record(column) = record else { return None };
+    Some(Origin {
+        tp: column.tp.clone(),
+        offset: *column.offsets.first()?,
+        key: column.keys.get(0).map(<[u8]>::to_vec),
+        value: column.values.get(0).map(<[u8]>::to_vec),
+    })
+}

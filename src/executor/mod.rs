@@ -1,0 +1,339 @@
+//! Runs the stages of one batch: one rayon task a partition, wide operators in between.
+//!
+//! The driver calls [`Executor::execute`] with a planned batch. Nothing outside memory changes here: no output is
+//! written, no state is touched (merges return deltas), no offset is stored; so a batch may be executed any number of
+//! times, and gives the same each time, whatever the number of threads, the size of chunks or the order of arrival.
+//! Results are joined by partition number, never by arrival. A panic inside a task fails the batch, not the process.
+
+mod failure;
+mod in_key_order;
+mod lane;
+mod poison;
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use rayon::prelude::*;
+
+pub use failure::BatchFailure;
+pub use poison::{DeadLetter, PoisonCount};
+
+use crate::{
+    expr::{Evaluator, Limits},
+    job::Job,
+    lineage::{Lineage, Root, Stage, Terminal},
+    model::{BatchTime, Column, OffsetRange},
+    operator::{
+        Dataset, MergeContext, Partial, Wide,
+        output::{Delivered, OutputOperator, output},
+        wide,
+    },
+    source::{ReadOptions, Source},
+    state::StepState,
+};
+use lane::{Lane, LaneResult};
+
+/// Settings that change speed and memory, never results.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecutorSettings {
+    pub threads: usize,
+    pub chunk_records: usize,
+    pub stall_timeout_ms: u64,
+    pub memory_limit_bytes: u64,
+    /// Every lambda runs in the evaluator, none as a kernel.
+    pub force_evaluator: bool,
+    pub limits: Limits,
+}
+
+/// A job made ready to run: its lineage and the working parts of its wide steps and outputs.
+pub struct Executor {
+    pool: rayon::ThreadPool,
+    settings: ExecutorSettings,
+    job: Job,
+    lineage: Lineage,
+    wide: HashMap<usize, Box<dyn Wide>>,
+    outputs: HashMap<usize, Box<dyn OutputOperator>>,
+}
+
+/// What one batch reads.
+pub struct BatchInput<'a> {
+    pub time: BatchTime,
+    /// The time before the first batch.
+    pub zero: BatchTime,
+    pub sources: &'a [Box<dyn Source>],
+    /// In the order of the plan: sources as declared, then topic and partition.
+    pub ranges: &'a [OffsetRange],
+    /// State of stateful steps, by step.
+    pub states: &'a HashMap<usize, Box<dyn StepState>>,
+}
+
+/// What one batch gave.
+#[derive(Debug, Default)]
+pub struct Executed {
+    /// By output step, in the order of the job file; outputs of streams that yield nothing at this time are missing.
+    pub outputs: Vec<(usize, Delivered)>,
+    /// Records read, by range, in the order of the plan.
+    pub records: Vec<u64>,
+    pub poison: Vec<PoisonCount>,
+    pub dead_letters: Vec<DeadLetter>,
+    /// By stateful step.
+    pub deltas: Vec<(usize, Vec<u8>)>,
+    /// Most bytes that aggregates held at once.
+    pub peak_bytes: u64,
+    pub duration: Duration,
+}
+
+/// What the tasks of one batch share.
+pub(crate) struct Shared {
+    /// Bytes held by collectors now, and at most.
+    held: AtomicU64,
+    peak: AtomicU64,
+    /// Lowest lane that failed; lanes behind it may stop, so that the failure reported does not depend on timing.
+    failed_lane: AtomicUsize,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self { held: AtomicU64::new(0), peak: AtomicU64::new(0), failed_lane: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// A lane's bytes went from `before` to `now`; gives what all lanes hold together.
+    fn hold(&self, before: u64, now: u64) -> u64 {
+        let held = if now >= before {
+            self.held.fetch_add(now - before, Ordering::Relaxed) + (now - before)
+        } else {
+            self.held.fetch_sub(before - now, Ordering::Relaxed).saturating_sub(before - now)
+        };
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        held
+    }
+
+    fn fail(&self, lane: usize) {
+        self.failed_lane.fetch_min(lane, Ordering::Relaxed);
+    }
+
+    fn is_moot(&self, lane: usize) -> bool {
+        self.failed_lane.load(Ordering::Relaxed) < lane
+    }
+}
+
+type Partials = HashMap<(Terminal, usize), Vec<Partial>>;
+
+impl Executor {
+    pub fn new(job: Job, settings: ExecutorSettings) -> Result<Executor, BatchFailure> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(settings.threads)
+            .thread_name(|idx| format!("task-{idx}"))
+            .build()
+            .map_err(|error| BatchFailure::Panicked { message: format!("cannot start threads: {error}") })?;
+        let lineage = Lineage::of(&job);
+        let wide = lineage.wide.iter().filter_map(|&step| Some((step, wide(&job.steps[step].operator)?))).collect();
+        let outputs =
+            lineage.outputs.iter().filter_map(|&step| Some((step, output(&job.steps[step].operator)?))).collect();
+        Ok(Executor { pool, settings, job, lineage, wide, outputs })
+    }
+
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    fn evaluator(&self) -> Evaluator {
+        let mut evaluator = Evaluator::new(self.settings.limits);
+        evaluator.force_evaluator = self.settings.force_evaluator;
+        evaluator
+    }
+
+    /// Runs all stages of one batch.
+    pub fn execute(&self, input: &BatchInput<'_>) -> Result<Executed, BatchFailure> {
+        let started = Instant::now();
+        let shared = Shared::new();
+        let mut executed = self.pool.install(|| self.run(input, &shared))?;
+        executed.peak_bytes = shared.peak.load(Ordering::Relaxed);
+        executed.duration = started.elapsed();
+        Ok(executed)
+    }
+
+    fn run(&self, input: &BatchInput<'_>, shared: &Shared) -> Result<Executed, BatchFailure> {
+        let mut executed = Executed { records: vec![0; input.ranges.len()], ..Executed::default() };
+        let mut partials = Partials::new();
+        self.run_source_stages(input, shared, &mut executed, &mut partials)?;
+        for &step in &self.lineage.wide {
+            if let Some(dataset) = self.merge(step, input, &mut executed, &mut partials)? {
+                for stage in self.lineage.stages.iter().filter(|stage| stage.root.step() == Some(step)) {
+                    self.run_shuffled_stage(stage, &dataset, shared, &mut executed, &mut partials)?;
+                }
+            }
+        }
+        for &step in &self.lineage.outputs {
+            let Some(mut inputs) = self.inputs(step, &mut partials) else { continue };
+            let Some(output) = self.outputs.get(&step) else { continue };
+            let delivered = output.deliver(inputs.remove(0)).map_err(|failure| self.step_failure(step, failure))?;
+            executed.outputs.push((step, delivered));
+        }
+        poison::count_up(&mut executed.poison);
+        Ok(executed)
+    }
+
+    /// One task a topic partition, over all sources together.
+    fn run_source_stages(
+        &self,
+        input: &BatchInput<'_>,
+        shared: &Shared,
+        executed: &mut Executed,
+        partials: &mut Partials,
+    ) -> Result<(), BatchFailure> {
+        let results: Vec<(usize, LaneResult)> = (0..input.ranges.len())
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|idx| {
+                let range = &input.ranges[idx];
+                let source = self.job.sources.iter().position(|source| source.name == range.source);
+                let stage = source.and_then(|source| self.stage(Root::Source(source)));
+                let result = lane::contained(|| {
+                    let mut lane = Lane::new(self, stage, idx, shared);
+                    let Some(source) = source.and_then(|source| input.sources.get(source)) else {
+                        return lane.finish();
+                    };
+                    let options = ReadOptions {
+                        chunk_records: self.settings.chunk_records,
+                        stall_timeout_ms: self.settings.stall_timeout_ms,
+                    };
+                    let failed = |error| BatchFailure::Source { range: range.clone(), error };
+                    if range.is_empty() {
+                        return lane.finish();
+                    }
+                    let mut reader = source.read(range, options).map_err(failed)?;
+                    while let Some(chunk) = reader.next_chunk().map_err(failed)? {
+                        lane.push(chunk)?;
+                    }
+                    lane.finish()
+                });
+                result.map(|result| (idx, result)).inspect_err(|_| shared.fail(idx))
+            })
+            .collect::<Vec<Result<_, BatchFailure>>>()
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        for (idx, result) in results {
+            executed.records[idx] = result.records;
+            self.absorb(result, executed, partials);
+        }
+        // A source without partitions still gives an empty batch to what hangs on it.
+        for (source, _) in self.job.sources.iter().enumerate() {
+            if let Some(stage) = self.stage(Root::Source(source)) {
+                Self::touch(stage, partials);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_shuffled_stage(
+        &self,
+        stage: &Stage,
+        dataset: &Dataset,
+        shared: &Shared,
+        executed: &mut Executed,
+        partials: &mut Partials,
+    ) -> Result<(), BatchFailure> {
+        let ordered;
+        let partitions: &[Vec<Column>] = match stage.root {
+            Root::InKeyOrder(step) => {
+                let need = self.lineage.needs[step];
+                ordered = vec![in_key_order::merge(dataset, &self.job.steps[step].operator, need)];
+                &ordered
+            }
+            _ => &dataset.partitions,
+        };
+        let results: Vec<LaneResult> = partitions
+            .par_iter()
+            .enumerate()
+            .with_max_len(1)
+            .map(|(idx, chunks)| {
+                lane::contained(|| {
+                    let mut lane = Lane::new(self, Some(stage), idx, shared);
+                    for column in chunks {
+                        for start in (0..column.len()).step_by(self.settings.chunk_records) {
+                            let end = column.len().min(start + self.settings.chunk_records);
+                            let whole = start == 0 && end == column.len();
+                            lane.push(if whole { column.clone() } else { column.slice(start..end) })?;
+                        }
+                    }
+                    lane.finish()
+                })
+                .inspect_err(|_| shared.fail(idx))
+            })
+            .collect::<Vec<Result<_, BatchFailure>>>()
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        for result in results {
+            self.absorb(result, executed, partials);
+        }
+        Self::touch(stage, partials);
+        Ok(())
+    }
+
+    fn merge(
+        &self,
+        step: usize,
+        input: &BatchInput<'_>,
+        executed: &mut Executed,
+        partials: &mut Partials,
+    ) -> Result<Option<Dataset>, BatchFailure> {
+        let (Some(inputs), Some(wide)) = (self.inputs(step, partials), self.wide.get(&step)) else { return Ok(None) };
+        let context = MergeContext {
+            evaluator: &|| self.evaluator(),
+            need: self.lineage.needs[step],
+            batch_time_ms: input.time.0,
+            zero_ms: input.zero.0,
+            state: input.states.get(&step).map(|state| &**state),
+        };
+        let merged =
+            lane::contained(|| wide.merge(inputs, &context).map_err(|failure| self.step_failure(step, failure)))?;
+        if let Some(delta) = merged.delta {
+            executed.deltas.push((step, delta));
+        }
+        Ok(merged.dataset)
+    }
+
+    /// The parts of all inputs of a step, each in feed and partition order; `None` where an input yields nothing now.
+    fn inputs(&self, step: usize, partials: &mut Partials) -> Option<Vec<Vec<Partial>>> {
+        let mut inputs = Vec::new();
+        for (input, feeds) in self.lineage.feeds[step].iter().enumerate() {
+            let mut parts = Vec::new();
+            for feed in 0..feeds.len() {
+                parts.extend(partials.remove(&(Terminal { step, input }, feed))?);
+            }
+            inputs.push(parts);
+        }
+        Some(inputs)
+    }
+
+    fn stage(&self, root: Root) -> Option<&Stage> {
+        self.lineage.stages.iter().find(|stage| stage.root == root)
+    }
+
+    fn absorb(&self, result: LaneResult, executed: &mut Executed, partials: &mut Partials) {
+        for (terminal, feed, partial) in result.partials {
+            partials.entry((terminal, feed)).or_default().push(partial);
+        }
+        executed.poison.extend(result.poison);
+        executed.dead_letters.extend(result.dead_letters);
+    }
+
+    /// Every terminal of a stage that ran has an entry, also where the stage had no partition.
+    fn touch(stage: &Stage, partials: &mut Partials) {
+        for (terminal, feed) in stage.nodes.iter().flat_map(|node| &node.terminals) {
+            partials.entry((*terminal, *feed)).or_default();
+        }
+    }
+
+    fn step_failure(&self, step: usize, failure: crate::operator::StepFailure) -> BatchFailure {
+        BatchFailure::Step { step: self.job.steps[step].id.to_string(), line: self.job.steps[step].line, failure }
+    }
+}

@@ -1,0 +1,35 @@
+//! What becomes of poison elements: counted, kept for a dead letter, or the end of the batch.
+
+use crate::model::TopicPartition;
+pub use crate::protocol::PoisonCount;
+
+/// An element kept for the dead letter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    pub step: String,
+    pub reason: String,
+    /// The element's text.
+    pub value: String,
+    /// The record it came of, with its undecoded key and value.
+    pub origin: Option<Origin>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    pub tp: TopicPartition,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// Adds up the counts of all tasks, one a step, by step name.
+pub(super) fn count_up(counts: &mut Vec<PoisonCount>) {
+    counts.sort_by(|a, b| a.step.cmp(&b.step));
+    counts.dedup_by(|next, kept| {
+        let same = next.step == kept.step;
+        if same {
+            kept.count += next.count;
+        }
+        same
+    });
+}

@@ -1,0 +1,109 @@
+//! Sources, topics and partitions that come and go, and how they are read.
+
+use toml::Table;
+
+use super::{
+    super::{
+        spec::{Job, KafkaSpec, SourceKind, TopicSelection},
+        text::source_table,
+    },
+    Difference, Dropped, allowed, drops,
+};
+
+pub fn compare_sources(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
+    for source in &old.sources {
+        let name = source.name.to_string();
+        let lost = vec![Dropped::Source { source: name.clone() }];
+        let Some(current) = new.sources.iter().find(|current| current.name == source.name) else {
+            differences.push(drops(format!("source `{name}` is gone"), lost));
+            continue;
+        };
+        match (&source.kind, &current.kind) {
+            (SourceKind::Kafka(before), SourceKind::Kafka(after)) => {
+                compare_topics(&name, before, after, differences);
+                let (before, after) = (source_table(old, source), source_table(new, current));
+                compare_reading(&name, &before, &after, differences);
+            }
+            (SourceKind::Queue { path: before, partitions: a }, SourceKind::Queue { path: after, partitions: b }) => {
+                let hash = |job: &Job, path| job.file_hashes.get(&job.absolute(path)).cloned();
+                if hash(old, before) != hash(new, after) {
+                    differences.push(allowed(format!("the file of source `{name}` has another content")));
+                }
+                if a != b {
+                    differences.push(allowed(format!("source `{name}` had {a} partitions, has {b}")));
+                }
+            }
+            _ => differences.push(drops(format!("source `{name}` is of another kind"), lost)),
+        }
+    }
+    for source in &new.sources {
+        if !old.sources.iter().any(|before| before.name == source.name) {
+            differences.push(allowed(format!("source `{}` is new", source.name)));
+        }
+    }
+}
+
+fn compare_topics(source: &str, before: &KafkaSpec, after: &KafkaSpec, differences: &mut Vec<Difference>) {
+    use TopicSelection::{Assign, Pattern, Topics};
+    let topic_gone = |topic: &str| {
+        let lost = Dropped::Topic { source: source.to_owned(), topic: topic.to_owned() };
+        drops(format!("source `{source}` no longer reads topic `{topic}`"), vec![lost])
+    };
+    let keeps_topic = |topic: &str| match &after.topics {
+        Topics(topics) => topics.iter().any(|kept| **kept == *topic),
+        Pattern(pattern) => pattern.is_match(topic),
+        Assign(assigned) => assigned.iter().any(|tp| *tp.topic == *topic),
+    };
+    match (&before.topics, &after.topics) {
+        (Topics(topics), _) => {
+            differences.extend(topics.iter().filter(|topic| !keeps_topic(topic)).map(|topic| topic_gone(topic)));
+            if let Assign(_) = after.topics
+                && topics.iter().any(|topic| keeps_topic(topic))
+            {
+                let text = format!("source `{source}` reads assigned partitions instead of whole topics");
+                differences.push(drops(text, vec![Dropped::Unmatched { source: source.to_owned() }]));
+            }
+        }
+        (Assign(assigned), Assign(kept)) => {
+            for tp in assigned.iter().filter(|tp| !kept.contains(tp)) {
+                let (topic, partition) = (tp.topic.to_string(), tp.partition);
+                let lost = Dropped::Partition { source: source.to_owned(), topic, partition };
+                differences.push(drops(format!("source `{source}` no longer reads {tp}"), vec![lost]));
+            }
+        }
+        (Assign(assigned), _) => {
+            let mut topics: Vec<&str> = assigned.iter().map(|tp| &*tp.topic).collect();
+            topics.dedup();
+            differences.extend(topics.into_iter().filter(|topic| !keeps_topic(topic)).map(topic_gone));
+        }
+        (Pattern(a), Pattern(b)) if a.as_str() == b.as_str() => {}
+        (Pattern(_), _) => {
+            let text = format!("source `{source}` selects its topics differently");
+            differences.push(drops(text, vec![Dropped::Unmatched { source: source.to_owned() }]));
+        }
+    }
+    let added = match (&before.topics, &after.topics) {
+        (Topics(before), Topics(after)) => after.iter().filter(|topic| !before.contains(topic)).collect(),
+        _ => Vec::new(),
+    };
+    differences.extend(added.into_iter().map(|topic| allowed(format!("source `{source}` also reads topic `{topic}`"))));
+}
+
+/// How a source is read may change; what belongs to a start (brokers, properties) is no difference.
+fn compare_reading(source: &str, before: &Table, after: &Table, differences: &mut Vec<Difference>) {
+    let keys = [
+        "start",
+        "max_records_per_partition",
+        "back_pressure",
+        "on_data_loss",
+        "isolation",
+        "key_format",
+        "value_format",
+        "embedded",
+        "on_error",
+        "dead_letter",
+    ];
+    for key in keys.iter().filter(|key| before.get(**key) != after.get(**key)) {
+        differences.push(allowed(format!("`{key}` of source `{source}` has changed")));
+    }
+}

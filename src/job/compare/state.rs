@@ -1,0 +1,171 @@
+//! Steps that keep state: which one of the new job goes on with which one's state of the old.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        operator::{Input, Operator, Step, WindowSpec},
+        quantity::duration_text,
+        spec::Job,
+    },
+    Difference, Verdict, allowed, drops, state_of,
+};
+
+/// The stateful steps without name, by operator.
+fn unnamed_state(job: &Job) -> BTreeMap<&'static str, Vec<&Step>> {
+    let mut found: BTreeMap<_, Vec<&Step>> = BTreeMap::new();
+    for step in job.steps.iter().filter(|step| !step.named && step.operator.is_stateful()) {
+        found.entry(step.operator.name()).or_default().push(step);
+    }
+    found
+}
+
+/// Steps known only by their ordinal: the state of one must not become another's unnoticed.
+pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
+    let current = unnamed_state(new);
+    for (operator, before) in unnamed_state(old) {
+        let after = current.get(operator).map(Vec::as_slice).unwrap_or_default();
+        let left: Vec<&Step> = before.into_iter().filter(|step| !adopted(new, step)).collect();
+        let newly_named = new.steps.iter().any(|step| {
+            step.named
+                && step.was.is_none()
+                && step.operator.name() == operator
+                && !old.steps.iter().any(|before| before.id == step.id)
+        });
+        let all_gone = after.is_empty() && !newly_named;
+        if left.len() != after.len() && !all_gone && !left.is_empty() {
+            let text = format!("the number of unnamed steps `{operator}` was {}, is {}", left.len(), after.len());
+            differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
+            continue;
+        }
+        for (idx, (was, is)) in left.iter().zip(after).enumerate() {
+            if origins(old, was) != origins(new, is) {
+                let text = format!("step `{}` has another input", was.id);
+                differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
+            } else if left
+                .iter()
+                .enumerate()
+                .any(|(other, step)| other != idx && !same_functions(was, is) && same_functions(step, is))
+            {
+                let text = format!("the unnamed steps `{operator}` stand in another order");
+                differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
+                break;
+            }
+        }
+    }
+}
+
+fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
+    let ids: Vec<String> = steps.iter().map(|step| format!("`was = \"{}\"`", step.id)).collect();
+    let hint = format!("name the steps `{operator}`, and say which takes over which state: {}", ids.join(", "));
+    Verdict::Refused { hint }
+}
+
+fn adopted(new: &Job, step: &Step) -> bool {
+    new.steps.iter().any(|current| current.was.as_deref() == Some(&*step.id))
+}
+
+/// The sources, named steps and stateful steps that a step's input comes from; stateless steps between do not count.
+fn origins(job: &Job, step: &Step) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut seen = vec![false; job.steps.len()];
+    let mut open: Vec<Input> = step.inputs.iter().rev().copied().collect();
+    while let Some(input) = open.pop() {
+        match input {
+            Input::Source(idx) => found.extend(job.sources.get(idx).map(|source| format!("source {}", source.name))),
+            Input::Step(idx) => {
+                let Some(step) = job.steps.get(idx) else { continue };
+                if std::mem::replace(seen.get_mut(idx).unwrap_or(&mut true), true) {
+                    continue;
+                }
+                match step.named && step.operator.is_stateful() {
+                    true => found.push(format!("step {}", step.id)),
+                    false => open.extend(step.inputs.iter().rev().copied()),
+                }
+            }
+        }
+    }
+    found
+}
+
+fn same_functions(a: &Step, b: &Step) -> bool {
+    functions(&a.operator) == functions(&b.operator)
+}
+
+/// Texts of the functions of a stateful operator.
+fn functions(operator: &Operator) -> Vec<&str> {
+    match operator {
+        Operator::UpdateStateByKey { func, .. } | Operator::MapWithState { func, .. } => vec![func.source()],
+        Operator::ReduceByWindow { func, inverse, .. } => {
+            std::iter::once(func).chain(inverse).map(|func| func.source()).collect()
+        }
+        Operator::ReduceByKeyAndWindow { func, inverse, filter, .. } => {
+            std::iter::once(func).chain(inverse).chain(filter).map(|func| func.source()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub fn compare_state(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
+    for before in old.steps.iter().filter(|step| step.operator.is_stateful()) {
+        let id = &before.id;
+        let heir = new
+            .steps
+            .iter()
+            .find(|step| step.was.as_deref() == Some(&**id))
+            .or_else(|| new.steps.iter().find(|step| step.id == *id));
+        let lost = vec![state_of(before)];
+        let Some(after) = heir else {
+            let refused = !before.named && differences.iter().any(|d| matches!(d.verdict, Verdict::Refused { .. }));
+            if !refused {
+                differences.push(drops(format!("step `{id}` is gone"), lost));
+            }
+            continue;
+        };
+        if after.id != *id {
+            differences.push(allowed(format!("step `{}` takes over the state of `{id}`", after.id)));
+        }
+        if let Some(text) = other_shape(before, after) {
+            differences.push(drops(text, lost));
+        }
+    }
+    for step in new.steps.iter().filter(|step| step.operator.is_stateful() && step.was.is_none()) {
+        if !old.steps.iter().any(|before| before.id == step.id) {
+            differences.push(allowed(format!("step `{}` is new, and begins without state", step.id)));
+        }
+    }
+}
+
+/// Why the state of one cannot go on as the state of the other.
+fn other_shape(before: &Step, after: &Step) -> Option<String> {
+    let id = &before.id;
+    let (a, b) = (&before.operator, &after.operator);
+    if a.name() != b.name() {
+        return Some(format!("step `{id}` was `{}`, is `{}`", a.name(), b.name()));
+    }
+    if let (Some(was), Some(is)) = (a.window(), b.window())
+        && was != is
+    {
+        let show = |window: WindowSpec| {
+            format!("length {} and slide {}", duration_text(window.length_ms), duration_text(window.slide_ms))
+        };
+        return Some(format!("the window of step `{id}` had {}, has {}", show(was), show(is)));
+    }
+    if let (Some(was), Some(is)) = (a.partitions(), b.partitions())
+        && was != is
+    {
+        return Some(format!("step `{id}` had {was} shuffle partitions, has {is}"));
+    }
+    if has_inverse(a) != has_inverse(b) {
+        let (gone, come) = ("lost its inverse function", "got an inverse function");
+        return Some(format!("step `{id}` {}", if has_inverse(a) { gone } else { come }));
+    }
+    None
+}
+
+fn has_inverse(operator: &Operator) -> bool {
+    matches!(
+        operator,
+        Operator::ReduceByWindow { inverse: Some(_), .. } | Operator::ReduceByKeyAndWindow { inverse: Some(_), .. }
+    )
+}

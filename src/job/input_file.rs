@@ -1,0 +1,94 @@
+//! Files whose contents are part of a job (initial state, queues): that they can be read, and the hash of each.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf, absolute},
+};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    mistake::{Mistake, Span},
+    reader::Reader,
+};
+
+/// What is known of the files a job names.
+#[derive(Debug, Default)]
+pub struct InputFiles {
+    /// xxh3-128 (hex) by absolute path.
+    pub hashes: BTreeMap<PathBuf, String>,
+    /// The hashes are those of a job text: the files are not looked at.
+    pub recorded: bool,
+}
+
+impl Reader<'_> {
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        let joined = self.directory.join(path);
+        absolute(&joined).unwrap_or(joined)
+    }
+
+    /// A file whose content decides what the job gives.
+    pub fn input_file(&mut self, span: &Span, path: &Path) {
+        let path = self.absolute(path);
+        if self.files.recorded || self.files.hashes.contains_key(&path) {
+            return;
+        }
+        match hash_file(&path) {
+            Ok(hash) => {
+                self.files.hashes.insert(path, hash);
+            }
+            Err(error) => self.report(unreadable(span, &error)),
+        }
+    }
+
+    /// A file that must be there, whatever it holds.
+    pub fn readable_file(&mut self, span: &Span, path: &Path) {
+        if self.files.recorded {
+            return;
+        }
+        let path = self.absolute(path);
+        if let Err(error) = open(&path) {
+            self.report(unreadable(span, &error));
+        }
+    }
+}
+
+fn unreadable(span: &Span, error: &io::Error) -> Mistake {
+    Mistake::at(span, "cannot read this file").label(reason(error))
+}
+
+/// Without the number the system gives it.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Opens a regular file for reading. A pipe or device is refused before it is opened: it could block, or never end.
+pub fn open(path: &Path) -> io::Result<File> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    File::open(path)
+}
+
+fn hash_file(path: &Path) -> io::Result<String> {
+    let mut file = open(path)?;
+    let mut hasher = Xxh3::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(format!("{:032x}", hasher.digest128())),
+            length => hasher.update(buffer.get(..length).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! From a job file to a [`Job`]: reads the file, applies the overrides, reads every key, and collects all mistakes.
+
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::expr::Library;
+
+use super::{
+    graph,
+    input_file::{self, reason},
+    mistake::{Colour, JOB_FILE, Mistake, Mistakes, Span, Text, Warning},
+    on_error::job_errors,
+    overrides::{Overrides, apply},
+    quantity,
+    reader::{Fields, Origin, Reader, start_of_file},
+    recorded::Recorded,
+    source::{ReadSource, sources},
+    spec::{Job, OnError, Retention, SourceKind},
+    step::{Defaults, steps},
+    tree::{Node, Table, Tree, parse},
+};
+
+/// Larger files are no job files.
+const MOST_BYTES: u64 = 4 << 20;
+const LEAST_BATCH_INTERVAL_MS: i64 = 10;
+const DEFAULT_MEMORY_LIMIT_BYTES: u64 = 1 << 30;
+const DEFAULT_SHUFFLE_PARTITIONS: u32 = 8;
+const DEFAULT_RETENTION_BATCHES: u64 = 1000;
+const DEFAULT_RETENTION_BYTES: u64 = 1 << 30;
+const LONGEST_NAME: usize = 100;
+
+/// Why there is no job.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The file itself cannot be read.
+    #[error("cannot read job file {}: {reason}", path.display())]
+    File { path: PathBuf, reason: String, hint: Option<String> },
+    #[error("{0}")]
+    Mistakes(Mistakes),
+}
+
+impl JobError {
+    /// As it is printed on a terminal, hints included.
+    pub fn render(&self, colour: Colour) -> String {
+        match self {
+            JobError::Mistakes(mistakes) => mistakes.render(colour),
+            JobError::File { hint: Some(hint), .. } => format!("error: {self}\n  hint: {hint}"),
+            JobError::File { .. } => format!("error: {self}"),
+        }
+    }
+}
+
+/// Reads and checks a job file. Paths of the job are relative to the working directory.
+pub fn load(
+    path: &Path,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Job, Vec<Warning>), JobError> {
+    let directory = std::env::current_dir().map_err(|error| file_error(path, reason(&error), None))?;
+    let text = read(path)?;
+    load_text(&path.display().to_string(), text, overrides, environment, directory, None)
+}
+
+/// Checks the text of a job. `recorded` holds what a job text knows besides the job file.
+pub fn load_text(
+    name: &str,
+    text: String,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+    directory: PathBuf,
+    recorded: Option<&Recorded<'_>>,
+) -> Result<(Job, Vec<Warning>), JobError> {
+    let (mut root, syntax) = parse(&text, JOB_FILE);
+    if text.trim_start_matches('\u{feff}').trim().is_empty() {
+        let mistake = Mistake::at(&start_of_file(), "the job file is empty");
+        let hint = "a job has a `name`, a `batch_interval`, a `[source]` and `[[steps]]`".to_owned();
+        return Err(JobError::Mistakes(Mistakes::new([Text::new(name, &text)], vec![mistake.hint(hint)])));
+    }
+    let mut reader = Reader::new(environment, directory, vec![Origin { name: name.to_owned(), raw: text }]);
+    reader.torn = !syntax.is_empty();
+    apply(&mut reader, &mut root, overrides);
+    let job = job(&mut reader, &root, recorded);
+    finish(reader, syntax, job)
+}
+
+fn finish(reader: Reader<'_>, syntax: Vec<Mistake>, job: Option<Job>) -> Result<(Job, Vec<Warning>), JobError> {
+    let raw = reader.origins.first().map_or("", |origin| origin.raw.as_str());
+    let line = |mistake: &Mistake| raw.bytes().take(mistake.span.range.start).filter(|byte| *byte == b'\n').count();
+    let torn_lines: Vec<usize> = syntax.iter().map(line).collect();
+    // What was read from a torn line may not be what was meant.
+    let sound = |mistake: &Mistake| mistake.span.origin != JOB_FILE || !torn_lines.contains(&line(mistake));
+    let mut mistakes: Vec<Mistake> = reader.mistakes.iter().filter(|mistake| sound(mistake)).cloned().collect();
+    mistakes.extend(syntax);
+    let texts: Arc<[Text]> = reader.origins.iter().map(|origin| Text::new(&origin.name, &origin.raw)).collect();
+    match job {
+        Some(job) if mistakes.is_empty() => {
+            let warnings = reader.warnings.into_iter().map(|warning| Warning::new(texts.clone(), warning));
+            Ok((job, warnings.collect()))
+        }
+        _ => Err(JobError::Mistakes(Mistakes::new(texts, mistakes))),
+    }
+}
+
+fn read(path: &Path) -> Result<String, JobError> {
+    let fail = |error: &io::Error| {
+        let hint = (error.kind() == io::ErrorKind::IsADirectory).then(|| "Name one of the job files in it.".to_owned());
+        file_error(path, reason(error), hint)
+    };
+    // A pipe will do: `kstream check <(sed ... job.toml)`.
+    let file = std::fs::File::open(path).map_err(|error| fail(&error))?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| MOST_BYTES < length) {
+        let hint = "Data belongs into files that the job names.".to_owned();
+        return Err(file_error(path, format!("it is larger than {} MiB", MOST_BYTES >> 20), Some(hint)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let byte = error.as_bytes().get(at).copied().unwrap_or_default();
+        let shown = String::from_utf8_lossy(error.as_bytes());
+        let span = Span::new(JOB_FILE, at..at + char::REPLACEMENT_CHARACTER.len_utf8());
+        let mistake = Mistake::at(&span, "the job file is not UTF-8").label(format!("byte 0x{byte:02x}"));
+        JobError::Mistakes(Mistakes::new([Text::new(path.display().to_string(), &shown)], vec![mistake]))
+    })
+}
+
+fn file_error(path: &Path, reason: String, hint: Option<String>) -> JobError {
+    JobError::File { path: path.to_owned(), reason, hint }
+}
+
+/// Reads every key of the job; `None` only together with a reported mistake.
+fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -> Option<Job> {
+    let mut fields = Fields::new(root);
+    if let Some(recorded) = recorded {
+        recorded.check(reader, fields.get("kstream"));
+    }
+    let name = fields.require(reader, "name", "\"...\"").and_then(|node| job_name(reader, node));
+    let batch_interval = fields.require(reader, "batch_interval", "\"3s\"");
+    let batch_interval_ms = batch_interval.and_then(|node| interval(reader, node));
+    let checkpoint_dir = match fields.get("checkpoint_dir") {
+        Some(node) => reader.path(node),
+        None => name.as_ref().map(|name| Path::new(".kstream").join(name)),
+    };
+    let errors = job_errors(reader, &mut fields);
+    let memory_limit = fields.get("memory_limit");
+    let memory_limit_bytes = memory_limit.map_or(Some(DEFAULT_MEMORY_LIMIT_BYTES), |node| reader.size(node));
+    let partitions = fields.get("shuffle_partitions");
+    let partitions = partitions.map_or(Some(DEFAULT_SHUFFLE_PARTITIONS), |node| reader.partitions(node));
+    if let Some(zone) = time_zone(reader, fields.get("time_zone")) {
+        reader.time_zone = zone;
+    }
+    let retention = fields.get("retention").map_or(Some(default_retention()), |node| retention(reader, node));
+    let mirror = match fields.get("mirror_offsets_to") {
+        Some(node) => reader.nonempty(node).map(Some),
+        None => Some(None),
+    };
+    let functions = fields.get("functions").and_then(|node| functions(reader, node));
+    let sources = sources(reader, &mut fields, errors.dead_letter.as_ref());
+    let defaults = Defaults {
+        partitions: partitions.unwrap_or(DEFAULT_SHUFFLE_PARTITIONS),
+        dead_letter: errors.dead_letter.clone(),
+        brokers: first_brokers(&sources),
+    };
+    let steps_node = fields.get("steps");
+    let read_steps = steps_node.map(|node| steps(reader, node, &defaults)).unwrap_or_default();
+    fields.finish(reader);
+    let steps = graph::resolve(reader, &sources, read_steps, batch_interval_ms);
+    warn_of_patterns(reader, root, &sources);
+    Some(Job {
+        name: name?,
+        batch_interval_ms: batch_interval_ms?,
+        checkpoint_dir: checkpoint_dir?,
+        on_error: errors.on_error.unwrap_or(OnError::Fail),
+        memory_limit_bytes: memory_limit_bytes?,
+        shuffle_partitions: partitions?,
+        time_zone: reader.time_zone.clone(),
+        sources: sources.into_iter().map(|source| source.spec).collect(),
+        library: reader.library.clone(),
+        functions,
+        steps,
+        retention: retention?,
+        mirror_offsets_to: mirror?,
+        directory: reader.directory.clone(),
+        file_hashes: reader.files.hashes.clone(),
+    })
+}
+
+fn job_name(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let name = reader.nonempty(node)?;
+    let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    if name.chars().all(legal) && !name.starts_with(['.', '-']) && name.len() <= LONGEST_NAME {
+        return Some(name);
+    }
+    let mistake = Mistake::at(&node.span, format!("`{name}` cannot be the name of a job"));
+    let hint = format!("use letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}: directories are named after it");
+    reader.report(mistake.hint(hint));
+    None
+}
+
+/// Names of steps and sources have no dots: `--set steps.NAME.key` takes dots apart.
+pub fn plain_name(reader: &mut Reader<'_>, what: &str, name: &str, span: &Span) -> bool {
+    let legal = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-');
+    if !name.is_empty() && name.chars().all(legal) {
+        return true;
+    }
+    let mistake = Mistake::at(span, format!("`{name}` cannot be the name of a {what}"));
+    reader.report(mistake.hint("use letters, digits, `-` and `_`".to_owned()));
+    false
+}
+
+fn interval(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {
+    let ms = reader.duration_ms(node)?;
+    if ms < LEAST_BATCH_INTERVAL_MS {
+        let message = format!("a batch interval is at least {LEAST_BATCH_INTERVAL_MS} ms");
+        reader.report(Mistake::at(&node.span, message));
+        return None;
+    }
+    Some(ms)
+}
+
+fn time_zone(reader: &mut Reader<'_>, node: Option<&Node>) -> Option<jiff::tz::TimeZone> {
+    if let Some(node) = node {
+        let text = reader.nonempty(node)?;
+        return reader.parsed(node, quantity::time_zone(&text));
+    }
+    let local = quantity::local_time_zone();
+    if local.is_none() {
+        let warning = Mistake::at(&start_of_file(), "the local time zone has no name; times are printed in UTC");
+        reader.warn(warning.hint("add `time_zone = \"AREA/CITY\"`".to_owned()));
+    }
+    local
+}
+
+fn default_retention() -> Retention {
+    Retention { batches: DEFAULT_RETENTION_BATCHES, age_ms: None, bytes: Some(DEFAULT_RETENTION_BYTES) }
+}
+
+fn retention(reader: &mut Reader<'_>, node: &Node) -> Option<Retention> {
+    let table = reader.table(node)?;
+    let mut fields = Fields::new(&table);
+    let mut retention = default_retention();
+    let batches = fields.get("batches").map_or(Some(retention.batches), |node| reader.positive(node));
+    if let Some(node) = fields.get("age") {
+        retention.age_ms = reader.duration_ms(node);
+    }
+    if let Some(node) = fields.get("bytes") {
+        retention.bytes = reader.size(node);
+    }
+    fields.finish(reader);
+    Some(Retention { batches: batches?, ..retention })
+}
+
+/// The text of `[functions]`; parses it into the reader's library.
+fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let table = reader.table(node)?;
+    let mut fields = Fields::new(&table);
+    let (code, file) = (fields.get("code"), fields.get("file"));
+    fields.finish(reader);
+    let (text, span) = match (code, file) {
+        (Some(code), None) => {
+            let (Tree::Text(text) | Tree::Untyped(text)) = &code.tree else {
+                reader.text(code);
+                return None;
+            };
+            (text.clone(), code.span.clone())
+        }
+        (None, Some(file)) => function_file(reader, file)?,
+        (Some(_), Some(file)) => {
+            reader.report(Mistake::at(&file.span, "`code` and `file` exclude each other"));
+            return None;
+        }
+        (None, None) => {
+            let mistake = Mistake::at(&table.span, "missing key `code` or `file`");
+            reader.report_absence(mistake.hint("add `code = '''...'''` or `file = \"functions.star\"`".to_owned()));
+            return None;
+        }
+    };
+    match Library::parse(&text) {
+        Ok(library) => reader.library = library,
+        Err(errors) => {
+            reader.report_lambda_errors(&span, errors);
+            reader.torn_functions = Some(text.clone());
+        }
+    }
+    Some(text)
+}
+
+/// Its content, and a span over the whole of it.
+fn function_file(reader: &mut Reader<'_>, node: &Node) -> Option<(String, Span)> {
+    let path = reader.path(node)?;
+    let file = input_file::open(&reader.absolute(&path));
+    let mut bytes = Vec::new();
+    let read = file.and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    let problem = match read {
+        Err(error) => reason(&error),
+        Ok(length) if u64::try_from(length).is_ok_and(|length| MOST_BYTES < length) => "it is too large".to_owned(),
+        Ok(_) => match String::from_utf8(bytes) {
+            Ok(text) => {
+                let origin = Origin { name: path.display().to_string(), raw: text.clone() };
+                reader.origins.push(origin);
+                let span = Span::new(reader.origins.len() - 1, 0..0);
+                return Some((text, span));
+            }
+            Err(error) => format!("it is not UTF-8 (byte {})", error.utf8_error().valid_up_to()),
+        },
+    };
+    reader.report(Mistake::at(&node.span, "cannot read this file").label(problem));
+    None
+}
+
+fn first_brokers(sources: &[ReadSource]) -> Option<String> {
+    sources.iter().find_map(|source| match &source.spec.kind {
+        SourceKind::Kafka(kafka) => Some(kafka.brokers.clone()),
+        SourceKind::Queue { .. } => None,
+    })
+}
+
+fn warn_of_patterns(reader: &mut Reader<'_>, root: &Table, sources: &[ReadSource]) {
+    for source in sources {
+        let SourceKind::Kafka(kafka) = &source.spec.kind else { continue };
+        let super::spec::TopicSelection::Pattern(pattern) = &kafka.topics else { continue };
+        let text = super::source::pattern_text(pattern);
+        if text == regex::escape(text) {
+            let message = format!("the pattern `{text}` can only match the topic of that name");
+            let span = pattern_span(root, &source.spec.name).unwrap_or_else(|| source.name_span.clone());
+            reader.warn(Mistake::at(&span, message).hint(format!("write `topics = [\"{text}\"]`")));
+        }
+    }
+}
+
+fn pattern_span(root: &Table, source: &str) -> Option<Span> {
+    let table = |node: &Node| match &node.tree {
+        Tree::Table(table) => Some(table.clone()),
+        _ => None,
+    };
+    let source = match root.get("source") {
+        Some(entry) => table(&entry.node)?,
+        None => table(&table(&root.get("sources")?.node)?.get(source)?.node)?,
+    };
+    Some(source.get("topic_pattern")?.node.span.clone())
+}

@@ -1,0 +1,422 @@
+//! Reads tables key by key: unknown keys, wrong types and missing keys become mistakes, and reading goes on.
+//!
+//! Every method that can fail reports its mistake itself and returns `None`; the caller goes on with a default, because
+//! a job with any mistake is never returned.
+
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::expr::{Function, LambdaError, Library};
+
+use super::{
+    input_file::InputFiles,
+    mistake::{JOB_FILE, Mistake, Span},
+    quantity,
+    suggest::{closest, did_you_mean},
+    tree::{Entry, Node, Table, Tree, parse_value, position_in_literal},
+};
+
+/// A text as it was written, for positions within strings.
+#[derive(Clone)]
+pub struct Origin {
+    pub name: String,
+    pub raw: String,
+}
+
+pub struct Reader<'e> {
+    environment: &'e dyn Fn(&str) -> Option<String>,
+    /// Index 0 is the job file.
+    pub origins: Vec<Origin>,
+    pub mistakes: Vec<Mistake>,
+    pub warnings: Vec<Mistake>,
+    /// The file has syntax errors: what is missing may only seem to be.
+    pub torn: bool,
+    /// What relative paths start from.
+    pub directory: PathBuf,
+    pub library: Library,
+    /// The text of `[functions]`, if it has mistakes: what it defines is not unknown.
+    pub torn_functions: Option<String>,
+    pub time_zone: TimeZone,
+    pub files: InputFiles,
+}
+
+impl<'e> Reader<'e> {
+    pub fn new(
+        environment: &'e dyn Fn(&str) -> Option<String>,
+        directory: PathBuf,
+        origins: Vec<Origin>,
+    ) -> Reader<'e> {
+        Self {
+            environment,
+            origins,
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+            torn: false,
+            directory,
+            library: Library::default(),
+            torn_functions: None,
+            time_zone: TimeZone::UTC,
+            files: InputFiles::default(),
+        }
+    }
+
+    pub fn report(&mut self, mistake: Mistake) {
+        self.mistakes.push(mistake);
+    }
+
+    pub fn warn(&mut self, warning: Mistake) {
+        self.warnings.push(warning);
+    }
+
+    /// Reports what only counts if the whole file could be read.
+    pub fn report_absence(&mut self, mistake: Mistake) {
+        if !self.torn {
+            self.mistakes.push(mistake);
+        }
+    }
+
+    fn wrong_type<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
+        let found = match &node.tree {
+            Tree::Untyped(text) => format!("`{text}`"),
+            other => other.describe().to_owned(),
+        };
+        self.report(Mistake::at(&node.span, format!("expected {expected}, found {found}")));
+        None
+    }
+
+    /// A string; `${NAME}` in it is replaced.
+    pub fn text(&mut self, node: &Node) -> Option<String> {
+        match &node.tree {
+            Tree::Text(text) => self.substitute(text, &node.span),
+            Tree::Untyped(text) => {
+                let text = unquoted(text, &node.span);
+                self.substitute(&text, &node.span)
+            }
+            _ => self.wrong_type(node, "a string"),
+        }
+    }
+
+    /// A string with something in it.
+    pub fn nonempty(&mut self, node: &Node) -> Option<String> {
+        let text = self.text(node)?;
+        if text.trim().is_empty() {
+            self.report(Mistake::at(&node.span, "this string is empty"));
+            return None;
+        }
+        Some(text)
+    }
+
+    pub fn path(&mut self, node: &Node) -> Option<PathBuf> {
+        let text = self.nonempty(node)?;
+        if text.contains('\0') {
+            self.report(Mistake::at(&node.span, "a path cannot hold a null character"));
+            return None;
+        }
+        Some(PathBuf::from(text))
+    }
+
+    pub fn boolean(&mut self, node: &Node) -> Option<bool> {
+        match self.typed(node)?.tree {
+            Tree::Bool(value) => Some(value),
+            _ => self.wrong_type(node, "a boolean"),
+        }
+    }
+
+    pub fn integer(&mut self, node: &Node, range: RangeInclusive<i128>) -> Option<i128> {
+        let Tree::Integer(value) = self.typed(node)?.tree else { return self.wrong_type(node, "an integer") };
+        if range.contains(&value) {
+            return Some(value);
+        }
+        let (least, most) = (range.start(), range.end());
+        let message = match value < *least {
+            true => format!("{value} is too small, the least is {least}"),
+            false => format!("{value} is too large, the most is {most}"),
+        };
+        self.report(Mistake::at(&node.span, message));
+        None
+    }
+
+    pub fn count(&mut self, node: &Node) -> Option<u64> {
+        self.integer(node, 0..=i128::from(i64::MAX)).and_then(|value| u64::try_from(value).ok())
+    }
+
+    /// A count of at least one.
+    pub fn positive(&mut self, node: &Node) -> Option<u64> {
+        self.integer(node, 1..=i128::from(i64::MAX)).and_then(|value| u64::try_from(value).ok())
+    }
+
+    pub fn partitions(&mut self, node: &Node) -> Option<u32> {
+        self.integer(node, 1..=quantity::MOST_PARTITIONS).and_then(|value| u32::try_from(value).ok())
+    }
+
+    /// A finite number; integers count.
+    pub fn number(&mut self, node: &Node) -> Option<f64> {
+        match self.typed(node)?.tree {
+            Tree::Integer(value) => Some(value as f64),
+            Tree::Float(value) if value.is_finite() => Some(value),
+            _ => self.wrong_type(node, "a number"),
+        }
+    }
+
+    /// A positive duration in milliseconds.
+    pub fn duration_ms(&mut self, node: &Node) -> Option<i64> {
+        let (Tree::Text(_) | Tree::Untyped(_)) = node.tree else {
+            return self.wrong_type(node, "a duration like \"3s\" or \"500ms\"");
+        };
+        let text = self.text(node)?;
+        self.parsed(node, quantity::duration_ms(&text))
+    }
+
+    /// A positive size in bytes.
+    pub fn size(&mut self, node: &Node) -> Option<u64> {
+        let text = match &node.tree {
+            Tree::Integer(value) => value.to_string(),
+            Tree::Text(_) | Tree::Untyped(_) => self.text(node)?,
+            _ => return self.wrong_type(node, "a size like \"64MiB\""),
+        };
+        self.parsed(node, quantity::size_bytes(&text))
+    }
+
+    /// Reports why a text could not be parsed.
+    pub fn parsed<T>(&mut self, node: &Node, result: Result<T, quantity::Unfit>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(unfit) => {
+                self.report(Mistake::at(&node.span, unfit.message).hint(unfit.hint));
+                None
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub fn choice<T: Copy>(&mut self, node: &Node, choices: &[(&str, T)]) -> Option<T> {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let expected = one_of(&words);
+        let (Tree::Text(_) | Tree::Untyped(_)) = node.tree else { return self.wrong_type(node, &expected) };
+        let text = self.text(node)?;
+        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let hint = did_you_mean(&text, words.iter().copied());
+        self.report(Mistake::at(&node.span, format!("unknown value `{text}`")).label(expected).hint(hint));
+        None
+    }
+
+    pub fn list(&mut self, node: &Node) -> Option<Vec<Node>> {
+        let node = self.typed(node)?;
+        match node.tree {
+            Tree::List(items) => Some(items),
+            Tree::Untyped(word) => Some(vec![Node { span: node.span, tree: Tree::Text(word) }]),
+            _ => self.wrong_type(&node, "a list"),
+        }
+    }
+
+    /// A list of strings, each with its position.
+    pub fn texts(&mut self, node: &Node) -> Option<Vec<(String, Span)>> {
+        let items = self.list(node)?;
+        let texts: Vec<_> = items.iter().filter_map(|item| Some((self.nonempty(item)?, item.span.clone()))).collect();
+        (texts.len() == items.len()).then_some(texts)
+    }
+
+    pub fn table(&mut self, node: &Node) -> Option<Table> {
+        match self.typed(node)?.tree {
+            Tree::Table(table) => Some(table),
+            _ => self.wrong_type(node, "a table"),
+        }
+    }
+
+    /// A node whose key takes several types: `--set` values and whole `${NAME}`s become what their text looks like.
+    pub fn any(&mut self, node: &Node) -> Option<Node> {
+        let typed = self.typed(node)?;
+        Some(match typed.tree {
+            Tree::Untyped(text) => Node { span: typed.span, tree: Tree::Text(text) },
+            _ => typed,
+        })
+    }
+
+    /// A lambda, or the name of a function; nothing in it is replaced.
+    pub fn function(&mut self, node: &Node, arity: RangeInclusive<usize>) -> Option<Function> {
+        let (Tree::Text(source) | Tree::Untyped(source)) = &node.tree else {
+            return self.wrong_type(node, "a function: a lambda or a name");
+        };
+        match Function::compile(source, &self.library, arity) {
+            Ok(function) => Some(function),
+            Err(mut errors) => {
+                errors.retain(|error| !self.is_defined_by_torn_functions(source, error));
+                self.report_lambda_errors(&node.span, errors);
+                None
+            }
+        }
+    }
+
+    fn is_defined_by_torn_functions(&self, source: &str, error: &LambdaError) -> bool {
+        let (Some(code), Some(word)) = (&self.torn_functions, source.get(error.span.clone())) else { return false };
+        let is_word = |char: char| char.is_alphanumeric() || char == '_';
+        !word.is_empty() && code.split(|char| !is_word(char)).any(|defined| defined == word.trim())
+    }
+
+    /// Maps positions within a string of the job to positions in the text it stands in.
+    pub fn report_lambda_errors(&mut self, string: &Span, errors: Vec<LambdaError>) {
+        for error in errors {
+            let raw = self.origins.get(string.origin).and_then(|origin| origin.raw.get(string.range.clone()));
+            let place = |at| string.range.start + position_in_literal(raw.unwrap_or_default(), at);
+            let (start, end) = (place(error.span.start), place(error.span.end));
+            let span = Span::new(string.origin, start..end.max(start));
+            self.report(Mistake::at(&span, error.message).hint(error.hint));
+        }
+    }
+
+    /// `--set` values and strings that are nothing but `${NAME}`, read as TOML where they are TOML.
+    fn typed(&mut self, node: &Node) -> Option<Node> {
+        let text = match &node.tree {
+            Tree::Untyped(text) => text.clone(),
+            // What a variable stands for is not looked through for further variables.
+            Tree::Text(text) if is_one_variable(text) => self.substitute(text, &node.span)?.replace('$', "$$"),
+            _ => return Some(node.clone()),
+        };
+        let typed = parse_value(&text, &node.span);
+        Some(typed.unwrap_or_else(|| Node { span: node.span.clone(), tree: Tree::Untyped(text) }))
+    }
+
+    /// Replaces `${NAME}`, `${NAME:-default}` and `$$`.
+    fn substitute(&mut self, text: &str, span: &Span) -> Option<String> {
+        let mut result = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            let (before, variable) = rest.split_at(at);
+            result.push_str(before);
+            rest = if let Some(after) = variable.strip_prefix("$$") {
+                result.push('$');
+                after
+            } else if let Some(after) = variable.strip_prefix("${") {
+                let Some((inside, after)) = after.split_once('}') else {
+                    self.report(Mistake::at(span, "`${` without `}`").hint("write `$$` for a `$`".to_owned()));
+                    return None;
+                };
+                result.push_str(&self.variable(inside, span)?);
+                after
+            } else {
+                result.push('$');
+                variable.get(1..).unwrap_or_default()
+            };
+        }
+        result.push_str(rest);
+        Some(result)
+    }
+
+    fn variable(&mut self, inside: &str, span: &Span) -> Option<String> {
+        let (name, default) = match inside.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inside, None),
+        };
+        if name.is_empty() || !name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_') {
+            let hint = "write `${NAME}` or `${NAME:-default}`, and `$$` for a `$`";
+            self.report(Mistake::at(span, format!("`${{{inside}}}` names no variable")).hint(hint.to_owned()));
+            return None;
+        }
+        let value = (self.environment)(name).filter(|value| !(value.is_empty() && default.is_some()));
+        if let Some(value) = value.or_else(|| default.map(str::to_owned)) {
+            return Some(value);
+        }
+        let hint = format!("set {name}, or write `${{{name}:-default}}`");
+        self.report(Mistake::at(span, format!("environment variable `{name}` is not set")).hint(hint));
+        None
+    }
+}
+
+/// A table being read; remembers which keys it was asked for.
+pub struct Fields<'t> {
+    pub table: &'t Table,
+    known: Vec<&'static str>,
+}
+
+impl<'t> Fields<'t> {
+    pub fn new(table: &'t Table) -> Self {
+        Self { table, known: Vec::new() }
+    }
+
+    pub fn entry(&mut self, key: &'static str) -> Option<&'t Entry> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+
+    pub fn get(&mut self, key: &'static str) -> Option<&'t Node> {
+        self.entry(key).map(|entry| &entry.node)
+    }
+
+    /// A key that must be there; `example` shows how it is written.
+    pub fn require(&mut self, reader: &mut Reader<'_>, key: &'static str, example: &str) -> Option<&'t Node> {
+        let node = self.get(key);
+        if node.is_none() {
+            let mistake = Mistake::at(&self.table.span, format!("missing key `{key}`"));
+            reader.report_absence(mistake.hint(format!("add `{key} = {example}`")));
+        }
+        node
+    }
+
+    /// Reports the keys nobody asked for.
+    pub fn finish(self, reader: &mut Reader<'_>) {
+        let known = &self.known;
+        for entry in self.table.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            report_unknown_key(reader, entry, known);
+        }
+    }
+}
+
+pub fn report_unknown_key(reader: &mut Reader<'_>, entry: &Entry, known: &[&str]) {
+    let mut hint = did_you_mean(&entry.key, known.iter().copied());
+    if hint.is_none() && known.len() <= 12 {
+        hint = Some(format!("the keys here are {}", all_of(known)));
+    }
+    reader.report(Mistake::at(&entry.key_span, format!("unknown key `{}`", entry.key)).hint(hint));
+}
+
+fn is_one_variable(text: &str) -> bool {
+    text.starts_with("${") && text.find('}') == Some(text.len() - 1)
+}
+
+/// A `--set` value for a string key may be quoted.
+fn unquoted(text: &str, span: &Span) -> String {
+    let quoted = text.starts_with(['"', '\'']).then(|| parse_value(text, span)).flatten();
+    match quoted.map(|node| node.tree) {
+        Some(Tree::Text(inside)) => inside,
+        _ => text.to_owned(),
+    }
+}
+
+/// "`a`, `b` and `c`"
+pub fn all_of(words: &[impl Display]) -> String {
+    joined(words, "and")
+}
+
+/// "`a`, `b` or `c`"
+pub fn one_of(words: &[impl Display]) -> String {
+    joined(words, "or")
+}
+
+fn joined(words: &[impl Display], conjunction: &str) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} {conjunction} {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Reports that `word` names nothing, with the closest of what it could name.
+pub fn report_unknown_name<'c>(
+    reader: &mut Reader<'_>,
+    span: &Span,
+    what: &str,
+    word: &str,
+    candidates: impl Iterator<Item = &'c str>,
+) {
+    let hint = closest(word, candidates).map(|close| format!("did you mean `{close}`?"));
+    reader.report_absence(Mistake::at(span, format!("unknown {what} `{word}`")).hint(hint));
+}
+
+/// The start of the job file, for what the whole job lacks.
+pub fn start_of_file() -> Span {
+    Span::new(JOB_FILE, 0..0)
+}

@@ -1,0 +1,44 @@
+//! What a job text holds besides what a job file holds: versions and file hashes.
+
+use crate::model::{encode::VALUE_ENCODING, key::PARTITIONING_HASH};
+
+use super::{
+    mistake::Mistake,
+    reader::{Fields, Reader, start_of_file},
+    spec::Job,
+    tree::Node,
+};
+
+/// What a job text says besides what a job file says.
+pub struct Recorded<'j> {
+    pub connection: &'j Job,
+}
+
+impl Recorded<'_> {
+    /// Refuses a text whose results this version could not repeat, and takes the hashes it holds.
+    pub fn check(&self, reader: &mut Reader<'_>, node: Option<&Node>) {
+        reader.files.recorded = true;
+        reader.directory.clone_from(&self.connection.directory);
+        let Some(table) = node.and_then(|node| reader.table(node)) else {
+            reader.report(Mistake::at(&start_of_file(), "this is no job text: it lacks `[kstream]`"));
+            return;
+        };
+        let mut fields = Fields::new(&table);
+        for (key, ours) in [("value_encoding", VALUE_ENCODING), ("partitioning_hash", PARTITIONING_HASH)] {
+            let theirs = fields.require(reader, key, ours).and_then(|node| Some((reader.text(node)?, node)));
+            if let Some((theirs, node)) = theirs
+                && theirs != ours
+            {
+                let message = format!("`{key}` is {theirs}, this version of kstream knows {ours}");
+                reader.report(Mistake::at(&node.span, message));
+            }
+        }
+        let files = fields.get("files").and_then(|node| reader.table(node));
+        for entry in files.iter().flat_map(|files| &files.entries) {
+            if let Some(hash) = reader.text(&entry.node) {
+                reader.files.hashes.insert(entry.key.clone().into(), hash);
+            }
+        }
+        fields.finish(reader);
+    }
+}

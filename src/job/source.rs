@@ -1,0 +1,412 @@
+//! Reads `[source]` and `[sources.NAME]`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use regex::Regex;
+
+use crate::model::{TopicPartition, ValueFormat};
+
+use super::{
+    mistake::{Mistake, Span},
+    on_error::on_error,
+    overlap::report_overlaps,
+    property::{Side, properties},
+    reader::{Fields, Reader, report_unknown_name, start_of_file},
+    spec::{
+        BackPressure, Begin, EmbeddedSpec, Fetch, Isolation, KafkaSpec, OnDataLoss, OnError, SourceKind, SourceSpec,
+        Start, TopicSelection,
+    },
+    start::start,
+    tree::{Node, Table, Tree},
+};
+
+/// The broker that is started inside the process.
+pub const EMBEDDED: &str = "embedded";
+const DEFAULT_MAX_RECORDS_PER_PARTITION: u64 = 250_000;
+const DEFAULT_PREFETCH_MEMORY_BYTES: u64 = 64 << 20;
+const DEFAULT_UNREACHABLE_LIMIT_MS: i64 = 120_000;
+const DEFAULT_EMBEDDED_RATE: f64 = 100.0;
+const DEFAULT_EMBEDDED_PARTITIONS: u32 = 2;
+
+/// A source and where its name stands.
+pub struct ReadSource {
+    pub spec: SourceSpec,
+    pub name_span: Span,
+}
+
+/// All sources of the job, in the order of the file.
+pub fn sources(reader: &mut Reader<'_>, root: &mut Fields<'_>, inherited: Option<&OnError>) -> Vec<ReadSource> {
+    let (one, several) = (root.entry("source"), root.entry("sources"));
+    if let (Some(_), Some(several)) = (one, several) {
+        let mistake = Mistake::at(&several.key_span, "a job has `[source]` or `[sources.NAME]`, not both");
+        reader.report(mistake.hint("rename `[source]` to `[sources.NAME]`".to_owned()));
+    }
+    let mut found = Vec::new();
+    if let Some(entry) = one {
+        found.push(("source".to_owned(), entry.key_span.clone(), entry.node.clone()));
+    }
+    if let Some(entry) = several
+        && let Some(table) = reader.table(&entry.node)
+    {
+        for source in &table.entries {
+            if source_name(reader, &source.key, &source.key_span) {
+                found.push((source.key.clone(), source.key_span.clone(), source.node.clone()));
+            }
+        }
+        if table.entries.is_empty() {
+            reader.report_absence(Mistake::at(&entry.node.span, "no source is named here"));
+        }
+    }
+    if one.is_none() && several.is_none() {
+        let mistake = Mistake::at(&start_of_file(), "the job has no source");
+        reader.report_absence(mistake.hint("add `[source]` with `kind = \"kafka\"`".to_owned()));
+    }
+    let mut sources = Vec::new();
+    for (name, name_span, node) in found {
+        let Some(table) = reader.table(&node) else { continue };
+        if let Some(spec) = source(reader, &name, &table, inherited) {
+            sources.push(ReadSource { spec, name_span });
+        }
+    }
+    report_mixed_clocks(reader, &sources);
+    report_overlaps(reader, &sources);
+    sources
+}
+
+fn source_name(reader: &mut Reader<'_>, name: &str, span: &Span) -> bool {
+    super::load::plain_name(reader, "source", name, span)
+}
+
+fn report_mixed_clocks(reader: &mut Reader<'_>, sources: &[ReadSource]) {
+    let is_queue = |source: &&ReadSource| matches!(source.spec.kind, SourceKind::Queue { .. });
+    let queue = sources.iter().find(is_queue);
+    if let Some(queue) = queue
+        && sources.iter().any(|source| !is_queue(&source))
+    {
+        let mistake = Mistake::at(&queue.name_span, "a queue source cannot stand beside kafka sources");
+        reader.report(mistake.label("runs on a logical clock, without waiting"));
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Kafka,
+    Queue,
+}
+
+fn source(reader: &mut Reader<'_>, name: &str, table: &Table, inherited: Option<&OnError>) -> Option<SourceSpec> {
+    let mut fields = Fields::new(table);
+    let kind = fields.require(reader, "kind", "\"kafka\"");
+    let kind = reader.choice(kind?, &[("kafka", Kind::Kafka), ("queue", Kind::Queue)])?;
+    let on_error = on_error(reader, &mut fields, inherited);
+    let kind = match kind {
+        Kind::Kafka => kafka(reader, &mut fields).map(SourceKind::Kafka),
+        Kind::Queue => queue(reader, &mut fields),
+    };
+    fields.finish(reader);
+    Some(SourceSpec { name: Arc::from(name), kind: kind?, on_error })
+}
+
+fn queue(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKind> {
+    let path = fields.require(reader, "path", "\"batches.jsonl\"");
+    let partitions = fields.get("partitions").map_or(Some(1), |node| reader.partitions(node));
+    let node = path?;
+    let path = reader.path(node)?;
+    reader.input_file(&node.span, &path);
+    Some(SourceKind::Queue { path, partitions: partitions? })
+}
+
+fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> {
+    let formats = [("utf8", ValueFormat::Utf8), ("bytes", ValueFormat::Bytes), ("json", ValueFormat::Json)];
+    let brokers = fields.require(reader, "brokers", "\"localhost:9092\"").and_then(|node| brokers(reader, node));
+    let topics = topic_selection(reader, fields);
+    let start = match fields.get("start") {
+        Some(node) => start(reader, node).inspect(|start| report_unread_topics(reader, node, start, topics.as_ref())),
+        None => Some(Begin::At(Start::Earliest)),
+    };
+    let max_records_per_partition = match fields.get("max_records_per_partition") {
+        Some(node) => reader.positive(node),
+        None => Some(DEFAULT_MAX_RECORDS_PER_PARTITION),
+    };
+    let back_pressure = fields.get("back_pressure").map_or(Some(None), |node| back_pressure(reader, node));
+    let on_data_loss = match fields.get("on_data_loss") {
+        Some(node) => reader.choice(node, &[("fail", OnDataLoss::Fail), ("skip", OnDataLoss::Skip)]),
+        None => Some(OnDataLoss::Fail),
+    };
+    let isolations = [("read_committed", Isolation::ReadCommitted), ("read_uncommitted", Isolation::ReadUncommitted)];
+    let isolation = match fields.get("isolation") {
+        Some(node) => reader.choice(node, &isolations),
+        None => Some(Isolation::ReadCommitted),
+    };
+    let mut format = |key| fields.get(key).map_or(Some(ValueFormat::Utf8), |node| reader.choice(node, &formats));
+    let (key_format, value_format) = (format("key_format"), format("value_format"));
+    let fetches = [("auto", Fetch::Auto), ("native", Fetch::Native), ("librdkafka", Fetch::Librdkafka)];
+    let fetch = fields.get("fetch").map_or(Some(Fetch::Auto), |node| reader.choice(node, &fetches));
+    let prefetch = fields.get("prefetch_memory").map_or(Some(DEFAULT_PREFETCH_MEMORY_BYTES), |node| reader.size(node));
+    let limit = fields.get("unreachable_limit");
+    let limit = limit.map_or(Some(DEFAULT_UNREACHABLE_LIMIT_MS), |node| reader.duration_ms(node));
+    let properties = match fields.get("properties") {
+        Some(node) => properties(reader, node, Side::Source),
+        None => Some(BTreeMap::new()),
+    };
+    let is_embedded = brokers.as_deref() == Some(EMBEDDED);
+    let embedded = match fields.get("embedded") {
+        Some(node) => reader.table(node).and_then(|table| embedded(reader, &table, is_embedded)).map(Some),
+        None => Some(None),
+    };
+    if is_embedded {
+        report_unfit_for_embedding(reader, fields, embedded.as_ref(), topics.as_ref());
+    }
+    Some(KafkaSpec {
+        brokers: brokers?,
+        topics: topics?,
+        start: start?,
+        max_records_per_partition: max_records_per_partition?,
+        back_pressure: back_pressure?,
+        on_data_loss: on_data_loss?,
+        isolation: isolation?,
+        key_format: key_format?,
+        value_format: value_format?,
+        fetch: fetch?,
+        prefetch_memory_bytes: prefetch?,
+        properties: properties?,
+        unreachable_limit_ms: u64::try_from(limit?).ok()?,
+        embedded: embedded?,
+    })
+}
+
+/// `host:port,...` or `embedded`.
+pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let text = reader.nonempty(node)?;
+    if text == EMBEDDED {
+        return Some(text);
+    }
+    for broker in text.split(',').map(str::trim) {
+        let address = broker.rsplit_once("://").map_or(broker, |(_, address)| address);
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+            _ => (address, None),
+        };
+        let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| 0 < port));
+        if host.is_empty() || host.contains(char::is_whitespace) || !port_fits {
+            let mistake = Mistake::at(&node.span, format!("`{broker}` is no broker"));
+            reader.report(mistake.hint("write `host:port,...`, or `embedded`".to_owned()));
+            return None;
+        }
+    }
+    Some(text)
+}
+
+pub fn topic_name(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let name = reader.nonempty(node)?;
+    check_topic(reader, &name, &node.span).then_some(name)
+}
+
+fn check_topic(reader: &mut Reader<'_>, name: &str, span: &Span) -> bool {
+    let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    if name.chars().all(legal) && !name.is_empty() && name.len() <= 249 && name != "." && name != ".." {
+        return true;
+    }
+    let mistake = Mistake::at(span, format!("`{name}` cannot be the name of a topic"));
+    reader.report(mistake.hint("a topic's name has letters, digits, `.`, `_` and `-`, at most 249".to_owned()));
+    false
+}
+
+fn topic_selection(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<TopicSelection> {
+    let keys = ["topics", "topic_pattern", "assign"];
+    let entries: Vec<_> = keys.iter().filter_map(|key| fields.entry(key)).collect();
+    let [first, others @ ..] = entries.as_slice() else {
+        let mistake = Mistake::at(&fields.table.span, "missing key `topics`");
+        reader.report_absence(mistake.hint("add `topics = [\"...\"]`, `topic_pattern` or `assign`".to_owned()));
+        return None;
+    };
+    for other in others {
+        let message = format!("`{}` and `{}` exclude each other", first.key, other.key);
+        reader.report(Mistake::at(&other.key_span, message));
+    }
+    match first.key.as_str() {
+        "topics" => topics(reader, &first.node),
+        "topic_pattern" => pattern(reader, &first.node),
+        _ => assign(reader, &first.node),
+    }
+}
+
+fn topics(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
+    let mut topics: Vec<Arc<str>> = Vec::new();
+    let names = reader.texts(node)?;
+    if names.is_empty() {
+        reader.report(Mistake::at(&node.span, "no topic is named here"));
+    }
+    for (name, span) in names {
+        if topics.iter().any(|topic| **topic == *name) {
+            reader.report(Mistake::at(&span, format!("the topic `{name}` is named twice")));
+        } else if check_topic(reader, &name, &span) {
+            topics.push(Arc::from(name));
+        }
+    }
+    (!topics.is_empty()).then_some(TopicSelection::Topics(topics))
+}
+
+fn pattern(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
+    let text = reader.nonempty(node)?;
+    match anchored(&text) {
+        Ok(regex) => Some(TopicSelection::Pattern(regex)),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            reader.report(Mistake::at(&node.span, "this pattern is no regular expression").label(reason));
+            None
+        }
+    }
+}
+
+/// A pattern is for the whole name of a topic.
+fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(pattern)?;
+    Regex::new(&format!("^(?:{pattern})$"))
+}
+
+/// The pattern as it was written.
+pub fn pattern_text(regex: &Regex) -> &str {
+    let text = regex.as_str();
+    text.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(text)
+}
+
+fn assign(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
+    let table = reader.table(node)?;
+    let mut assigned = Vec::new();
+    let mut whole = true;
+    for entry in &table.entries {
+        whole &= check_topic(reader, &entry.key, &entry.key_span);
+        for item in reader.list(&entry.node).unwrap_or_default() {
+            let Some(partition) = reader.integer(&item, 0..=MOST_PARTITION) else {
+                whole = false;
+                continue;
+            };
+            let tp = TopicPartition::new(entry.key.as_str(), i32::try_from(partition).unwrap_or_default());
+            if assigned.contains(&tp) {
+                reader.report(Mistake::at(&item.span, format!("{tp} is assigned twice")));
+            }
+            assigned.push(tp);
+        }
+    }
+    if assigned.is_empty() && whole {
+        reader.report(Mistake::at(&node.span, "no partition is assigned here"));
+    }
+    (whole && !assigned.is_empty()).then_some(TopicSelection::Assign(assigned))
+}
+
+const MOST_PARTITION: i128 = super::quantity::MOST_PARTITIONS - 1;
+
+/// Offsets for a topic or partition that the source does not read are a slip.
+fn report_unread_topics(reader: &mut Reader<'_>, node: &Node, start: &Begin, topics: Option<&TopicSelection>) {
+    let (Begin::At(Start::Offsets(offsets)), Some(topics)) = (start, topics) else { return };
+    let mut reported: Vec<&str> = Vec::new();
+    for (tp, _) in offsets {
+        let (read, names): (bool, Vec<&str>) = match topics {
+            TopicSelection::Topics(topics) => (topics.contains(&tp.topic), topics.iter().map(|t| &**t).collect()),
+            TopicSelection::Pattern(pattern) => (pattern.is_match(&tp.topic), Vec::new()),
+            TopicSelection::Assign(assigned) => {
+                let names = assigned.iter().map(|assigned| &*assigned.topic).collect();
+                (assigned.iter().any(|assigned| assigned.topic == tp.topic), names)
+            }
+        };
+        let entry_span = match &node.tree {
+            Tree::Table(table) => table.get(&tp.topic).map(|entry| entry.key_span.clone()),
+            _ => None,
+        };
+        if !read && !reported.contains(&&*tp.topic) {
+            reported.push(&tp.topic);
+            let span = entry_span.unwrap_or_else(|| node.span.clone());
+            report_unknown_name(reader, &span, "topic", &tp.topic, names.into_iter());
+        } else if let TopicSelection::Assign(assigned) = topics
+            && read
+            && !assigned.contains(tp)
+        {
+            let span = entry_span.unwrap_or_else(|| node.span.clone());
+            reader.report(Mistake::at(&span, format!("{tp} is not assigned to this source")));
+        }
+    }
+}
+
+fn back_pressure(reader: &mut Reader<'_>, node: &Node) -> Option<Option<BackPressure>> {
+    let mut settings =
+        BackPressure { initial_rate: None, proportional: 1.0, integral: 0.2, derived: 0.0, min_rate: 100.0 };
+    let node = reader.any(node)?;
+    let table = match &node.tree {
+        Tree::Bool(false) => return Some(None),
+        Tree::Bool(true) => return Some(Some(settings)),
+        Tree::Table(table) => table,
+        other => {
+            let message = format!("expected a boolean or a table, found {}", other.describe());
+            reader.report(Mistake::at(&node.span, message));
+            return None;
+        }
+    };
+    let mut fields = Fields::new(table);
+    let mut rate = |reader: &mut Reader<'_>, key: &'static str, least: f64| {
+        let node = fields.get(key)?;
+        let value = reader.number(node)?;
+        if value < least || (least == 0.0 && value == 0.0 && key.ends_with("rate")) {
+            reader.report(Mistake::at(&node.span, format!("`{key}` must be positive")));
+            return None;
+        }
+        Some(value)
+    };
+    settings.initial_rate = rate(reader, "initial_rate", 0.0);
+    settings.proportional = rate(reader, "proportional", 0.0).unwrap_or(settings.proportional);
+    settings.integral = rate(reader, "integral", 0.0).unwrap_or(settings.integral);
+    settings.derived = rate(reader, "derived", 0.0).unwrap_or(settings.derived);
+    settings.min_rate = rate(reader, "min_rate", 0.0).unwrap_or(settings.min_rate);
+    fields.finish(reader);
+    Some(Some(settings))
+}
+
+fn embedded(reader: &mut Reader<'_>, table: &Table, used: bool) -> Option<EmbeddedSpec> {
+    let mut fields = Fields::new(table);
+    let lines_node = fields.require(reader, "lines", "\"lines.txt\"");
+    let repeat = fields.get("repeat").map_or(Some(1), |node| reader.partitions(node));
+    let rate = match fields.get("rate") {
+        Some(node) => reader.number(node).filter(|rate| {
+            let positive = 0.0 < *rate;
+            if !positive {
+                reader.report(Mistake::at(&node.span, "`rate` must be positive"));
+            }
+            positive
+        }),
+        None => Some(DEFAULT_EMBEDDED_RATE),
+    };
+    let partitions = fields.get("partitions").map_or(Some(DEFAULT_EMBEDDED_PARTITIONS), |node| reader.partitions(node));
+    fields.finish(reader);
+    let lines = reader.path(lines_node?)?;
+    if used && let Some(node) = lines_node {
+        reader.readable_file(&node.span, &lines);
+    }
+    Some(EmbeddedSpec { lines, repeat: repeat?, rate: rate?, partitions: partitions? })
+}
+
+fn report_unfit_for_embedding(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    embedded: Option<&Option<EmbeddedSpec>>,
+    topics: Option<&TopicSelection>,
+) {
+    if let Some(None) = embedded {
+        let mistake = Mistake::at(&fields.table.span, "the embedded broker has nothing to serve");
+        let hint = "add `embedded = { lines = \"PATH\" }`, or name real `brokers`";
+        reader.report_absence(mistake.hint(hint.to_owned()));
+    }
+    if let Some(TopicSelection::Pattern(_)) = topics
+        && let Some(entry) = fields.table.get("topic_pattern")
+    {
+        let mistake = Mistake::at(&entry.key_span, "the embedded broker cannot serve a pattern");
+        reader.report(mistake.hint("name the `topics`".to_owned()));
+    }
+    if let (Some(Some(embedded)), Some(TopicSelection::Assign(assigned))) = (embedded, topics)
+        && let Some(entry) = fields.table.get("assign")
+        && let Some(tp) = assigned.iter().find(|tp| i64::from(tp.partition) >= i64::from(embedded.partitions))
+    {
+        let message = format!("{tp} does not exist: the embedded broker has {} partitions", embedded.partitions);
+        reader.report(Mistake::at(&entry.node.span, message));
+    }
+}

@@ -1,0 +1,183 @@
+//! Reads `[[steps]]`: the keys every step may have, and exactly one operator.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    arguments::Arguments,
+    mistake::{Mistake, Span},
+    on_error::on_error,
+    operator::{Operator, WindowSpec},
+    operator_table::{OPERATORS, read_operator},
+    reader::{Fields, Reader, all_of, report_unknown_key},
+    spec::OnError,
+    tree::{Entry, Node, Table, Tree},
+};
+
+const COMMON_KEYS: [&str; 5] = ["name", "from", "on_error", "dead_letter", "was"];
+
+/// What steps fall back to.
+pub struct Defaults {
+    pub partitions: u32,
+    pub dead_letter: Option<OnError>,
+    /// Brokers of the first kafka source.
+    pub brokers: Option<String>,
+}
+
+/// A name as it is written in a step.
+#[derive(Debug, Clone)]
+pub struct Named {
+    pub name: String,
+    pub span: Span,
+}
+
+/// A step whose input names are not yet looked up.
+pub struct ReadStep {
+    pub name: Option<Named>,
+    pub from: Option<Named>,
+    pub was: Option<Named>,
+    pub on_error: Option<OnError>,
+    /// `None` where it could not be read; the mistake is reported.
+    pub operator: Option<ReadOperator>,
+    /// The operator's key in the job file.
+    pub key: Option<&'static str>,
+    /// Where the key stands.
+    pub key_span: Span,
+    /// Where the step begins.
+    pub span: Span,
+}
+
+pub struct ReadOperator {
+    pub operator: Operator,
+    /// Further inputs of a union or join.
+    pub others: Vec<Named>,
+    pub window: Option<ReadWindow>,
+    /// The file or directory it writes.
+    pub output: Option<(PathBuf, Span)>,
+}
+
+/// A window as written: the slide may be left out.
+#[derive(Debug, Clone)]
+pub struct ReadWindow {
+    pub length: (i64, Span),
+    pub slide: Option<(i64, Span)>,
+}
+
+impl ReadOperator {
+    pub fn new(operator: Operator) -> Self {
+        Self { operator, others: Vec::new(), window: None, output: None }
+    }
+
+    pub fn windowed(window: ReadWindow, make: impl FnOnce(WindowSpec) -> Operator) -> Self {
+        let slide_ms = window.slide.as_ref().map_or(window.length.0, |slide| slide.0);
+        let operator = make(WindowSpec { length_ms: window.length.0, slide_ms });
+        Self { operator, others: Vec::new(), window: Some(window), output: None }
+    }
+}
+
+pub fn steps(reader: &mut Reader<'_>, node: &Node, defaults: &Defaults) -> Vec<ReadStep> {
+    let mut steps = Vec::new();
+    for item in reader.list(node).unwrap_or_default() {
+        if let Some(table) = reader.table(&item) {
+            steps.push(step(reader, &table, defaults));
+        }
+    }
+    steps
+}
+
+fn step(reader: &mut Reader<'_>, table: &Table, defaults: &Defaults) -> ReadStep {
+    let mut fields = Fields::new(table);
+    let name = fields.get("name").and_then(|node| named(reader, node));
+    let name = name.filter(|name| super::load::plain_name(reader, "step", &name.name, &name.span));
+    let from = fields.get("from").and_then(|node| named(reader, node));
+    let was = fields.get("was").and_then(|node| named(reader, node));
+    let on_error = on_error(reader, &mut fields, defaults.dead_letter.as_ref());
+    let operators = operator_entries(reader, table);
+    let mut step = ReadStep {
+        name,
+        from,
+        was,
+        on_error,
+        operator: None,
+        key: None,
+        key_span: table.span.clone(),
+        span: table.span.clone(),
+    };
+    let [first, others @ ..] = operators.as_slice() else { return step };
+    if !others.is_empty() {
+        let keys: Vec<&str> = operators.iter().map(|entry| entry.key.as_str()).collect();
+        for other in others {
+            let mistake =
+                Mistake::at(&other.key_span, format!("a step is one operator, this one has {}", all_of(&keys)));
+            reader.report(mistake.label("a second operator").hint("begin another `[[steps]]`".to_owned()));
+        }
+    }
+    step.key = OPERATORS.iter().find(|key| **key == first.key).copied();
+    step.key_span = first.key_span.clone();
+    step.operator = operator(reader, first, defaults);
+    // The others are checked too, so that all their mistakes are known.
+    for other in others {
+        operator(reader, other, defaults);
+    }
+    step
+}
+
+fn named(reader: &mut Reader<'_>, node: &Node) -> Option<Named> {
+    Some(Named { name: reader.nonempty(node)?, span: node.span.clone() })
+}
+
+/// The entries that are operators; reports keys that are nothing, and their lack.
+fn operator_entries<'t>(reader: &mut Reader<'_>, table: &'t Table) -> Vec<&'t Entry> {
+    let (mut operators, mut unknown) = (Vec::new(), false);
+    for entry in &table.entries {
+        if OPERATORS.contains(&entry.key.as_str()) {
+            operators.push(entry);
+        } else if !COMMON_KEYS.contains(&entry.key.as_str()) {
+            report_unknown_step_key(reader, entry, table);
+            unknown = true;
+        }
+    }
+    if operators.is_empty() && !unknown {
+        let mistake = Mistake::at(&table.span, "this step has no operator");
+        reader.report_absence(mistake.hint("add one, like `map = \"lambda x: x\"` or `pprint = 10`".to_owned()));
+    }
+    operators
+}
+
+/// Keys that are arguments of an operator, and are easily written beside it.
+#[rustfmt::skip]
+const ARGUMENTS: [&str; 14] = [
+    "partitions", "length", "slide", "func", "inverse", "to", "num", "timeout", "initial", "with", "emit", "topic",
+    "path", "key",
+];
+
+fn report_unknown_step_key(reader: &mut Reader<'_>, entry: &Entry, table: &Table) {
+    let operator = table.entries.iter().find(|entry| OPERATORS.contains(&entry.key.as_str()));
+    match operator.filter(|_| ARGUMENTS.contains(&entry.key.as_str())) {
+        Some(operator) => {
+            let (key, operator) = (&entry.key, &operator.key);
+            let mistake = Mistake::at(&entry.key_span, format!("`{key}` is no key of a step"));
+            reader.report(mistake.hint(format!("it may be an argument: `{operator} = {{ ..., {key} = ... }}`")));
+        }
+        None => {
+            let known: Vec<&str> = OPERATORS.iter().chain(&COMMON_KEYS).copied().collect();
+            report_unknown_key(reader, entry, &known);
+        }
+    }
+}
+
+fn operator(reader: &mut Reader<'_>, entry: &Entry, defaults: &Defaults) -> Option<ReadOperator> {
+    if let Tree::Bool(false) = entry.node.tree {
+        let mistake = Mistake::at(&entry.node.span, format!("`{} = false` does nothing", entry.key));
+        reader.report(mistake.hint("remove the step".to_owned()));
+        return None;
+    }
+    let mut arguments = Arguments::new(reader, entry)?;
+    let operator = read_operator(reader, &mut arguments, &entry.key, defaults);
+    arguments.finish(reader);
+    operator
+}
+
+/// `operator#ordinal` of a step without name.
+pub fn ordinal_id(key: &str, ordinal: usize) -> Arc<str> {
+    Arc::from(format!("{key}#{ordinal}"))
+}

@@ -1,0 +1,108 @@
+//! Everyday chores on a cluster (`kstream topics`, `produce`, `consume`), and the embedded broker.
+//!
+//! The command line calls the chores with a plain options struct and a writer for what they print; the driver starts
+//! the embedded broker for jobs that say `brokers = "embedded"`. Every chore ends: each call to a broker has a deadline.
+//! Deliberately absent: anything a job's batches depend on; those go through `source::kafka` and `sink::kafka`.
+
+pub mod consume;
+pub mod embedded;
+pub mod produce;
+pub mod topics;
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use rdkafka::error::KafkaError;
+
+use crate::{
+    job::Setting,
+    source::{
+        SourceError, SourceErrorKind,
+        kafka::{
+            error::{code_of, hint_for, kind_of},
+            settings::{ClientSettings, SettingsError},
+        },
+    },
+};
+
+/// How long a chore waits for the brokers where its options do not say.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The cluster a chore works on.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Bootstrap servers.
+    pub brokers: String,
+    pub properties: BTreeMap<String, Setting>,
+    /// Deadline of each question to the brokers.
+    pub timeout: Duration,
+}
+
+impl Cluster {
+    fn settings(&self) -> Result<ClientSettings, ChoreError> {
+        Ok(ClientSettings::resolve(&self.brokers, "kstream", &self.properties)?)
+    }
+}
+
+/// What a failed chore means for the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChoreErrorKind {
+    /// Something in the options or the input is wrong.
+    Usage,
+    /// Kafka was not reached, or refused.
+    Kafka,
+    /// What is printed could not be written.
+    Output,
+    /// The reader of the output has gone away: the end, not a failure.
+    ReaderGone,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ChoreError {
+    pub kind: ChoreErrorKind,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl ChoreError {
+    fn kafka(message: impl Into<String>) -> ChoreError {
+        ChoreError { kind: ChoreErrorKind::Kafka, message: message.into(), hint: None }
+    }
+
+    fn usage(message: impl Into<String>, hint: impl Into<String>) -> ChoreError {
+        ChoreError { kind: ChoreErrorKind::Usage, message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// `what` failed on `brokers`.
+    fn failed(what: &str, brokers: &str, error: &KafkaError) -> ChoreError {
+        let code = code_of(error);
+        let hint = match kind_of(code) {
+            SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
+            _ => hint_for(code),
+        };
+        let message = format!("cannot {what} on brokers {brokers}: {error}");
+        ChoreError { kind: ChoreErrorKind::Kafka, message, hint: hint.map(str::to_owned) }
+    }
+}
+
+impl From<SettingsError> for ChoreError {
+    fn from(error: SettingsError) -> ChoreError {
+        ChoreError::usage(error.message, error.hint)
+    }
+}
+
+impl From<SourceError> for ChoreError {
+    fn from(error: SourceError) -> ChoreError {
+        ChoreError { kind: ChoreErrorKind::Kafka, message: error.message, hint: error.hint }
+    }
+}
+
+impl From<io::Error> for ChoreError {
+    fn from(error: io::Error) -> ChoreError {
+        let kind = match error.kind() {
+            io::ErrorKind::BrokenPipe => ChoreErrorKind::ReaderGone,
+            _ => ChoreErrorKind::Output,
+        };
+        ChoreError { kind, message: format!("cannot write the output: {error}"), hint: None }
+    }
+}

@@ -1,0 +1,105 @@
+//! `to_kafka`, `command`: every element, handed on as it is.
+
+use super::{Delivered, OutputOperator};
+use crate::{
+    expr::{Evaluator, Function},
+    job::{ToKafkaSpec, ToTopic},
+    model::{Column, Value, digest::UnorderedDigest, encode::put_value},
+    operator::{Collector, Partial, PoisonElement, StepFailure, lambda_poison, take_all, values},
+    shuffle::accumulator::value_bytes,
+    sink::Content,
+};
+
+/// Which parts of a message are computed from the element, in this order: topic, key, value, headers, partition.
+pub struct Rows {
+    parts: Vec<Option<Function>>,
+}
+
+impl Rows {
+    /// A row is the element itself.
+    pub fn plain() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    /// A row is the tuple (topic, key, value, headers, partition); None where the job names no function, except that a
+    /// value without function is the element (of a pair: its second part, the first being the key).
+    pub fn kafka(spec: &ToKafkaSpec) -> Self {
+        let topic = match &spec.topic {
+            ToTopic::Name(_) => None,
+            ToTopic::By(function) => Some(function.clone()),
+        };
+        Self { parts: vec![topic, spec.key.clone(), spec.value.clone(), spec.headers.clone(), spec.partition.clone()] }
+    }
+}
+
+struct RowCollector {
+    parts: Vec<Option<Function>>,
+    rows: Vec<Value>,
+    bytes: usize,
+}
+
+impl RowCollector {
+    /// One row an element; elements for which a function fails are poison, once.
+    fn rows(&self, elements: &[Value], evaluator: &mut Evaluator) -> (Vec<Value>, Vec<PoisonElement>) {
+        if self.parts.is_empty() {
+            return (elements.to_vec(), Vec::new());
+        }
+        let (mut rows, mut poison) = (Vec::with_capacity(elements.len()), Vec::new());
+        'elements: for (idx, element) in elements.iter().enumerate() {
+            let mut row = Vec::with_capacity(self.parts.len());
+            for (place, part) in self.parts.iter().enumerate() {
+                row.push(match (part, place) {
+                    (Some(function), _) => match evaluator.call(function, std::slice::from_ref(element)) {
+                        Ok(value) => value,
+                        Err(error) => {
+                            poison.extend(lambda_poison(vec![(idx as u32, error)]));
+                            continue 'elements;
+                        }
+                    },
+                    (None, 1) => element.as_pair().map_or(Value::None, |(key, _)| key.clone()),
+                    (None, 2) => element.as_pair().map_or_else(|| element.clone(), |(_, value)| value.clone()),
+                    (None, _) => Value::None,
+                });
+            }
+            rows.push(Value::Tuple(row.into()));
+        }
+        (rows, poison)
+    }
+}
+
+impl Collector for RowCollector {
+    fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
+        let (elements, mut poison) = values(&chunk);
+        let (rows, failed) = self.rows(&elements, evaluator);
+        poison.extend(failed);
+        self.bytes += rows.iter().map(|row| 24 + value_bytes(row)).sum::<usize>();
+        self.rows.extend(rows);
+        Ok(poison)
+    }
+
+    fn finish(self: Box<Self>) -> Partial {
+        Box::new(self.rows)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl OutputOperator for Rows {
+    fn collector(&self) -> Box<dyn Collector> {
+        Box::new(RowCollector { parts: self.parts.clone(), rows: Vec::new(), bytes: 0 })
+    }
+
+    fn deliver(&self, partials: Vec<Partial>) -> Result<Delivered, StepFailure> {
+        let rows: Vec<Value> = take_all::<Vec<Value>>(partials)?.into_iter().flatten().collect();
+        let mut digest = UnorderedDigest::default();
+        let mut encoded = Vec::new();
+        for row in &rows {
+            encoded.clear();
+            put_value(&mut encoded, row);
+            digest.add(&encoded);
+        }
+        Ok(Delivered { content: Content::Elements(rows), digest: digest.finish() })
+    }
+}

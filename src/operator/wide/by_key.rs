@@ -1,0 +1,100 @@
+//! `reduce_by_key`, `count_by_value`, `distinct`: one folded value a key, combined on the map side.
+
+use crate::{
+    expr::{Evaluator, Function},
+    model::{Column, Value},
+    operator::{
+        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_key, no_pairs,
+        take_all,
+    },
+    shuffle::{
+        CombineTable,
+        combine::{Fold, split_pairs},
+        merge::by_partition,
+    },
+};
+
+/// What a chunk's keys and values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// Elements are (key, value) pairs.
+    Pairs,
+    /// The element is the key, counted.
+    Counted,
+    /// The element is the key, and all that is left of the result.
+    Keys,
+}
+
+pub struct ByKey {
+    fold: Fold,
+    take: Take,
+    partitions: usize,
+}
+
+impl ByKey {
+    pub fn reduce(function: &Function, partitions: u32) -> Self {
+        Self { fold: Fold::of(function), take: Take::Pairs, partitions: partitions as usize }
+    }
+
+    pub fn count_values(partitions: u32) -> Self {
+        Self { fold: Fold::count(), take: Take::Counted, partitions: partitions as usize }
+    }
+
+    pub fn distinct(partitions: u32) -> Self {
+        Self { fold: Fold::first(), take: Take::Keys, partitions: partitions as usize }
+    }
+}
+
+struct Combiner {
+    table: CombineTable,
+    fold: Fold,
+    take: Take,
+}
+
+impl Collector for Combiner {
+    fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
+        let (keys, values, others) = match self.take {
+            Take::Pairs => split_pairs(&chunk),
+            Take::Counted | Take::Keys => {
+                let ones = Column::Const(Value::Int(1), chunk.len());
+                (chunk, ones, Vec::new())
+            }
+        };
+        // Indices of keys are indices of elements unless some element is no pair; those chunks are rare and named whole.
+        let mut poison = no_pairs(others);
+        let no_keys = self.table.add(&keys, &values, &self.fold, evaluator)?;
+        poison
+            .extend(no_keys.into_iter().map(|(idx, name)| PoisonElement { idx, cause: Cause::Element(no_key(name)) }));
+        Ok(poison)
+    }
+
+    fn finish(self: Box<Self>) -> Partial {
+        Box::new(self.table)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes()
+    }
+}
+
+impl Wide for ByKey {
+    fn collector(&self, _: usize) -> Box<dyn Collector> {
+        Box::new(Combiner { table: CombineTable::default(), fold: self.fold.clone(), take: self.take })
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let tables = take_all::<CombineTable>(inputs.into_iter().flatten().collect())?;
+        let merged = by_partition(tables, self.partitions, &self.fold, context.evaluator)?;
+        let partitions = merged
+            .into_iter()
+            .map(|merged| {
+                let pairs = merged.pairs(context.need);
+                match (self.take, pairs) {
+                    (Take::Keys, Column::Tuple(parts)) => vec![parts[0].clone()],
+                    (_, pairs) => vec![pairs],
+                }
+            })
+            .collect();
+        Ok(Dataset { partitions }.into())
+    }
+}

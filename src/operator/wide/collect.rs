@@ -1,0 +1,41 @@
+//! The plain collector: keeps the chunks of a partition as they come.
+
+use crate::{
+    expr::Evaluator,
+    model::{Column, Value},
+    operator::{Collector, Partial, PoisonElement, StepFailure, take_all, values},
+    shuffle::accumulator::value_bytes,
+};
+
+/// Gives the elements of a partition as values, in order.
+#[derive(Default)]
+pub struct Elements {
+    values: Vec<Value>,
+    bytes: usize,
+}
+
+impl Collector for Elements {
+    fn push(&mut self, chunk: Column, _: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
+        let (values, poison) = values(&chunk);
+        self.bytes += values.iter().map(|value| 24 + value_bytes(value)).sum::<usize>();
+        self.values.extend(values);
+        Ok(poison)
+    }
+
+    fn finish(self: Box<Self>) -> Partial {
+        Box::new(self.values)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The values of all partitions of one input, in order.
+pub fn elements(inputs: Vec<Vec<Partial>>) -> Result<Vec<Value>, StepFailure> {
+    let mut all = Vec::new();
+    for partials in inputs {
+        all.extend(take_all::<Vec<Value>>(partials)?.into_iter().flatten());
+    }
+    Ok(all)
+}

@@ -1,0 +1,188 @@
+//! `group_by_key`, `combine_by_key`: one list or combiner a key.
+
+use crate::{
+    expr::{EvalError, Evaluator, Function},
+    model::{Column, Value},
+    operator::{
+        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_key, no_pairs,
+        take_all,
+    },
+    shuffle::{
+        KeyTable,
+        accumulator::value_bytes,
+        combine::split_pairs,
+        key_table::{Entry, key_column},
+        merge::{cut_keys, sort_entries},
+    },
+};
+
+/// How the values of a key become one.
+#[derive(Clone)]
+enum Make {
+    /// All of them, in order: topic partitions in order, offsets within.
+    List,
+    Combiner {
+        create: Function,
+        merge_value: Function,
+        merge_combiners: Function,
+    },
+}
+
+#[derive(Clone)]
+pub struct Group {
+    make: Make,
+    partitions: usize,
+}
+
+impl Group {
+    pub fn by_key(partitions: u32) -> Self {
+        Self { make: Make::List, partitions: partitions as usize }
+    }
+
+    pub fn combine(create: &Function, merge_value: &Function, merge_combiners: &Function, partitions: u32) -> Self {
+        let make = Make::Combiner {
+            create: create.clone(),
+            merge_value: merge_value.clone(),
+            merge_combiners: merge_combiners.clone(),
+        };
+        Self { make, partitions: partitions as usize }
+    }
+}
+
+/// Keys with a combiner each; a list is a combiner of its own.
+#[derive(Default)]
+pub struct GroupTable {
+    pub keys: KeyTable,
+    pub lists: Vec<Vec<Value>>,
+    pub bytes: usize,
+}
+
+/// A task's groups, and its keys by shuffle partition.
+pub type CutTable = (GroupTable, Vec<Vec<Entry>>);
+
+struct Grouper {
+    table: GroupTable,
+    make: Make,
+}
+
+impl Collector for Grouper {
+    fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
+        let (keys, values, others) = split_pairs(&chunk);
+        let mut poison = no_pairs(others);
+        for idx in 0..keys.len() {
+            let (Some(key), Some(value)) = (keys.get(idx), values.get(idx)) else { continue };
+            let number = match self.table.keys.number(&key) {
+                Ok(number) => number as usize,
+                Err(name) => {
+                    poison.push(PoisonElement { idx: idx as u32, cause: Cause::Element(no_key(name)) });
+                    continue;
+                }
+            };
+            self.table.bytes += 24 + value_bytes(&value);
+            let new = number == self.table.lists.len();
+            if new {
+                self.table.lists.push(Vec::new());
+            }
+            let list = &mut self.table.lists[number];
+            self.make.add(list, value, evaluator).map_err(|error| failed(key, error))?;
+        }
+        Ok(poison)
+    }
+
+    fn finish(self: Box<Self>) -> Partial {
+        Box::new(self.table)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.table.keys.memory_bytes() + self.table.bytes
+    }
+}
+
+impl Make {
+    fn add(&self, list: &mut Vec<Value>, value: Value, evaluator: &mut Evaluator) -> Result<(), EvalError> {
+        match (self, list.pop()) {
+            (Make::List, old) => list.extend(old.into_iter().chain([value])),
+            (Make::Combiner { create, .. }, None) => list.push(evaluator.call(create, &[value])?),
+            (Make::Combiner { merge_value, .. }, Some(old)) => list.push(evaluator.call(merge_value, &[old, value])?),
+        }
+        Ok(())
+    }
+
+    fn join(&self, left: &mut Vec<Value>, right: Vec<Value>, evaluator: &mut Evaluator) -> Result<(), EvalError> {
+        match self {
+            Make::List => left.extend(right),
+            Make::Combiner { merge_combiners, .. } => {
+                for value in right {
+                    match left.pop() {
+                        None => left.push(value),
+                        Some(old) => left.push(evaluator.call(merge_combiners, &[old, value])?),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, mut list: Vec<Value>) -> Value {
+        match self {
+            Make::List => Value::list(list),
+            Make::Combiner { .. } => list.pop().unwrap_or(Value::None),
+        }
+    }
+}
+
+fn failed(key: Value, error: EvalError) -> StepFailure {
+    StepFailure { key: Some(key), cause: Cause::Lambda(error) }
+}
+
+impl Group {
+    /// The groups of one shuffle partition, tables in task order.
+    fn merge_partition(
+        &self,
+        tables: &[CutTable],
+        partition: usize,
+        context: &MergeContext<'_>,
+    ) -> Result<Column, StepFailure> {
+        let mut evaluator = (context.evaluator)();
+        let mut merged = GroupTable::default();
+        for (table, cut) in tables {
+            for entry in &cut[partition] {
+                let key = entry.key.value();
+                let number = merged.keys.number(&key).map_err(|name| StepFailure::element(no_key(name)))? as usize;
+                if number == merged.lists.len() {
+                    merged.lists.push(Vec::new());
+                }
+                let values = table.lists[entry.number as usize].clone();
+                self.make
+                    .join(&mut merged.lists[number], values, &mut evaluator)
+                    .map_err(|error| failed(key, error))?;
+            }
+        }
+        let mut entries = merged.keys.entries();
+        sort_entries(&mut entries, context.need);
+        let keys = key_column(entries.iter().map(|entry| &entry.key));
+        let lists = &mut merged.lists;
+        let values = entries.iter().map(|entry| self.make.finish(std::mem::take(&mut lists[entry.number as usize])));
+        Ok(Column::Tuple([keys, Column::from_values(values.collect())].into()))
+    }
+}
+
+impl Wide for Group {
+    fn collector(&self, _: usize) -> Box<dyn Collector> {
+        Box::new(Grouper { table: GroupTable::default(), make: self.make.clone() })
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let tables: Vec<_> = take_all::<GroupTable>(inputs.into_iter().flatten().collect())?
+            .into_iter()
+            .map(|table| {
+                let cut = cut_keys(&table.keys, self.partitions);
+                (table, cut)
+            })
+            .collect();
+        let partitions = crate::shuffle::merge::each_partition(self.partitions, |partition| {
+            self.merge_partition(&tables, partition, context).map(|column| vec![column])
+        })?;
+        Ok(Dataset { partitions }.into())
+    }
+}

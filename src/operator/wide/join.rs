@@ -1,0 +1,95 @@
+//! `join` and its outer forms, `cogroup`: the pairs of two streams with the same key, within this batch.
+
+use super::group::{CutTable, Group, GroupTable};
+use crate::{
+    job::JoinKind,
+    model::{Column, Value},
+    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key, take_all},
+    shuffle::{
+        KeyTable,
+        merge::{cut_keys, each_partition, sort_entries},
+    },
+};
+
+pub struct Join {
+    /// `None` for cogroup.
+    kind: Option<JoinKind>,
+    partitions: usize,
+    sides: Group,
+}
+
+impl Join {
+    pub fn of(kind: JoinKind, partitions: u32) -> Self {
+        Self { kind: Some(kind), partitions: partitions as usize, sides: Group::by_key(partitions) }
+    }
+
+    pub fn cogroup(partitions: u32) -> Self {
+        Self { kind: None, partitions: partitions as usize, sides: Group::by_key(partitions) }
+    }
+
+    /// What comes of one key: pairs in the order (left, right).
+    fn emit(&self, key: &Value, left: &[Value], right: &[Value], out: &mut Vec<Value>) {
+        let Some(kind) = self.kind else {
+            let lists = Value::pair(Value::list(left.to_vec()), Value::list(right.to_vec()));
+            out.push(Value::pair(key.clone(), lists));
+            return;
+        };
+        let none = [Value::None];
+        let keep_left = matches!(kind, JoinKind::LeftOuter | JoinKind::FullOuter);
+        let keep_right = matches!(kind, JoinKind::RightOuter | JoinKind::FullOuter);
+        let left = if left.is_empty() && keep_right { &none[..] } else { left };
+        let right = if right.is_empty() && keep_left { &none[..] } else { right };
+        for a in left {
+            out.extend(right.iter().map(|b| Value::pair(key.clone(), Value::pair(a.clone(), b.clone()))));
+        }
+    }
+
+    fn join_partition(
+        &self,
+        sides: &[Vec<CutTable>],
+        partition: usize,
+        context: &MergeContext<'_>,
+    ) -> Result<Column, StepFailure> {
+        let mut keys = KeyTable::default();
+        let mut lists: Vec<[Vec<Value>; 2]> = Vec::new();
+        for (side, tables) in sides.iter().enumerate().take(2) {
+            for (table, cut) in tables {
+                for entry in &cut[partition] {
+                    let number = keys.number(&entry.key.value()).map_err(|name| StepFailure::element(no_key(name)))?;
+                    if number as usize == lists.len() {
+                        lists.push(Default::default());
+                    }
+                    lists[number as usize][side].extend_from_slice(&table.lists[entry.number as usize]);
+                }
+            }
+        }
+        let mut entries = keys.entries();
+        sort_entries(&mut entries, context.need);
+        let mut out = Vec::new();
+        for entry in &entries {
+            let [left, right] = &lists[entry.number as usize];
+            self.emit(&entry.key.value(), left, right, &mut out);
+        }
+        Ok(Column::from_values(out))
+    }
+}
+
+impl Wide for Join {
+    fn collector(&self, input: usize) -> Box<dyn Collector> {
+        self.sides.collector(input)
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let mut sides = Vec::new();
+        for partials in inputs {
+            let tables = take_all::<GroupTable>(partials)?.into_iter();
+            sides.push(
+                tables.map(|table| (cut_keys(&table.keys, self.partitions), table)).map(|(c, t)| (t, c)).collect(),
+            );
+        }
+        let partitions = each_partition(self.partitions, |partition| {
+            self.join_partition(&sides, partition, context).map(|c| vec![c])
+        })?;
+        Ok(Dataset { partitions }.into())
+    }
+}

@@ -1,0 +1,160 @@
+//! `map_with_state`: one call a record, state by key, a timeout in batch time.
+
+use hashbrown::HashMap;
+
+use super::{
+    collect::{Elements, elements},
+    update_state::same,
+};
+use crate::{
+    expr::{Evaluator, Function},
+    job::Emit,
+    model::{Column, Value, key::Key},
+    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key},
+    shuffle::merge::each_partition,
+    state::keyed::{Held, KeyedState, put_entry},
+};
+
+pub struct MapWithState {
+    pub func: Function,
+    /// A key idle for longer gets one last call, with no value, and is removed.
+    pub timeout_ms: Option<i64>,
+    pub emit: Emit,
+    pub partitions: usize,
+}
+
+/// What this batch has changed so far: the key's state, or that it is gone.
+type Changes = HashMap<Key, Option<Held>>;
+
+struct Work<'a> {
+    step: &'a MapWithState,
+    state: &'a KeyedState,
+    now_ms: i64,
+    evaluator: Evaluator,
+    changes: Changes,
+    emitted: Vec<Value>,
+}
+
+impl Work<'_> {
+    fn current(&self, key: &Key) -> Option<&Held> {
+        match self.changes.get(key) {
+            Some(changed) => changed.as_ref(),
+            None => self.state.get(key),
+        }
+    }
+
+    /// One call. Its state is kept, or dropped where it is None or the key timed out.
+    fn call(&mut self, key: &Key, value: Value, timed_out: bool) -> Result<(), StepFailure> {
+        let old = self.current(key).map_or(Value::None, |held| held.value.clone());
+        let arguments = [key.value().clone(), value, old, Value::Bool(timed_out)];
+        let taken = self.step.func.arity().clamp(3, 4);
+        let fail = |cause| StepFailure { key: Some(key.value().clone()), cause };
+        let result =
+            self.evaluator.call(&self.step.func, &arguments[..taken]).map_err(|error| fail(Cause::Lambda(error)))?;
+        let Value::Tuple(parts) = &result else { return Err(fail(wrong_result(&result))) };
+        let [emitted, new] = &parts[..] else { return Err(fail(wrong_result(&result))) };
+        if !matches!(emitted, Value::None) {
+            self.emitted.push(emitted.clone());
+        }
+        let held = match new {
+            Value::None => None,
+            _ if timed_out => None,
+            new => Some(Held { value: new.clone(), touched_ms: self.now_ms }),
+        };
+        self.changes.insert(key.clone(), held);
+        Ok(())
+    }
+
+    fn time_out(&mut self, partition: usize, timeout_ms: i64) -> Result<(), StepFailure> {
+        let horizon_ms = self.now_ms - timeout_ms;
+        let state = self.state;
+        let mut idle: Vec<&Key> = state
+            .partition(partition)
+            .filter(|(key, held)| held.touched_ms < horizon_ms && !self.changes.contains_key(*key))
+            .map(|(key, _)| key)
+            .collect();
+        idle.sort_unstable();
+        idle.into_iter().try_for_each(|key| self.call(key, Value::None, true))
+    }
+
+    fn delta(&self) -> Vec<u8> {
+        let mut changes: Vec<_> = self.changes.iter().collect();
+        changes.sort_unstable_by_key(|(key, _)| *key);
+        let mut delta = Vec::new();
+        for (key, new) in changes {
+            match (new, self.state.get(key)) {
+                (None, None) => {}
+                (Some(new), Some(old)) if new.touched_ms == old.touched_ms && same(&new.value, &old.value) => {}
+                (new, _) => put_entry(&mut delta, key.value(), new.as_ref()),
+            }
+        }
+        delta
+    }
+
+    /// The whole state of a partition as of the end of this batch, in key order.
+    fn snapshot(&self, partition: usize) -> Vec<Value> {
+        let kept = self.state.partition(partition).filter(|(key, _)| !self.changes.contains_key(*key));
+        let changed = self.changes.iter().filter_map(|(key, held)| Some((key, held.as_ref()?)));
+        let mut all: Vec<(&Key, &Held)> = kept.chain(changed).collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all.into_iter().map(|(key, held)| Value::pair(key.value().clone(), held.value.clone())).collect()
+    }
+}
+
+fn wrong_result(result: &Value) -> Cause {
+    Cause::Element(format!("the function must give (emitted or None, new state or None), not a {}", result.type_name()))
+}
+
+impl MapWithState {
+    fn run(
+        &self,
+        records: &[(Key, Value)],
+        partition: usize,
+        state: &KeyedState,
+        context: &MergeContext<'_>,
+    ) -> Result<(Column, Vec<u8>), StepFailure> {
+        let mut work = Work {
+            step: self,
+            state,
+            now_ms: context.batch_time_ms,
+            evaluator: (context.evaluator)(),
+            changes: Changes::new(),
+            emitted: Vec::new(),
+        };
+        for (key, value) in records {
+            work.call(key, value.clone(), false)?;
+        }
+        if let Some(timeout_ms) = self.timeout_ms {
+            work.time_out(partition, timeout_ms)?;
+        }
+        let delta = work.delta();
+        let elements = match self.emit {
+            Emit::Mapped => std::mem::take(&mut work.emitted),
+            Emit::Snapshots => work.snapshot(partition),
+        };
+        Ok((Column::from_values(elements), delta))
+    }
+}
+
+impl Wide for MapWithState {
+    fn collector(&self, _: usize) -> Box<dyn Collector> {
+        Box::new(Elements::default())
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let empty = KeyedState::new(self.partitions as u32);
+        let state = context.state.and_then(|state| state.as_any().downcast_ref::<KeyedState>()).unwrap_or(&empty);
+        let mut records: Vec<Vec<(Key, Value)>> = vec![Vec::new(); self.partitions];
+        for element in elements(inputs)? {
+            let Some((key, value)) = element.as_pair() else {
+                return Err(StepFailure::element(format!("a {} is no (key, value) pair", element.type_name())));
+            };
+            let key = Key::new(key.clone()).map_err(|name| StepFailure::element(no_key(name)))?;
+            records[(key.partition_hash() % self.partitions as u64) as usize].push((key, value.clone()));
+        }
+        let done =
+            each_partition(self.partitions, |partition| self.run(&records[partition], partition, state, context))?;
+        let (partitions, deltas): (Vec<_>, Vec<_>) = done.into_iter().map(|(column, d)| (vec![column], d)).unzip();
+        Ok(Merge { dataset: Some(Dataset { partitions }), delta: Some(deltas.concat()) })
+    }
+}

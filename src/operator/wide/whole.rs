@@ -1,0 +1,68 @@
+//! `sort_by`, `take`, `transform`: the batch as one sequence.
+
+use super::collect::{Elements, elements};
+use crate::{
+    expr::{Function, iterate},
+    model::{Value, key},
+    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key},
+};
+
+/// Stable: elements with equal keys keep their order, also when descending.
+pub struct SortBy {
+    pub key: Function,
+    pub descending: bool,
+}
+
+impl Wide for SortBy {
+    fn collector(&self, _: usize) -> Box<dyn Collector> {
+        Box::new(Elements::default())
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let mut evaluator = (context.evaluator)();
+        let mut keyed = Vec::new();
+        for value in elements(inputs)? {
+            let sort_key = evaluator.call(&self.key, std::slice::from_ref(&value)).map_err(StepFailure::lambda)?;
+            let sort_key = key::Key::new(sort_key).map_err(|name| StepFailure::element(no_key(name)))?;
+            keyed.push((sort_key, value));
+        }
+        match self.descending {
+            true => keyed.sort_by(|(a, _), (b, _)| b.cmp(a)),
+            false => keyed.sort_by(|(a, _), (b, _)| a.cmp(b)),
+        }
+        Ok(Dataset::single(keyed.into_iter().map(|(_, value)| value).collect()).into())
+    }
+}
+
+/// The first so many elements of the batch.
+pub struct Take(pub usize);
+
+impl Wide for Take {
+    fn collector(&self, _: usize) -> Box<dyn Collector> {
+        Box::new(Elements::default())
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, _: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let mut taken = elements(inputs)?;
+        taken.truncate(self.0);
+        Ok(Dataset::single(taken).into())
+    }
+}
+
+/// The whole batch as a list (and its time in milliseconds, if the function takes two) in, a list out.
+pub struct Transform(pub Function);
+
+impl Wide for Transform {
+    fn collector(&self, _: usize) -> Box<dyn Collector> {
+        Box::new(Elements::default())
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let batch = Value::list(elements(inputs)?);
+        let time = Value::Int(context.batch_time_ms);
+        let arguments = [batch, time];
+        let taken = self.0.arity().min(2);
+        let result = (context.evaluator)().call(&self.0, &arguments[..taken]).map_err(StepFailure::lambda)?;
+        Ok(Dataset::single(iterate(&result).map_err(StepFailure::lambda)?).into())
+    }
+}

@@ -1,0 +1,213 @@
+//! Windows over batch time: what each form keeps of a batch, and what it makes of a window.
+//!
+//! A window at grid time g (`zero + k * slide`) holds the batches with time in `(g - length, g]`. Off the grid the stream
+//! yields nothing, but the batch is kept.
+
+use super::{
+    collect::Elements,
+    count::Counter,
+    group::{Group, GroupTable},
+    window_fold::{CountedTable, Counting, Inverse, WindowFold},
+};
+use crate::{
+    expr::Function,
+    job::{Operator, WindowSpec},
+    model::{Column, Value, key::Key},
+    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, take_all},
+    shuffle::combine::Fold,
+    state::window::{Part, WindowBatch, WindowState, put_batch},
+};
+
+/// The working part of a windowed step; `None` for steps of another shape.
+pub fn window(operator: &Operator) -> Option<Box<dyn Wide>> {
+    let (kind, window, partitions) = match operator {
+        Operator::Window(window) => (Kind::Elements, window, 1),
+        Operator::CountByWindow(window) => (Kind::Count, window, 1),
+        Operator::GroupByKeyAndWindow { window, partitions } => (Kind::Lists, window, *partitions),
+        Operator::CountByValueAndWindow { window, partitions } => {
+            (Kind::Fold(WindowFold::counts(*window, *partitions)), window, *partitions)
+        }
+        Operator::ReduceByWindow { func, inverse, window } => {
+            (Kind::Fold(WindowFold::whole(func, inverse.as_ref(), *window)), window, 1)
+        }
+        Operator::ReduceByKeyAndWindow { func, inverse, filter, window, partitions } => {
+            let fold = WindowFold::by_key(func, inverse.as_ref(), filter.as_ref(), *window, *partitions);
+            (Kind::Fold(fold), window, *partitions)
+        }
+        _ => return None,
+    };
+    Some(Box::new(Window { kind, spec: *window, partitions: partitions as usize }))
+}
+
+struct Window {
+    kind: Kind,
+    spec: WindowSpec,
+    partitions: usize,
+}
+
+enum Kind {
+    /// Every element, a partition a batch.
+    Elements,
+    Count,
+    /// All values of a key, oldest batch first.
+    Lists,
+    /// One folded value a key.
+    Fold(WindowFold),
+}
+
+impl Window {
+    /// What this batch brings.
+    fn parts(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Vec<Part>, StepFailure> {
+        let partials: Vec<Partial> = inputs.into_iter().flatten().collect();
+        match &self.kind {
+            Kind::Elements => {
+                let elements = take_all::<Vec<Value>>(partials)?.into_iter().flatten();
+                elements.map(|value| part(Value::None, value, 1)).collect()
+            }
+            Kind::Count => {
+                let count: usize = take_all::<usize>(partials)?.into_iter().sum();
+                let part = part(Value::None, Value::Int(count as i64), count as u64);
+                if count == 0 { Ok(Vec::new()) } else { Ok(vec![part?]) }
+            }
+            Kind::Lists => {
+                take_all::<GroupTable>(partials)?.into_iter().try_fold(Vec::new(), |mut parts, mut table| {
+                    let mut entries = table.keys.entries();
+                    entries.sort_unstable_by_key(|entry| entry.number);
+                    for entry in entries {
+                        let list = std::mem::take(&mut table.lists[entry.number as usize]);
+                        let records = list.len() as u64;
+                        parts.push(part(entry.key.value(), Value::list(list), records)?);
+                    }
+                    Ok(parts)
+                })
+            }
+            Kind::Fold(fold) => fold.parts(take_all::<CountedTable>(partials)?, context),
+        }
+    }
+
+    /// The windows that are no folds, made anew from their batches.
+    fn contents(&self, batches: &[&WindowBatch], context: &MergeContext<'_>) -> Result<Dataset, StepFailure> {
+        Ok(match &self.kind {
+            Kind::Elements => Dataset {
+                partitions: batches
+                    .iter()
+                    .map(|batch| vec![Column::from_values(batch.parts.iter().map(|part| part.value.clone()).collect())])
+                    .collect(),
+            },
+            Kind::Count => {
+                let records: u64 = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.records).sum();
+                Dataset::single(vec![Value::Int(records as i64)])
+            }
+            Kind::Lists => lists(batches, self.partitions, context),
+            Kind::Fold(_) => Dataset::default(),
+        })
+    }
+}
+
+pub(super) fn part(key: Value, value: Value, records: u64) -> Result<Part, StepFailure> {
+    let key = Key::new(key).map_err(|name| StepFailure::element(crate::operator::no_key(name)))?;
+    Ok(Part { key, value, records })
+}
+
+/// Per key, the values of all batches, oldest first.
+fn lists(batches: &[&WindowBatch], partitions: usize, context: &MergeContext<'_>) -> Dataset {
+    let mut lists: hashbrown::HashMap<&Key, Vec<Value>> = hashbrown::HashMap::new();
+    for part in batches.iter().flat_map(|batch| &batch.parts) {
+        if let Value::List(values) = &part.value {
+            lists.entry(&part.key).or_default().extend_from_slice(values);
+        }
+    }
+    let pairs = lists.into_iter().map(|(key, values)| (key.clone(), Value::list(values))).collect();
+    by_partition(pairs, partitions, context)
+}
+
+/// Pairs with distinct keys, cut by the partitioning hash, each partition in key order as far as it is needed.
+pub(super) fn by_partition(pairs: Vec<(Key, Value)>, partitions: usize, context: &MergeContext<'_>) -> Dataset {
+    let mut cut: Vec<Vec<(Key, Value)>> = vec![Vec::new(); partitions];
+    for (key, value) in pairs {
+        cut[(key.partition_hash() % partitions as u64) as usize].push((key, value));
+    }
+    let partitions = cut.into_iter().map(|mut pairs| {
+        pairs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        if let crate::lineage::Need::First(first) = context.need {
+            pairs.truncate(first);
+        }
+        let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().map(|(key, value)| (key.into_value(), value)).unzip();
+        vec![Column::Tuple([Column::from_values(keys), Column::from_values(values)].into())]
+    });
+    Dataset { partitions: partitions.collect() }
+}
+
+impl Wide for Window {
+    fn collector(&self, input: usize) -> Box<dyn Collector> {
+        match &self.kind {
+            Kind::Elements => Box::new(Elements::default()),
+            Kind::Count => Box::new(Counter::default()),
+            Kind::Lists => Group::by_key(self.partitions as u32).collector(input),
+            Kind::Fold(fold) => Box::new(fold.collector()),
+        }
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let empty = WindowState::default();
+        let state = context.state.and_then(|state| state.as_any().downcast_ref::<WindowState>()).unwrap_or(&empty);
+        let now_ms = context.batch_time_ms;
+        let batch = WindowBatch { time_ms: now_ms, parts: self.parts(inputs, context)? };
+        let on_grid = (now_ms - context.zero_ms) % self.spec.slide_ms == 0;
+        let mut delta = Vec::new();
+        if let Kind::Fold(fold) = &self.kind
+            && fold.inverse.is_some()
+        {
+            let (dataset, grid_ms) = fold.advance(state, &batch, on_grid, context, &mut delta)?;
+            let horizon_ms = grid_ms.unwrap_or(i64::MIN / 2) - self.spec.length_ms;
+            put_batch(&mut delta, &batch, horizon_ms);
+            return Ok(Merge { dataset, delta: Some(delta) });
+        }
+        let from_ms = now_ms - self.spec.length_ms;
+        put_batch(&mut delta, &batch, from_ms);
+        if !on_grid {
+            return Ok(Merge { dataset: None, delta: Some(delta) });
+        }
+        let mut batches: Vec<&WindowBatch> = state.between(from_ms, now_ms).collect();
+        batches.push(&batch);
+        let dataset = match &self.kind {
+            Kind::Fold(fold) => fold.whole_window(&batches, context)?,
+            _ => self.contents(&batches, context)?,
+        };
+        Ok(Merge { dataset: Some(dataset), delta: Some(delta) })
+    }
+}
+
+impl WindowFold {
+    fn counts(window: WindowSpec, partitions: u32) -> Self {
+        Self {
+            fold: Fold::count(),
+            inverse: Some(Inverse::Counts),
+            filter: None,
+            counting: Counting::Elements,
+            window,
+            partitions: partitions as usize,
+        }
+    }
+
+    fn whole(func: &Function, inverse: Option<&Function>, window: WindowSpec) -> Self {
+        Self { counting: Counting::Whole, ..Self::by_key(func, inverse, None, window, 1) }
+    }
+
+    fn by_key(
+        func: &Function,
+        inverse: Option<&Function>,
+        filter: Option<&Function>,
+        window: WindowSpec,
+        partitions: u32,
+    ) -> Self {
+        Self {
+            fold: Fold::of(func),
+            inverse: inverse.cloned().map(Inverse::Function),
+            filter: filter.cloned(),
+            counting: Counting::Pairs,
+            window,
+            partitions: partitions as usize,
+        }
+    }
+}

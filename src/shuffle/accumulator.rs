@@ -1,0 +1,242 @@
+//! One folded value a key: typed while it can be, values otherwise.
+
+use num_bigint::BigInt;
+
+use super::combine::Fold;
+use crate::{
+    expr::{EvalError, Evaluator, Reducer, element},
+    model::{Column, Value},
+};
+
+/// Folded values by key number. `Int` becomes `Any` when a value is no 64-bit int, or a sum leaves 64 bits.
+#[derive(Debug)]
+pub enum Accumulator {
+    Int(Vec<i64>),
+    Float(Vec<f64>),
+    Any(Vec<Value>),
+}
+
+/// A reducer that failed: on which key number, and why.
+#[derive(Debug)]
+pub struct FoldError {
+    pub number: u32,
+    pub error: EvalError,
+}
+
+impl Default for Accumulator {
+    fn default() -> Self {
+        Accumulator::Int(Vec::new())
+    }
+}
+
+impl Accumulator {
+    pub fn len(&self) -> usize {
+        match self {
+            Accumulator::Int(values) => values.len(),
+            Accumulator::Float(values) => values.len(),
+            Accumulator::Any(values) => values.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Accumulator::Int(values) => values.capacity() * 8,
+            Accumulator::Float(values) => values.capacity() * 8,
+            Accumulator::Any(values) => {
+                let sample: usize = values.iter().step_by(values.len() / 64 + 1).map(value_bytes).sum();
+                let samples = values.len().div_ceil(values.len() / 64 + 1).max(1);
+                values.capacity() * 24 + values.len() * (sample / samples)
+            }
+        }
+    }
+
+    pub fn get(&self, number: u32) -> Value {
+        match self {
+            Accumulator::Int(values) => Value::Int(values[number as usize]),
+            Accumulator::Float(values) => Value::Float(values[number as usize]),
+            Accumulator::Any(values) => values[number as usize].clone(),
+        }
+    }
+
+    /// The values at `numbers`, in that order.
+    pub fn column(&self, numbers: impl Iterator<Item = u32>) -> Column {
+        match self {
+            Accumulator::Int(values) => Column::Int(numbers.map(|n| values[n as usize]).collect::<Vec<_>>().into()),
+            Accumulator::Float(values) => Column::Float(numbers.map(|n| values[n as usize]).collect::<Vec<_>>().into()),
+            Accumulator::Any(values) => Column::from_values(numbers.map(|n| values[n as usize].clone()).collect()),
+        }
+    }
+
+    /// Folds `values[i]` into key `numbers[i]`, for every i in order. A number equal to the length so far is a new key.
+    pub fn fold(
+        &mut self,
+        fold: &Fold,
+        numbers: &[u32],
+        values: &Column,
+        evaluator: &mut Evaluator,
+    ) -> Result<(), FoldError> {
+        if self.is_empty() && matches!(values, Column::Float(_) | Column::Const(Value::Float(_), _)) {
+            *self = Accumulator::Float(Vec::new());
+        }
+        let mut done = 0;
+        match (&mut *self, values) {
+            (Accumulator::Int(sums), Column::Const(Value::Int(value), _)) => {
+                done = fold_typed(sums, numbers, |_| *value, fold.int());
+            }
+            (Accumulator::Int(sums), Column::Int(values)) => {
+                done = fold_typed(sums, numbers, |i| values[i], fold.int());
+            }
+            (Accumulator::Float(sums), Column::Float(values)) => {
+                done = fold_typed(sums, numbers, |i| values[i], fold.float());
+            }
+            (Accumulator::Float(sums), Column::Const(Value::Float(value), _)) => {
+                done = fold_typed(sums, numbers, |_| *value, fold.float());
+            }
+            _ => {}
+        }
+        for (i, &number) in numbers.iter().enumerate().skip(done) {
+            let value = element(values, i).map_err(|error| FoldError { number, error })?;
+            self.fold_value(fold, number, value, evaluator)?;
+        }
+        Ok(())
+    }
+
+    /// Folds one value into key `number`; a number equal to the length so far is a new key.
+    pub fn fold_value(
+        &mut self,
+        fold: &Fold,
+        number: u32,
+        value: Value,
+        evaluator: &mut Evaluator,
+    ) -> Result<(), FoldError> {
+        let at = number as usize;
+        match (&mut *self, &value) {
+            (Accumulator::Int(values), Value::Int(new)) if at == values.len() => {
+                values.push(*new);
+                return Ok(());
+            }
+            (Accumulator::Float(values), Value::Float(new)) if at == values.len() => {
+                values.push(*new);
+                return Ok(());
+            }
+            (Accumulator::Int(values), Value::Int(new)) => {
+                if let Some(folded) = fold.int().and_then(|f| f(values[at], *new)) {
+                    values[at] = folded;
+                    return Ok(());
+                }
+            }
+            (Accumulator::Float(values), Value::Float(new)) => {
+                if let Some(folded) = fold.float().and_then(|f| f(values[at], *new)) {
+                    values[at] = folded;
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        let values = self.any();
+        if at == values.len() {
+            values.push(value);
+            return Ok(());
+        }
+        let old = std::mem::replace(&mut values[at], Value::None);
+        values[at] = fold.call(old, value, evaluator).map_err(|error| FoldError { number, error })?;
+        Ok(())
+    }
+
+    fn any(&mut self) -> &mut Vec<Value> {
+        let values = match self {
+            Accumulator::Int(values) => values.iter().map(|v| Value::Int(*v)).collect(),
+            Accumulator::Float(values) => values.iter().map(|v| Value::Float(*v)).collect(),
+            Accumulator::Any(values) => std::mem::take(values),
+        };
+        *self = Accumulator::Any(values);
+        match self {
+            Accumulator::Any(values) => values,
+            // Assigned in the line above.
+            Accumulator::Int(_) | Accumulator::Float(_) => unreachable!("the accumulator has just become Any"),
+        }
+    }
+}
+
+/// Folds while `fold` gives results; returns how many elements it has folded.
+#[inline]
+fn fold_typed<T: Copy>(
+    folded: &mut Vec<T>,
+    numbers: &[u32],
+    value: impl Fn(usize) -> T,
+    fold: Option<fn(T, T) -> Option<T>>,
+) -> usize {
+    let Some(fold) = fold else { return 0 };
+    for (i, &number) in numbers.iter().enumerate() {
+        match folded.get_mut(number as usize) {
+            Some(old) => match fold(*old, value(i)) {
+                Some(new) => *old = new,
+                None => return i,
+            },
+            None => folded.push(value(i)),
+        }
+    }
+    numbers.len()
+}
+
+impl Fold {
+    fn int(&self) -> Option<fn(i64, i64) -> Option<i64>> {
+        match self.reducer {
+            Reducer::Add => Some(i64::checked_add),
+            Reducer::Min => Some(|a, b| Some(if b < a { b } else { a })),
+            Reducer::Max => Some(|a, b| Some(if b > a { b } else { a })),
+            Reducer::First => Some(|a, _| Some(a)),
+            Reducer::Last => Some(|_, b| Some(b)),
+            Reducer::Other => None,
+        }
+    }
+
+    fn float(&self) -> Option<fn(f64, f64) -> Option<f64>> {
+        match self.reducer {
+            Reducer::Add => Some(|a, b| Some(a + b)),
+            Reducer::First => Some(|a, _| Some(a)),
+            Reducer::Last => Some(|_, b| Some(b)),
+            // Python's min and max depend on the order of their arguments where one is NaN.
+            Reducer::Min | Reducer::Max | Reducer::Other => None,
+        }
+    }
+
+    fn call(&self, old: Value, new: Value, evaluator: &mut Evaluator) -> Result<Value, EvalError> {
+        match (&self.function, self.reducer) {
+            (Some(function), _) => evaluator.call(function, &[old, new]),
+            (None, Reducer::Last) => Ok(new),
+            (None, Reducer::Add) => Ok(Value::int(exact(&old) + exact(&new))),
+            (None, _) => Ok(old),
+        }
+    }
+}
+
+/// Counts are the only folds without a function: their values are ints.
+fn exact(value: &Value) -> BigInt {
+    match value {
+        Value::Int(int) => BigInt::from(*int),
+        Value::BigInt(int) => (**int).clone(),
+        _ => BigInt::ZERO,
+    }
+}
+
+/// Bytes a value holds on the heap, roughly.
+pub fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Str(text) if text.is_heap_allocated() => text.len() + 16,
+        Value::Bytes(bytes) => bytes.len() + 16,
+        Value::BigInt(_) => 64,
+        Value::List(items) => 40 + items.capacity() * 24 + items.iter().map(value_bytes).sum::<usize>(),
+        Value::Tuple(items) => 16 + items.len() * 24 + items.iter().map(value_bytes).sum::<usize>(),
+        Value::Dict(dict) => {
+            64 + dict.iter().map(|(key, value)| 72 + value_bytes(key.value()) + value_bytes(value)).sum::<usize>()
+        }
+        Value::Struct(fields) => 40 + fields.fields.iter().map(|(_, value)| 48 + value_bytes(value)).sum::<usize>(),
+        Value::Record(record) => 160 + value_bytes(&record.key) + value_bytes(&record.value),
+        _ => 0,
+    }
+}

@@ -1,0 +1,44 @@
+//! From an output step to its sink.
+
+use std::{io, sync::Arc};
+
+use super::{
+    Sink, SinkError, SinkErrorKind,
+    console::ConsoleSink,
+    disk::LocalDisk,
+    log::LogSink,
+    text_files::{Naming, TextFilesSink},
+};
+use crate::job::{FileFormat, FileLayout, Job, Operator, Step};
+
+/// The sink of an output step of `job`. Nothing is written yet.
+pub fn open(job: &Job, step: &Step) -> Result<Box<dyn Sink>, SinkError> {
+    let name = step.id.to_string();
+    let disk = Arc::new(LocalDisk);
+    match &step.operator {
+        Operator::Pprint { to: None, .. } => {
+            Ok(Box::new(ConsoleSink::new(name, job.time_zone.clone(), Box::new(io::stdout()))))
+        }
+        Operator::Pprint { to: Some(log), .. } => {
+            let path = job.absolute(&log.path);
+            Ok(Box::new(LogSink::new(name, path, log.rotate_bytes, log.append, job.time_zone.clone(), disk)))
+        }
+        Operator::SaveAsTextFiles { prefix, suffix } => {
+            let prefix = job.absolute(prefix.as_ref()).display().to_string();
+            Ok(Box::new(TextFilesSink::new(name, Naming::Prefix { prefix, suffix: suffix.clone() }, disk)))
+        }
+        Operator::ToFile { path, format, layout: FileLayout::Batches } => {
+            let extension = match format {
+                FileFormat::Text => ".txt",
+                FileFormat::Json => ".jsonl",
+                FileFormat::Csv => ".csv",
+            };
+            let naming = Naming::Within { path: job.absolute(path), extension };
+            Ok(Box::new(TextFilesSink::new(name, naming, disk)))
+        }
+        Operator::ToFile { path, layout: FileLayout::Append, .. } => {
+            Ok(Box::new(LogSink::new(name, job.absolute(path), None, false, job.time_zone.clone(), disk)))
+        }
+        other => Err(SinkError::new(SinkErrorKind::Failed, format!("`{}` has no sink in this version", other.name()))),
+    }
+}

@@ -1,0 +1,290 @@
+//! A directory a batch: `save_as_text_files`, and `to_file` with layout `batches`.
+//!
+//! The directory is written under a hidden name beside the target, every file is synced, and one rename publishes it: a
+//! reader that lists the place at any moment sees whole batches only. `_SUCCESS` holds the batch's identity and digest.
+//!
+//! | found at the target | |
+//! |---|---|
+//! | nothing | publish |
+//! | ours, this batch | bytes are compared; equal is published, different is a refusal |
+//! | ours, of a lower timeline (before a rewind) | moved aside, deleted after the commit |
+//! | anything else | refused |
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts,
+    disk::{Disk, parent},
+};
+use crate::model::{BatchIdentity, BatchTime};
+
+const SUCCESS: &str = "_SUCCESS";
+
+/// How the directories of an output are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Naming {
+    /// `<prefix>-<ms>[.suffix]/part-00000`, as Spark's `saveAsTextFiles`.
+    Prefix { prefix: String, suffix: Option<String> },
+    /// `<path>/<ms>/part-00000<extension>`.
+    Within { path: PathBuf, extension: &'static str },
+}
+
+impl Naming {
+    fn directory(&self, time: BatchTime) -> PathBuf {
+        match self {
+            Naming::Prefix { prefix, suffix: None } => PathBuf::from(format!("{prefix}-{}", time.0)),
+            Naming::Prefix { prefix, suffix: Some(suffix) } => PathBuf::from(format!("{prefix}-{}.{suffix}", time.0)),
+            Naming::Within { path, .. } => path.join(time.0.to_string()),
+        }
+    }
+
+    fn part(&self, idx: usize) -> String {
+        match self {
+            Naming::Prefix { .. } => format!("part-{idx:05}"),
+            Naming::Within { extension, .. } => format!("part-{idx:05}{extension}"),
+        }
+    }
+}
+
+/// What `_SUCCESS` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Success {
+    #[serde(flatten)]
+    identity: BatchIdentity,
+    digest: String,
+}
+
+#[derive(Debug)]
+struct Staged {
+    identity: BatchIdentity,
+    /// Names and bytes, `_SUCCESS` among them, by name.
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// A directory a batch.
+#[derive(Debug)]
+pub struct TextFilesSink {
+    name: String,
+    naming: Naming,
+    disk: Arc<dyn Disk>,
+    staged: Option<Staged>,
+}
+
+/// What is at a batch's target.
+enum Found {
+    Nothing,
+    /// This batch, whole or not equal to what is staged.
+    This,
+    /// The same place on a lower timeline.
+    Earlier,
+}
+
+impl TextFilesSink {
+    /// Paths in `naming` are absolute.
+    pub fn new(name: impl Into<String>, naming: Naming, disk: Arc<dyn Disk>) -> Self {
+        Self { name: name.into(), naming, disk, staged: None }
+    }
+
+    /// The hidden name beside the target under which `role` keeps its directory.
+    fn hidden(&self, batch: &BatchIdentity, role: &str) -> PathBuf {
+        let target = self.naming.directory(batch.time);
+        let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        parent(&target).join(format!(".{name}.kstream-{role}"))
+    }
+
+    fn find(&self, batch: &BatchIdentity) -> Result<Found, SinkError> {
+        let target = self.naming.directory(batch.time);
+        let read = |error: std::io::Error| self.failed("read", &target, &error);
+        if self.disk.list(&target).map_err(read)?.is_none() {
+            return match self.disk.len(&target).map_err(read)? {
+                None => Ok(Found::Nothing),
+                Some(_) => Err(self.refused(&target, "It is a file.".to_owned())),
+            };
+        }
+        let path = target.join(SUCCESS);
+        let Some(len) = self.disk.len(&path).map_err(read)? else {
+            return Err(self.refused(&target, format!("It has no {SUCCESS}.")));
+        };
+        let bytes = self.disk.read(&path, 0, usize::try_from(len).unwrap_or(usize::MAX)).map_err(read)?;
+        let Ok(Success { identity, .. }) = serde_json::from_slice(&bytes) else {
+            return Err(self.refused(&target, format!("Its {SUCCESS} is not kstream's.")));
+        };
+        if identity.checkpoint != batch.checkpoint {
+            return Err(self.refused(&target, format!("It was written by checkpoint {}.", identity.checkpoint)));
+        }
+        if identity.timeline > batch.timeline {
+            let what = format!("It is of timeline {}, ahead of {}.", identity.timeline.0, batch.timeline.0);
+            return Err(self.refused(&target, what));
+        }
+        if identity.timeline < batch.timeline {
+            return Ok(Found::Earlier);
+        }
+        if identity == *batch {
+            return Ok(Found::This);
+        }
+        Err(self.refused(&target, format!("It is of batch {}, not {}.", identity.batch, batch.batch)))
+    }
+
+    /// Refuses where the published directory is not what is staged.
+    fn compare(&self, staged: &Staged) -> Result<(), SinkError> {
+        let target = self.naming.directory(staged.identity.time);
+        let read = |error: std::io::Error| self.failed("read", &target, &error);
+        let names = self.disk.list(&target).map_err(read)?.unwrap_or_default();
+        if !names.iter().eq(staged.files.iter().map(|(name, _)| name)) {
+            return Err(self.refused(&target, format!("It holds {}.", names.join(", "))));
+        }
+        for (name, bytes) in &staged.files {
+            // One byte more than expected, so that a longer file is seen.
+            if self.disk.read(&target.join(name), 0, bytes.len() + 1).map_err(read)? != *bytes {
+                let what = format!("{name} differs from what the batch gives when it is executed again.");
+                return Err(self.refused(&target, what));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_aside(&self, staged: &Staged) -> Result<(), SinkError> {
+        let aside = self.hidden(&staged.identity, "staged");
+        let failed = |error: std::io::Error| self.failed("write", &aside, &error);
+        let sync_failed = |error: std::io::Error| super::sync_error(&self.message("make durable", &aside), &error);
+        self.disk.remove_dir(&aside).map_err(failed)?;
+        self.disk.create_dirs(&aside).map_err(failed)?;
+        for (name, bytes) in &staged.files {
+            let path = aside.join(name);
+            self.disk.write_at(&path, 0, bytes).map_err(failed)?;
+            self.disk.sync(&path).map_err(sync_failed)?;
+        }
+        self.disk.sync_dir(&aside).map_err(sync_failed)
+    }
+
+    fn message(&self, doing: &str, path: &Path) -> String {
+        format!("cannot {doing} {}", path.display())
+    }
+
+    fn failed(&self, doing: &str, path: &Path, error: &std::io::Error) -> SinkError {
+        super::file_error(&self.message(doing, path), error)
+    }
+
+    fn refused(&self, target: &Path, detail: String) -> SinkError {
+        let what = format!("directory {} is in the way of output {}", target.display(), self.name);
+        SinkError::new(SinkErrorKind::Refused, what)
+            .with(detail, "Move the directory away, or give the output another place.")
+    }
+}
+
+impl Sink for TextFilesSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn publication_order(&self) -> u8 {
+        1
+    }
+
+    fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
+        Ok(None)
+    }
+
+    fn restore(&mut self, _facts: Option<&SinkFacts>) -> Result<(), SinkError> {
+        self.staged = None;
+        Ok(())
+    }
+
+    fn stage(&mut self, batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
+        let Content::Parts(parts) = output.content else {
+            let what = format!("output {} was given elements, not parts", self.name);
+            return Err(SinkError::new(SinkErrorKind::Failed, what));
+        };
+        let success = Success { identity: batch.clone(), digest: output.digest.to_string() };
+        let success = serde_json::to_vec(&success)
+            .map_err(|error| SinkError::new(SinkErrorKind::Failed, format!("cannot write {SUCCESS}: {error}")))?;
+        let parts = parts.into_iter().enumerate().map(|(idx, bytes)| (self.naming.part(idx), bytes));
+        let mut files: Vec<_> = std::iter::once((SUCCESS.to_owned(), success)).chain(parts).collect();
+        files.sort();
+        let staged = Staged { identity: batch.clone(), files };
+        self.write_aside(&staged)?;
+        self.staged = Some(staged);
+        Ok(())
+    }
+
+    fn published(&mut self, batch: &BatchIdentity) -> Result<Published, SinkError> {
+        let staged = self.staged.as_ref().filter(|staged| staged.identity == *batch);
+        match (self.find(batch)?, staged) {
+            (Found::This, Some(staged)) => {
+                self.compare(staged)?;
+                // The rename may have been seen and not be durable.
+                let target = self.naming.directory(batch.time);
+                let synced = self.disk.sync_dir(parent(&target));
+                synced.map_err(|error| super::sync_error(&self.message("make durable", &target), &error))?;
+                Ok(Published::Whole)
+            }
+            (Found::This, None) => Ok(Published::Unknown),
+            (Found::Nothing | Found::Earlier, _) => Ok(Published::No),
+        }
+    }
+
+    fn holds(&mut self, batch: &BatchIdentity) -> Result<Holds, SinkError> {
+        Ok(match self.find(batch)? {
+            Found::This => Holds::Something,
+            Found::Nothing | Found::Earlier => Holds::Nothing,
+        })
+    }
+
+    fn publish(&mut self, permit: &PublishPermit) -> Result<(), SinkError> {
+        let batch = permit.identity();
+        if self.staged.as_ref().is_none_or(|staged| staged.identity != *batch) {
+            return Err(SinkError::new(SinkErrorKind::Failed, format!("nothing is staged for output {}", self.name)));
+        }
+        let target = self.naming.directory(batch.time);
+        let failed = |error: std::io::Error| self.failed("publish", &target, &error);
+        match self.find(batch)? {
+            Found::This => return Ok(()),
+            Found::Nothing => {}
+            Found::Earlier => {
+                let replaced = self.hidden(batch, "replaced");
+                self.disk.remove_dir(&replaced).map_err(failed)?;
+                self.disk.rename(&target, &replaced).map_err(failed)?;
+            }
+        }
+        self.disk.rename(&self.hidden(batch, "staged"), &target).map_err(failed)?;
+        let synced = self.disk.sync_dir(parent(&target));
+        synced.map_err(|error| super::sync_error(&self.message("make durable", &target), &error))
+    }
+
+    fn facts(&self) -> Option<SinkFacts> {
+        None
+    }
+
+    fn discard(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            // What stays behind is overwritten by the next attempt.
+            let _ = self.disk.remove_dir(&self.hidden(&staged.identity, "staged"));
+        }
+    }
+
+    fn committed(&mut self, batch: &BatchIdentity) -> Result<(), SinkError> {
+        self.staged = None;
+        for role in ["staged", "replaced"] {
+            let path = self.hidden(batch, role);
+            self.disk.remove_dir(&path).map_err(|error| self.failed("remove", &path, &error))?;
+        }
+        Ok(())
+    }
+
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    fn take_back(&mut self, _target: Option<&SinkFacts>) -> Result<(), SinkError> {
+        // Left published; a batch that comes again at the same time replaces its directory.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! [`Source`] on Kafka: the two planes together, and what is known of topics that come and go.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::Offset;
+
+use super::{
+    DataPlane, Opening,
+    control::{Control, Located},
+    mirror::Mirror,
+    settings::ClientSettings,
+    topics::Selection,
+};
+use crate::{
+    job::{KafkaSpec, TopicSelection},
+    model::{OffsetRange, TopicPartition},
+    source::{Available, AvailablePartition, RangeReader, ReadOptions, Source, SourceError, SourceErrorKind, Start},
+};
+
+/// A topic that is not there may have been created, or its broker restarted, a moment ago.
+const GRACE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Topics that exist, with their numbers of partitions.
+type Found = BTreeMap<Arc<str>, i32>;
+
+pub struct KafkaSource {
+    name: String,
+    brokers: String,
+    selection: TopicSelection,
+    settings: ClientSettings,
+    control: Arc<Control>,
+    plane: Box<dyn DataPlane>,
+    mirror_group: Option<String>,
+    mirror: Option<Mirror>,
+    /// Topics that exist or existed.
+    seen: HashSet<Arc<str>>,
+    /// Topics that existed and were missing for the whole grace time.
+    vanished: HashSet<Arc<str>>,
+    /// Topic ids as of the last look.
+    ids: HashMap<Arc<str>, String>,
+}
+
+impl KafkaSource {
+    pub fn new(
+        spec: &KafkaSpec,
+        opening: Opening<'_>,
+        settings: ClientSettings,
+        control: Arc<Control>,
+        plane: Box<dyn DataPlane>,
+    ) -> KafkaSource {
+        KafkaSource {
+            name: opening.source_name.to_owned(),
+            brokers: opening.brokers.to_owned(),
+            selection: spec.topics.clone(),
+            settings,
+            control,
+            plane,
+            mirror_group: opening.mirror_offsets_to.map(str::to_owned),
+            mirror: None,
+            seen: opening.stored.iter().map(|tp| Arc::clone(&tp.topic)).collect(),
+            vanished: HashSet::new(),
+            ids: HashMap::new(),
+        }
+    }
+
+    /// The selected topics that exist, with their numbers of partitions.
+    fn topics(&mut self, selection: &Selection, deadline: Instant) -> Result<Found, SourceError> {
+        let patience = (Instant::now() + GRACE).min(deadline);
+        loop {
+            let (found, missing) = self.look(selection, deadline)?;
+            self.vanished.retain(|topic| !found.contains_key(topic));
+            let news: Vec<&Arc<str>> = missing.iter().filter(|topic| !self.vanished.contains(*topic)).collect();
+            if news.is_empty() {
+                self.seen.extend(found.keys().cloned());
+                return Ok(found);
+            }
+            if Instant::now() + PAUSE < patience {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            if let Some(topic) = news.into_iter().find(|topic| !self.seen.contains(*topic)) {
+                return Err(self.no_such_topic(topic));
+            }
+            for topic in missing {
+                tracing::warn!(source = self.name, topic = &*topic, "the topic does not exist any more");
+                self.vanished.insert(topic);
+            }
+        }
+    }
+
+    /// Topics found, and topics that ought to be there but are not.
+    fn look(&self, selection: &Selection, deadline: Instant) -> Result<(Found, Vec<Arc<str>>), SourceError> {
+        let Some(named) = selection.named() else {
+            let found = selection.matching(self.control.topics(false, deadline)?);
+            let missing = self.seen.iter().filter(|topic| !found.contains_key(*topic)).cloned().collect();
+            return Ok((found, missing));
+        };
+        let (mut found, mut missing) = (Found::new(), Vec::new());
+        for topic in named {
+            match self.control.partitions(&topic, deadline)? {
+                Some(partitions) => drop(found.insert(topic, partitions)),
+                None => missing.push(topic),
+            }
+        }
+        Ok((found, missing))
+    }
+
+    fn no_such_topic(&self, topic: &str) -> SourceError {
+        SourceError::refused(
+            format!("topic '{topic}' does not exist on brokers {}", self.brokers),
+            format!("Correct the name, or create it: kstream topics create {topic} --brokers {}", self.brokers),
+        )
+    }
+
+    /// A partition assigned by hand that never existed.
+    fn check_assigned(&self, selection: &Selection, topics: &Found) -> Result<(), SourceError> {
+        let Selection::Assign(wanted) = selection else { return Ok(()) };
+        let beyond = wanted
+            .iter()
+            .find_map(|tp| topics.get(&tp.topic).filter(|count| tp.partition >= **count).map(|count| (tp, count)));
+        beyond.map_or(Ok(()), |(tp, count)| {
+            let message = format!("topic '{}' has {count} partitions; there is no {tp}", tp.topic);
+            Err(SourceError::refused(message, "Correct `assign`, or add partitions to the topic."))
+        })
+    }
+}
+
+impl Source for KafkaSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn available(&mut self, deadline: Instant) -> Result<Available, SourceError> {
+        self.control.poll();
+        self.plane.poll();
+        let selection = Selection::new(&self.selection)?;
+        let topics = self.topics(&selection, deadline)?;
+        self.check_assigned(&selection, &topics)?;
+        let names: Vec<Arc<str>> = topics.keys().cloned().collect();
+        let ids = self.control.topic_ids(&names, deadline)?;
+        self.ids = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, id?))).collect();
+        let partitions = selection.partitions(&topics);
+        // The beginnings first: a log that is trimmed in between still ends behind what it begins with.
+        let earliest = self.control.locate(&partitions, Offset::Beginning, deadline)?;
+        let latest = self.control.locate(&partitions, Offset::End, deadline)?;
+        let available = partitions.into_iter().zip(earliest).zip(latest).map(|((tp, earliest), latest)| {
+            let earliest = earliest.map_or(0, |located| located.offset);
+            let Located { offset, leader_epoch } = latest.unwrap_or(Located { offset: earliest, leader_epoch: None });
+            let topic_id = self.ids.get(&tp.topic).cloned();
+            AvailablePartition { tp, earliest, latest: offset.max(earliest), topic_id, leader_epoch }
+        });
+        Ok(Available { partitions: available.collect() })
+    }
+
+    fn start_offsets(
+        &mut self,
+        partitions: &[AvailablePartition],
+        start: &Start,
+        deadline: Instant,
+    ) -> Result<Vec<i64>, SourceError> {
+        match start {
+            Start::Earliest => Ok(partitions.iter().map(|partition| partition.earliest).collect()),
+            Start::Latest => Ok(partitions.iter().map(|partition| partition.latest).collect()),
+            Start::Time(time_ms) => {
+                let names: Vec<TopicPartition> = partitions.iter().map(|partition| partition.tp.clone()).collect();
+                let at = self.control.locate(&names, Offset::Offset((*time_ms).max(0)), deadline)?;
+                let resolved = partitions.iter().zip(at).map(|(partition, at)| {
+                    at.map_or(partition.latest, |at| at.offset.clamp(partition.earliest, partition.latest))
+                });
+                Ok(resolved.collect())
+            }
+            Start::Offsets(offsets) => partitions.iter().map(|partition| named_offset(partition, offsets)).collect(),
+        }
+    }
+
+    fn assign(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        self.plane.assign(positions)
+    }
+
+    fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError> {
+        match (&range.topic_id, self.ids.get(&range.tp.topic)) {
+            (Some(planned), Some(now)) if planned != now && !range.is_empty() => Err(recreated(range, now)),
+            _ => self.plane.read(range, options),
+        }
+    }
+
+    fn mirror(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        let Some(group) = &self.mirror_group else { return Ok(()) };
+        if self.mirror.is_none() {
+            self.mirror = Some(Mirror::connect(&self.settings, &self.name, group)?);
+        }
+        self.mirror.as_ref().map_or(Ok(()), |mirror| mirror.write(positions))
+    }
+}
+
+/// The offset the job names for a partition, if it exists; earliest for the others.
+fn named_offset(partition: &AvailablePartition, offsets: &[(TopicPartition, i64)]) -> Result<i64, SourceError> {
+    let AvailablePartition { tp, earliest, latest, .. } = partition;
+    let Some((_, offset)) = offsets.iter().find(|(named, _)| named == tp) else {
+        return Ok(*earliest);
+    };
+    if (*earliest..=*latest).contains(offset) {
+        return Ok(*offset);
+    }
+    let message = format!("start offset {offset} of {tp} does not exist; the log holds {earliest}..{latest}");
+    Err(SourceError::refused(message, "Correct `start`."))
+}
+
+fn recreated(range: &OffsetRange, id: &str) -> SourceError {
+    let OffsetRange { tp, start, until, .. } = range;
+    SourceError {
+        kind: SourceErrorKind::DataLoss { tp: tp.clone(), planned: (*start, *until), earliest: 0, latest: 0 },
+        message: format!(
+            "topic '{}' was deleted and created again (id {id}); the plan needs {start}..{until}",
+            tp.topic
+        ),
+        hint: Some("Set on_data_loss = \"skip\" to go on with the new topic and record the loss.".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_start_offset_must_exist() {
+        let partition = AvailablePartition {
+            tp: TopicPartition::new("words", 0),
+            earliest: 10,
+            latest: 20,
+            topic_id: None,
+            leader_epoch: None,
+        };
+        let named = |offset| named_offset(&partition, &[(TopicPartition::new("words", 0), offset)]);
+        assert_eq!(named(10).unwrap(), 10);
+        assert_eq!(named(20).unwrap(), 20);
+        assert_eq!(named_offset(&partition, &[]).unwrap(), 10);
+        for gone in [9, 21] {
+            let error = named(gone).unwrap_err();
+            assert_eq!(error.kind, SourceErrorKind::Refused);
+            assert!(error.message.contains("words/0 does not exist; the log holds 10..20"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! librdkafka's error codes as the one question the driver asks: ask again, or not.
+
+use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
+
+use crate::source::{SourceError, SourceErrorKind};
+
+/// Whether asking again may help.
+pub fn kind_of(code: Code) -> SourceErrorKind {
+    match code {
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState
+        | Code::SSL
+        | Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::SecurityDisabled
+        | Code::InvalidTopic
+        | Code::InvalidArgument
+        | Code::UnsupportedVersion
+        | Code::UnsupportedFeature
+        | Code::NotImplemented => SourceErrorKind::Refused,
+        Code::BadMessage | Code::BadCompression | Code::InvalidMessage => SourceErrorKind::Corrupt,
+        _ => SourceErrorKind::Unreachable,
+    }
+}
+
+/// The code inside, where the error has one.
+pub fn code_of(error: &KafkaError) -> Code {
+    error.rdkafka_error_code().unwrap_or(Code::Fail)
+}
+
+/// What to do about it, for the refusals people meet.
+pub fn hint_for(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            "Check sasl.mechanism, sasl.username and where sasl.password is read from."
+        }
+        Code::UnsupportedSASLMechanism => "Set sasl.mechanism to one that the broker's listener offers.",
+        Code::SSL => "Check ssl.ca.location, the broker's certificate and the host name in it.",
+        Code::TopicAuthorizationFailed => "Grant this user READ and DESCRIBE on the topic.",
+        Code::GroupAuthorizationFailed => "Grant this user READ on the consumer group.",
+        Code::ClusterAuthorizationFailed => "Grant this user the cluster operation.",
+        _ => return None,
+    })
+}
+
+impl SourceError {
+    /// Asking again may help.
+    pub fn unreachable(message: impl Into<String>) -> SourceError {
+        SourceError { kind: SourceErrorKind::Unreachable, message: message.into(), hint: None }
+    }
+
+    /// Asking again will not help.
+    pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> SourceError {
+        SourceError { kind: SourceErrorKind::Refused, message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_sorted_by_whether_asking_again_helps() {
+        let check = |code, kind| assert_eq!(kind_of(code), kind, "{code:?}");
+        check(Code::BrokerTransportFailure, SourceErrorKind::Unreachable);
+        check(Code::AllBrokersDown, SourceErrorKind::Unreachable);
+        check(Code::OperationTimedOut, SourceErrorKind::Unreachable);
+        check(Code::NotLeaderForPartition, SourceErrorKind::Unreachable);
+        check(Code::LeaderNotAvailable, SourceErrorKind::Unreachable);
+        check(Code::UnknownTopicOrPartition, SourceErrorKind::Unreachable);
+        check(Code::Authentication, SourceErrorKind::Refused);
+        check(Code::SSL, SourceErrorKind::Refused);
+        check(Code::TopicAuthorizationFailed, SourceErrorKind::Refused);
+        check(Code::InvalidTopic, SourceErrorKind::Refused);
+        check(Code::BadMessage, SourceErrorKind::Corrupt);
+        check(Code::InvalidMessage, SourceErrorKind::Corrupt);
+        check(Code::BadCompression, SourceErrorKind::Corrupt);
+    }
+}

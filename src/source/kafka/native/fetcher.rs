@@ -1,0 +1,397 @@
+//! The I/O thread of one leader: keeps its lanes filled within their quotas, over one connection.
+//!
+//! It never touches a record. While every lane has room it long-polls; while some are full it asks for the others and
+//! then sleeps until a reader makes room or waits. Lanes that this broker does not serve go back to the router.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::{
+    backoff::Backoff,
+    batch::{self, Extent, Malformed},
+    connection::{Connection, Dialer},
+    failure::{corrupt, is_refused, refused},
+    fetch::{self, Answer},
+    lane::{Content, EpochCheck, FetchedSet, Lane},
+    metadata::Leader,
+};
+use crate::source::SourceError;
+
+/// A lane, and where it is to be fetched.
+pub struct Assignment {
+    pub lane: Lane,
+    pub leader: Leader,
+}
+
+/// Responses below this are worth waiting for company, unless somebody waits for them.
+const SMALL_RESPONSE_BYTES: usize = 64 << 10;
+const SMALL_RESPONSE_PAUSE: Duration = Duration::from_millis(20);
+/// How long a request waits at the broker for a lane whose reader waits, while other lanes are full.
+const AWAITED_WAIT: Duration = Duration::from_millis(20);
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+const THROTTLE_MAX: Duration = Duration::from_secs(300);
+/// Responses without the progress they owe, before the lane fails.
+const STUCK_MAX: u32 = 3;
+/// A set that is a smaller part of its response is copied, so that it does not keep the whole in memory.
+const OWN_COPY_PART: usize = 8;
+
+pub struct Fetcher {
+    dialer: Arc<Dialer>,
+    adopted: Receiver<Assignment>,
+    bell: Receiver<()>,
+    ringer: Sender<()>,
+    orphans: Sender<Lane>,
+    lanes: Vec<Lane>,
+    leader: Option<Leader>,
+    connection: Option<Connection>,
+    backoff: Backoff,
+    not_before: Instant,
+}
+
+impl Fetcher {
+    pub fn new(dialer: Arc<Dialer>, adopted: Receiver<Assignment>, orphans: Sender<Lane>) -> Self {
+        let (ringer, bell) = bounded(1);
+        let backoff = Backoff::new(dialer.settings.reconnect);
+        Self {
+            dialer,
+            adopted,
+            bell,
+            ringer,
+            orphans,
+            lanes: Vec::new(),
+            leader: None,
+            connection: None,
+            backoff,
+            not_before: Instant::now(),
+        }
+    }
+
+    /// Until the plane stops or the router is gone.
+    pub fn run(mut self) {
+        let mut wait = None;
+        loop {
+            if self.take_news(wait).is_err() || self.dialer.stop.is_set() {
+                return;
+            }
+            self.lanes.retain(|lane| !lane.is_closed());
+            self.lanes.iter_mut().for_each(Lane::take_order);
+            if self.lanes.is_empty() {
+                self.connection = None;
+                wait = None;
+                continue;
+            }
+            wait = Some(self.step());
+        }
+    }
+
+    /// Waits for new lanes or the bell, at most `wait` (without limit where it is `None`). An error: the router is gone.
+    fn take_news(&mut self, wait: Option<Duration>) -> Result<(), ()> {
+        let adopted = match wait {
+            Some(Duration::ZERO) => None,
+            Some(wait) => select! {
+                recv(self.adopted) -> assignment => Some(assignment.map_err(drop)?),
+                recv(self.bell) -> _ => None,
+                default(wait) => None,
+            },
+            None => select! {
+                recv(self.adopted) -> assignment => Some(assignment.map_err(drop)?),
+                recv(self.bell) -> _ => None,
+            },
+        };
+        adopted.into_iter().for_each(|assignment| self.adopt(assignment));
+        loop {
+            match self.adopted.try_recv() {
+                Ok(assignment) => self.adopt(assignment),
+                Err(crossbeam_channel::TryRecvError::Empty) => return Ok(()),
+                Err(crossbeam_channel::TryRecvError::Disconnected) => return Err(()),
+            }
+        }
+    }
+
+    fn adopt(&mut self, Assignment { mut lane, leader }: Assignment) {
+        if self.leader.as_ref().is_none_or(|known| known.endpoint != leader.endpoint) {
+            self.connection = None;
+        }
+        // An older broker does not compare epochs in Fetch: ask where the one we read last ends before reading on.
+        if lane.leader_epoch != leader.epoch && lane.last_epoch >= 0 && lane.check.is_none() {
+            lane.check = Some(EpochCheck { epoch: lane.last_epoch, until: lane.position });
+        }
+        lane.leader_epoch = leader.epoch;
+        if !leader.topic_id.is_nil() {
+            lane.topic_id = leader.topic_id;
+        }
+        lane.listen(&self.ringer);
+        self.leader = Some(leader);
+        self.lanes.push(lane);
+    }
+
+    /// One round; how long the next may wait for the bell.
+    fn step(&mut self) -> Duration {
+        let now = Instant::now();
+        if now < self.not_before {
+            return self.not_before - now;
+        }
+        if self.lanes.iter().all(|lane| lane.is_parked) {
+            return IDLE_WAIT;
+        }
+        let mut connection = match self.connect() {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.not_before = Instant::now() + self.backoff.fail();
+                self.give_up(&error);
+                return Duration::ZERO;
+            }
+        };
+        match self.exchange(&mut connection) {
+            Ok(wait) => {
+                self.connection = Some(connection);
+                self.backoff.reset();
+                wait
+            }
+            Err(error) => {
+                self.not_before = Instant::now() + self.backoff.fail();
+                self.give_up(&error);
+                Duration::ZERO
+            }
+        }
+    }
+
+    fn connect(&mut self) -> Result<Connection, SourceError> {
+        match (self.connection.take(), &self.leader) {
+            (Some(connection), _) if !connection.is_stale() => Ok(connection),
+            (_, Some(leader)) => self.dialer.open(&leader.endpoint),
+            (_, None) => Err(super::failure::unreachable("no broker is known")),
+        }
+    }
+
+    /// The connection is lost: lanes fail where asking again will not help, else ask who leads them now.
+    fn give_up(&mut self, error: &SourceError) {
+        match self.backoff.failures() {
+            1 => tracing::warn!(source = %self.dialer.settings.source, %error, "fetching pauses"),
+            _ => tracing::debug!(source = %self.dialer.settings.source, %error, "fetching still pauses"),
+        }
+        for mut lane in std::mem::take(&mut self.lanes) {
+            lane.shared.change_facts(|facts| facts.trouble = Some(error.message.clone()));
+            if lane.is_parked {
+                self.lanes.push(lane);
+            } else if is_refused(error) {
+                lane.park(Content::Failed(error.clone()));
+                self.lanes.push(lane);
+            } else {
+                let _ = self.orphans.send(lane);
+            }
+        }
+    }
+
+    fn exchange(&mut self, connection: &mut Connection) -> Result<Duration, SourceError> {
+        self.check_epochs(connection);
+        let mut wanted: Vec<(usize, usize)> = Vec::with_capacity(self.lanes.len());
+        let (mut full, mut awaited) = (false, false);
+        for (idx, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| !lane.is_parked) {
+            match lane.room() {
+                0 => full = true,
+                room => wanted.push((idx, room)),
+            }
+            awaited |= lane.shared.is_waiting();
+        }
+        if wanted.is_empty() {
+            return Ok(IDLE_WAIT);
+        }
+        // Brokers fill a response in the order asked: first the lanes whose readers wait, then those with most room.
+        wanted.sort_by_key(|&(idx, room)| {
+            let is_waiting = self.lanes.get(idx).is_some_and(|lane| lane.shared.is_waiting());
+            (!is_waiting, usize::MAX - room)
+        });
+        let settings = &self.dialer.settings;
+        let max_wait = match (full, awaited) {
+            (false, _) => settings.fetch_wait_max,
+            (true, true) => AWAITED_WAIT.min(settings.fetch_wait_max),
+            (true, false) => Duration::ZERO,
+        };
+        let (answers, throttle) = fetch::fetch(connection, settings, &self.lanes, &wanted, max_wait)?;
+        let response_len = connection.response_len();
+        let mut moved = Vec::new();
+        let mut records = 0;
+        for (idx, answer) in answers {
+            if let Answer::Records { bytes, .. } = &answer {
+                records += bytes.len();
+            }
+            self.take_answer(idx, answer, connection, response_len, &mut moved)?;
+        }
+        moved.sort_unstable();
+        for idx in moved.into_iter().rev() {
+            let lane = self.lanes.remove(idx);
+            let _ = self.orphans.send(lane);
+        }
+        self.not_before = Instant::now() + throttle.min(THROTTLE_MAX);
+        if !throttle.is_zero() {
+            let trouble = format!("broker {} throttles for {} ms", connection.endpoint(), throttle.as_millis());
+            self.lanes.iter().for_each(|lane| lane.shared.change_facts(|facts| facts.trouble = Some(trouble.clone())));
+        }
+        Ok(match (records, full) {
+            (0, true) => IDLE_WAIT,
+            (0, false) => Duration::ZERO,
+            (..SMALL_RESPONSE_BYTES, _) if !self.lanes.iter().any(|lane| lane.shared.is_waiting()) => {
+                SMALL_RESPONSE_PAUSE
+            }
+            _ => Duration::ZERO,
+        })
+    }
+
+    fn take_answer(
+        &mut self,
+        idx: usize,
+        answer: Answer,
+        connection: &mut Connection,
+        response_len: usize,
+        moved: &mut Vec<usize>,
+    ) -> Result<(), SourceError> {
+        let Some(lane) = self.lanes.get_mut(idx).filter(|lane| lane.is_current()) else { return Ok(()) };
+        match answer {
+            Answer::Records { bytes, aborted, earliest, latest } => {
+                let broker = fetch::broker_name(connection);
+                lane.shared.change_facts(|facts| {
+                    facts.broker = Some(broker.clone());
+                    facts.trouble = None;
+                    facts.earliest = Some(earliest).filter(|&earliest| earliest >= 0);
+                    facts.latest = Some(latest).filter(|&latest| latest >= 0);
+                    facts.leader_epoch = Some(lane.leader_epoch);
+                });
+                lane.backoff.reset();
+                if !bytes.is_empty() {
+                    let extent = batch::extent(&bytes);
+                    // The offset of the last batch is covered by no checksum: it must exist. The bounds in the response
+                    // may be a moment older than its records, so they only raise the question.
+                    let impossible = match extent.next_offset {
+                        Some(next) if latest < next => {
+                            fetch::list_offsets(connection, &self.dialer.settings, lane)?.1 < next
+                        }
+                        _ => false,
+                    };
+                    let received = Received { bytes, extent, impossible, aborted, broker, response_len };
+                    take_records(lane, received, self.dialer.settings.response_limit_bytes);
+                }
+            }
+            Answer::OutOfRange => {
+                let (earliest, latest) = fetch::list_offsets(connection, &self.dialer.settings, lane)?;
+                lane.stuck += 1;
+                let exists = (earliest..=latest).contains(&lane.position);
+                if !exists || lane.stuck > STUCK_MAX {
+                    let message = format!(
+                        "broker {}: {} holds offsets {earliest}..{latest}, asked for {}",
+                        connection.endpoint(),
+                        lane.tp(),
+                        lane.position
+                    );
+                    lane.park(Content::Lost { earliest, latest, message });
+                } else {
+                    moved.push(idx);
+                }
+            }
+            Answer::Diverged { end_offset } => truncated(lane, connection, end_offset),
+            Answer::Moved(trouble) => {
+                lane.shared.change_facts(|facts| facts.trouble = Some(trouble));
+                moved.push(idx);
+            }
+            Answer::Failed(error) => lane.park(Content::Failed(error)),
+        }
+        Ok(())
+    }
+
+    /// Asks, for lanes that must, whether the log still holds what its reader knows of it.
+    fn check_epochs(&mut self, connection: &mut Connection) {
+        for mut lane in std::mem::take(&mut self.lanes) {
+            let check = lane.check.filter(|_| !lane.is_parked);
+            if check.is_some_and(|check| lane.leader_epoch < check.epoch) {
+                // The plan knew a newer leader than this broker: metadata decides which of the two is out of date.
+                let _ = self.orphans.send(lane);
+                continue;
+            }
+            if let Some(check) = check.filter(|check| check.epoch < lane.leader_epoch) {
+                match fetch::epoch_end(connection, &self.dialer.settings, &lane, check) {
+                    Ok(Some(end)) if end < check.until => truncated(&mut lane, connection, end),
+                    Ok(_) => {}
+                    Err(error) if is_refused(&error) => lane.park(Content::Failed(error)),
+                    Err(error) => {
+                        lane.shared.change_facts(|facts| facts.trouble = Some(error.message));
+                        let _ = self.orphans.send(lane);
+                        continue;
+                    }
+                }
+            }
+            if check.is_some() {
+                lane.check = None;
+            }
+            self.lanes.push(lane);
+        }
+    }
+}
+
+fn truncated(lane: &mut Lane, connection: &Connection, end_offset: i64) {
+    let earliest = lane.shared.facts().earliest.unwrap_or(0).min(end_offset.max(0));
+    let message = format!(
+        "broker {}: the log of {} was cut at offset {end_offset}, before {}, by an unclean leader election",
+        connection.endpoint(),
+        lane.tp(),
+        lane.position
+    );
+    lane.park(Content::Lost { earliest, latest: end_offset.max(0), message });
+}
+
+/// A record set as it came.
+struct Received {
+    bytes: Bytes,
+    extent: Extent,
+    /// It claims offsets that do not exist.
+    impossible: bool,
+    aborted: Vec<(i64, i64)>,
+    broker: Arc<str>,
+    response_len: usize,
+}
+
+/// Hands a set on and moves the lane behind its whole batches.
+fn take_records(lane: &mut Lane, received: Received, limit: usize) {
+    let Received { bytes, extent, impossible, aborted, broker, response_len } = received;
+    let at = format!("broker {broker}: {} at offset {}", lane.tp(), lane.position);
+    if impossible {
+        return lane.park(Content::Failed(corrupt(format!("{at}: a record batch claims offsets that do not exist"))));
+    }
+    let next = extent.next_offset.filter(|&next| lane.position < next);
+    if let Some(next) = next {
+        let set = bytes.slice(..extent.complete_len);
+        let is_crumb = set.len() * OWN_COPY_PART < response_len && response_len > SMALL_RESPONSE_BYTES;
+        let set = if is_crumb { Bytes::copy_from_slice(&set) } else { set };
+        lane.deliver(FetchedSet { bytes: set, aborted, broker, topic_id: lane.topic_id });
+        lane.position = next;
+        // Not covered by the checksum either; an epoch that cannot be is not handed back to the broker.
+        lane.last_epoch = if extent.leader_epoch <= lane.leader_epoch { extent.leader_epoch } else { -1 };
+        lane.wanted_bytes = 0;
+        lane.stuck = 0;
+    }
+    match extent.damage {
+        Some(damage @ Malformed::OldMagic(_)) => lane.park(Content::Failed(refused(
+            format!("{at}: {damage}"),
+            Some("Let Kafka rewrite the topic in its present format, or read a newer one."),
+        ))),
+        Some(damage) => lane.park(Content::Failed(corrupt(format!("{at}: {damage}")))),
+        None if next.is_none() => {
+            lane.stuck += 1;
+            let wanted = extent.cut_off_len.unwrap_or(0);
+            lane.wanted_bytes = wanted.min(limit);
+            if lane.stuck > STUCK_MAX && wanted > limit {
+                let hint = "Raise receive.message.max.bytes, if the broker's log is sound.";
+                let message =
+                    format!("{at}: a record batch claims {wanted} bytes, receive.message.max.bytes is {limit}");
+                lane.park(Content::Failed(refused(message, Some(hint))));
+            } else if lane.stuck > STUCK_MAX {
+                lane.park(Content::Failed(corrupt(format!("{at}: no whole record batch comes"))));
+            }
+        }
+        None => {}
+    }
+}

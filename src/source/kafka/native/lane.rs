@@ -1,0 +1,323 @@
+//! The way of one partition's record sets from the thread that fetches them to the task that reads them.
+//!
+//! ```text
+//!  Feed (task)                      LaneShared                     Lane (owned by one I/O thread at a time)
+//!  seek(position) ── generation, position ──────────────────────▶ take_order: fetch from there
+//!  receive        ◀─────────── bounded channel of items ────────── deliver
+//!                 ── bell: somebody waits, or room is free ──────▶
+//! ```
+//! Items carry the generation they were fetched for; those of an older one are dropped where they are received.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use uuid::Uuid;
+
+use super::{backoff::Backoff, settings::BackoffRange};
+use crate::{model::TopicPartition, source::SourceError};
+
+/// Record sets a lane may hold besides its bound in bytes.
+const QUEUED_SETS_MAX: usize = 64;
+
+/// A record set, or why there are no more.
+#[derive(Debug)]
+pub struct Item {
+    generation: u64,
+    pub content: Content,
+}
+
+#[derive(Debug)]
+pub enum Content {
+    Set(FetchedSet),
+    Failed(SourceError),
+    /// Offsets asked for do not exist; those that do.
+    Lost {
+        earliest: i64,
+        latest: i64,
+        message: String,
+    },
+}
+
+#[derive(Debug)]
+pub struct FetchedSet {
+    pub bytes: Bytes,
+    /// Producer id and first offset of each aborted transaction.
+    pub aborted: Vec<(i64, i64)>,
+    pub broker: Arc<str>,
+    pub topic_id: Uuid,
+}
+
+/// What is known of the partition beside its records; for messages and decisions of its reader.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The leader that was asked last.
+    pub broker: Option<Arc<str>>,
+    /// What goes wrong at present.
+    pub trouble: Option<String>,
+    pub is_unknown: bool,
+    pub earliest: Option<i64>,
+    /// One past the last readable offset, at the last response.
+    pub latest: Option<i64>,
+    pub topic_id: Uuid,
+    pub leader_epoch: Option<i32>,
+}
+
+/// What the reader knows that the log must still confirm: all offsets below `until` were written in leader epochs up to
+/// `epoch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochCheck {
+    pub epoch: i32,
+    pub until: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    generation: u64,
+    position: i64,
+    check: Option<EpochCheck>,
+}
+
+#[derive(Debug)]
+pub struct LaneShared {
+    pub tp: TopicPartition,
+    /// Bytes that may be fetched ahead.
+    pub quota_bytes: AtomicUsize,
+    queued_bytes: AtomicUsize,
+    generation: AtomicU64,
+    order: Mutex<Order>,
+    is_waiting: AtomicBool,
+    was_full: AtomicBool,
+    is_closed: AtomicBool,
+    bell: Mutex<Option<Sender<()>>>,
+    facts: Mutex<Facts>,
+}
+
+impl LaneShared {
+    pub fn facts(&self) -> Facts {
+        lock(&self.facts).clone()
+    }
+
+    pub fn change_facts(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut lock(&self.facts));
+    }
+
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Wakes the thread that owns the lane.
+    fn ring(&self) {
+        if let Some(bell) = &*lock(&self.bell) {
+            let _ = bell.try_send(());
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Ordering::Acquire)
+    }
+}
+
+/// Both ends of a new lane that begins at `position`.
+pub fn lane(tp: TopicPartition, position: i64, quota_bytes: usize, retry: BackoffRange) -> (Lane, Feed) {
+    // Room for the set in flight when the bound is reached, and for what parks the lane.
+    let (sender, receiver) = bounded(QUEUED_SETS_MAX + 2);
+    let order = Order { generation: 1, position, check: None };
+    let shared = Arc::new(LaneShared {
+        tp,
+        quota_bytes: AtomicUsize::new(quota_bytes),
+        queued_bytes: AtomicUsize::new(0),
+        generation: AtomicU64::new(order.generation),
+        order: Mutex::new(order),
+        is_waiting: AtomicBool::new(false),
+        was_full: AtomicBool::new(false),
+        is_closed: AtomicBool::new(false),
+        bell: Mutex::new(None),
+        facts: Mutex::new(Facts::default()),
+    });
+    let lane = Lane {
+        shared: shared.clone(),
+        items: sender,
+        generation: order.generation,
+        position,
+        last_epoch: -1,
+        leader_epoch: -1,
+        topic_id: Uuid::nil(),
+        check: None,
+        is_parked: false,
+        stuck: 0,
+        wanted_bytes: 0,
+        backoff: Backoff::new(retry),
+    };
+    (lane, Feed { shared, items: receiver, generation: order.generation, position })
+}
+
+/// The fetching end.
+pub struct Lane {
+    pub shared: Arc<LaneShared>,
+    items: Sender<Item>,
+    generation: u64,
+    /// Where the next fetch begins.
+    pub position: i64,
+    /// Leader epoch of the last batch fetched; -1 where none is known.
+    pub last_epoch: i32,
+    pub leader_epoch: i32,
+    /// Nil until known; then another id at the same name is another topic.
+    pub topic_id: Uuid,
+    pub check: Option<EpochCheck>,
+    /// Failed, until the reader asks again.
+    pub is_parked: bool,
+    /// Responses in a row that brought no progress though they should have.
+    pub stuck: u32,
+    /// Size of a batch that did not fit.
+    pub wanted_bytes: usize,
+    pub backoff: Backoff,
+}
+
+impl Lane {
+    pub fn tp(&self) -> &TopicPartition {
+        &self.shared.tp
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed.load(Ordering::Acquire)
+    }
+
+    /// From now on the reader's calls wake whoever listens to `bell`.
+    pub fn listen(&self, bell: &Sender<()>) {
+        *lock(&self.shared.bell) = Some(bell.clone());
+    }
+
+    /// Follows the reader's last seek, if it has not yet.
+    pub fn take_order(&mut self) {
+        if self.shared.generation.load(Ordering::Acquire) == self.generation {
+            return;
+        }
+        let order = *lock(&self.shared.order);
+        self.generation = order.generation;
+        self.position = order.position;
+        self.check = order.check;
+        self.last_epoch = -1;
+        self.is_parked = false;
+        self.stuck = 0;
+        self.wanted_bytes = 0;
+        self.backoff.reset();
+    }
+
+    /// Whether what is fetched now would still be wanted.
+    pub fn is_current(&self) -> bool {
+        self.shared.generation.load(Ordering::Acquire) == self.generation
+    }
+
+    /// Bytes that may be fetched now; none while half the quota lies unread.
+    pub fn room(&self) -> usize {
+        let queued = self.shared.queued_bytes.load(Ordering::Acquire);
+        let quota = self.shared.quota_bytes.load(Ordering::Relaxed);
+        let has_room = || queued == 0 || (queued < quota / 2 && self.items.len() < QUEUED_SETS_MAX);
+        if !has_room() {
+            // The flag goes up before the second look, so that a reader who made room in between rings.
+            self.shared.was_full.store(true, Ordering::SeqCst);
+            if self.shared.queued_bytes.load(Ordering::SeqCst) == queued {
+                return 0;
+            }
+        }
+        quota.saturating_sub(queued).max(1)
+    }
+
+    pub fn deliver(&self, set: FetchedSet) {
+        self.shared.queued_bytes.fetch_add(set.bytes.len(), Ordering::SeqCst);
+        self.send(Content::Set(set));
+    }
+
+    /// Ends the lane with this until the reader seeks.
+    pub fn park(&mut self, content: Content) {
+        self.is_parked = true;
+        self.send(content);
+    }
+
+    fn send(&self, content: Content) {
+        let item = Item { generation: self.generation, content };
+        // A full channel cannot be: a lane with that many sets has no room, and a parked one sends nothing. A closed one
+        // has no reader.
+        if let Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) = self.items.try_send(item)
+            && let Content::Set(set) = item.content
+        {
+            self.shared.queued_bytes.fetch_sub(set.bytes.len(), Ordering::SeqCst);
+        }
+    }
+}
+
+/// The reading end.
+pub struct Feed {
+    pub shared: Arc<LaneShared>,
+    items: Receiver<Item>,
+    generation: u64,
+    /// Where the order began; the reader moves it on.
+    pub position: i64,
+}
+
+impl Feed {
+    /// Drops what has been fetched and begins again at `position`.
+    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>) {
+        self.generation += 1;
+        self.position = position;
+        {
+            let mut order = lock(&self.shared.order);
+            *order = Order { generation: self.generation, position, check };
+            self.shared.generation.store(self.generation, Ordering::Release);
+        }
+        while let Ok(item) = self.items.try_recv() {
+            self.count_out(&item);
+        }
+        self.shared.ring();
+    }
+
+    /// The next item of the present generation; `None` if `deadline` passes first.
+    pub fn receive(&self, deadline: Instant) -> Option<Content> {
+        loop {
+            let item = match self.items.try_recv() {
+                Ok(item) => item,
+                Err(_) => self.wait(deadline)?,
+            };
+            self.count_out(&item);
+            if item.generation == self.generation {
+                return Some(item.content);
+            }
+        }
+    }
+
+    fn wait(&self, deadline: Instant) -> Option<Item> {
+        self.shared.is_waiting.store(true, Ordering::SeqCst);
+        self.shared.ring();
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let received = self.items.recv_timeout(left);
+        self.shared.is_waiting.store(false, Ordering::Release);
+        match received {
+            Ok(item) => Some(item),
+            Err(RecvTimeoutError::Timeout) => None,
+            // The I/O threads are gone; the deadline is what is left to wait for.
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn count_out(&self, item: &Item) {
+        if let Content::Set(set) = &item.content {
+            self.shared.queued_bytes.fetch_sub(set.bytes.len(), Ordering::SeqCst);
+        }
+        if self.shared.was_full.swap(false, Ordering::SeqCst) {
+            self.shared.ring();
+        }
+    }
+}
+
+/// A panic elsewhere leaves these values whole: each is written in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,254 @@
+//! The records of one range, taken from a lane: the task's side, where bytes become columns.
+
+use std::{
+    sync::{Arc, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::{
+    aborted::AbortedTransactions,
+    batch::Malformed,
+    chunk::ChunkShape,
+    compression::Decompressor,
+    failure::{corrupt, refused, unreachable},
+    lane::{Content, EpochCheck, Feed, FetchedSet},
+    record_set::RecordSet,
+};
+use crate::{
+    job::Isolation,
+    model::{Column, OffsetRange},
+    source::{RangeReader, ReadOptions, SourceError, SourceErrorKind},
+};
+
+/// Times a damaged record set is fetched again.
+const REFETCHES_MAX: u32 = 2;
+
+/// What a partition's task keeps between ranges.
+pub struct Reading {
+    feed: Feed,
+    set: Option<(RecordSet, Arc<str>)>,
+    decompressor: Decompressor,
+    shape: ChunkShape,
+    isolation: Isolation,
+    /// Ended by an error: the next range begins with a new fetch.
+    has_failed: bool,
+    /// Leader epoch up to which planned ranges have been compared with the log.
+    checked_epoch: Option<i32>,
+}
+
+impl Reading {
+    pub fn new(feed: Feed, shape: ChunkShape, isolation: Isolation) -> Self {
+        Self {
+            feed,
+            set: None,
+            decompressor: Decompressor::default(),
+            shape,
+            isolation,
+            has_failed: false,
+            checked_epoch: None,
+        }
+    }
+
+    pub fn position(&self) -> i64 {
+        self.feed.position
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>) {
+        self.set = None;
+        self.has_failed = false;
+        self.feed.seek(position, check);
+    }
+
+    /// Makes the lane deliver what `range` needs, from its start.
+    fn begin(&mut self, range: &OffsetRange) {
+        let check = range.leader_epoch.map(|epoch| EpochCheck { epoch, until: range.until });
+        // A range planned in an older epoch than the leader's may have been cut since: its end is compared once.
+        let is_older = check.is_some_and(|check| {
+            self.feed.shared.facts().leader_epoch != Some(check.epoch) && self.checked_epoch != Some(check.epoch)
+        });
+        if self.feed.position != range.start || self.has_failed || is_older {
+            self.seek(range.start, check);
+        }
+        self.checked_epoch = range.leader_epoch.or(self.checked_epoch);
+    }
+}
+
+/// Reads one range; holds the partition meanwhile.
+pub struct NativeReader<'a> {
+    reading: MutexGuard<'a, Reading>,
+    range: OffsetRange,
+    topic_id: Option<Uuid>,
+    options: ReadOptions,
+    deadline: Instant,
+    refetches: u32,
+}
+
+impl<'a> NativeReader<'a> {
+    pub fn new(mut reading: MutexGuard<'a, Reading>, range: &OffsetRange, options: ReadOptions) -> Self {
+        if !range.is_empty() {
+            reading.begin(range);
+        }
+        let topic_id = range.topic_id.as_deref().and_then(parse_topic_id);
+        let deadline = Instant::now() + Duration::from_millis(options.stall_timeout_ms);
+        Self { reading, range: range.clone(), topic_id, options, deadline, refetches: 0 }
+    }
+
+    fn next(&mut self) -> Result<Option<Column>, SourceError> {
+        while self.reading.feed.position < self.range.until {
+            let Reading { feed, set, decompressor, shape, .. } = &mut *self.reading;
+            let Some((records, broker)) = set else {
+                self.receive()?;
+                continue;
+            };
+            let max_records = self.options.chunk_records;
+            match records.next_chunk(&mut feed.position, self.range.until, max_records, shape, decompressor) {
+                Ok(Some(chunk)) => return Ok(Some(Column::Record(Arc::new(chunk)))),
+                Ok(None) => {
+                    if feed.position < self.range.until {
+                        *set = None;
+                    }
+                }
+                Err(malformed) => {
+                    let broker = broker.clone();
+                    self.damaged(&malformed, &broker)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn receive(&mut self) -> Result<(), SourceError> {
+        match self.reading.feed.receive(self.deadline) {
+            None => Err(self.stalled()),
+            Some(Content::Set(set)) => self.take_set(set),
+            Some(Content::Lost { earliest, latest, message }) => Err(self.lost(earliest, latest, message)),
+            Some(Content::Failed(error)) if error.kind == SourceErrorKind::Corrupt && self.may_refetch() => Ok(()),
+            Some(Content::Failed(error)) => Err(error),
+        }
+    }
+
+    fn take_set(&mut self, set: FetchedSet) -> Result<(), SourceError> {
+        if let Some(planned) = self.topic_id
+            && !set.topic_id.is_nil()
+            && set.topic_id != planned
+        {
+            let topic = &self.range.tp.topic;
+            let message = format!("topic {topic} was deleted and made again: the plan was made for another topic id");
+            return Err(self.lost(0, 0, message));
+        }
+        self.deadline = Instant::now() + Duration::from_millis(self.options.stall_timeout_ms);
+        let aborted = match self.reading.isolation {
+            Isolation::ReadCommitted => Some(AbortedTransactions::new(set.aborted)),
+            Isolation::ReadUncommitted => None,
+        };
+        self.reading.set = Some((RecordSet::new(set.bytes, aborted), set.broker));
+        Ok(())
+    }
+
+    /// Fetches again from where the reader stands, unless that has been done often enough.
+    fn may_refetch(&mut self) -> bool {
+        let may = self.refetches < REFETCHES_MAX;
+        if may {
+            self.refetches += 1;
+            let position = self.reading.feed.position;
+            self.reading.seek(position, None);
+        }
+        may
+    }
+
+    fn damaged(&mut self, malformed: &Malformed, broker: &str) -> Result<(), SourceError> {
+        let tp = self.range.tp.clone();
+        if malformed.may_pass() && self.may_refetch() {
+            tracing::warn!(%broker, %tp, %malformed, "fetching a damaged record set again");
+            return Ok(());
+        }
+        let message = format!("broker {broker}: {tp}: {malformed}");
+        Err(match malformed {
+            Malformed::OldMagic(_) => {
+                refused(message, Some("Let Kafka rewrite the topic in its present format, or read a newer one."))
+            }
+            _ => corrupt(message),
+        })
+    }
+
+    fn lost(&self, earliest: i64, latest: i64, message: String) -> SourceError {
+        let OffsetRange { tp, start, until, .. } = &self.range;
+        SourceError {
+            kind: SourceErrorKind::DataLoss { tp: tp.clone(), planned: (*start, *until), earliest, latest },
+            message: format!("{message}; the plan needs {start}..{until}"),
+            hint: Some("Set on_data_loss = \"skip\" to go on without these records and record the loss.".into()),
+        }
+    }
+
+    /// Nothing came within the limit: what is known of why.
+    fn stalled(&self) -> SourceError {
+        let facts = self.reading.feed.shared.facts();
+        let (tp, position, until) = (&self.range.tp, self.reading.feed.position, self.range.until);
+        let limit = self.options.stall_timeout_ms;
+        let broker = facts.broker.map_or_else(String::new, |broker| format!("broker {broker}: "));
+        match (facts.is_unknown, facts.trouble, facts.latest) {
+            (true, trouble, _) => {
+                let trouble = trouble.unwrap_or_else(|| format!("no broker knows {tp}"));
+                self.lost(0, 0, format!("{trouble}, for {limit} ms"))
+            }
+            (false, None, Some(latest)) if latest < until => {
+                let earliest = facts.earliest.unwrap_or(0);
+                self.lost(earliest, latest, format!("{broker}the log of {tp} ends at offset {latest}, for {limit} ms"))
+            }
+            (false, Some(trouble), _) => {
+                unreachable(format!("no records of {tp} from offset {position} within {limit} ms: {trouble}"))
+            }
+            (false, None, _) => {
+                unreachable(format!("{broker}no records of {tp} from offset {position} within {limit} ms"))
+            }
+        }
+    }
+}
+
+impl RangeReader for NativeReader<'_> {
+    fn next_chunk(&mut self) -> Result<Option<Column>, SourceError> {
+        let result = self.next();
+        if result.is_err() {
+            self.reading.has_failed = true;
+        }
+        result
+    }
+}
+
+/// A topic id as Kafka prints it (URL-safe base64), as librdkafka does (plain base64), or hyphenated.
+pub fn parse_topic_id(text: &str) -> Option<Uuid> {
+    if let Ok(id) = Uuid::try_parse(text) {
+        return Some(id);
+    }
+    let text = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    let bytes = openssl::base64::decode_block(&format!("{text}==")).ok()?;
+    Uuid::from_slice(&bytes).ok()
+}
+
+/// A topic id as Kafka prints it.
+pub fn print_topic_id(id: Uuid) -> String {
+    openssl::base64::encode_block(id.as_bytes()).trim_end_matches('=').replace('+', "-").replace('/', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_ids_are_read_in_every_form_they_are_printed_in() {
+        let id = Uuid::from_u128(0xfbff_0000_0000_0000_0000_0000_0000_00fe);
+        assert_eq!(print_topic_id(id), "-_8AAAAAAAAAAAAAAAAA_g");
+        for text in ["-_8AAAAAAAAAAAAAAAAA_g", "+/8AAAAAAAAAAAAAAAAA/g", "+/8AAAAAAAAAAAAAAAAA/g==", &id.to_string()] {
+            assert_eq!(parse_topic_id(text), Some(id), "{text}");
+        }
+        for text in ["", "short", "-_8AAAAAAAAAAAAAAAAA_gAA", "no topic id at all!!!!"] {
+            assert_eq!(parse_topic_id(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The thread that knows who leads: takes lanes without a leader, asks for metadata, hands them to the leader's thread.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+
+use super::{
+    backoff::Backoff,
+    connection::Dialer,
+    failure::is_refused,
+    fetcher::{Assignment, Fetcher},
+    lane::{Content, Lane},
+    metadata::{Cluster, Directory, Leader, Place},
+};
+
+/// Metadata answers with an older leader epoch than one known before, until the topic counts as another one.
+const STALE_EPOCHS_MAX: u32 = 5;
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+pub struct Router {
+    dialer: Arc<Dialer>,
+    cluster: Cluster,
+    /// New lanes, and those that a leader's thread gave back. Bounded by the number of lanes.
+    orphans: Receiver<Lane>,
+    orphaned: Sender<Lane>,
+    bell: Receiver<()>,
+    ringer: Sender<()>,
+    leaders: HashMap<i32, Sender<Assignment>>,
+    waiting: Vec<Waiting>,
+    backoff: Backoff,
+    not_before: Instant,
+    /// Held by each thread; the plane waits until all are gone.
+    alive: Sender<()>,
+}
+
+struct Waiting {
+    lane: Lane,
+    ready_at: Instant,
+    stale_epochs: u32,
+}
+
+impl Router {
+    /// Lanes are sent to `orphaned`, whose other end is `orphans`.
+    pub fn new(dialer: Arc<Dialer>, orphaned: Sender<Lane>, orphans: Receiver<Lane>, alive: Sender<()>) -> Self {
+        let (ringer, bell) = bounded(1);
+        let cluster = Cluster::new(dialer.clone());
+        let backoff = Backoff::new(dialer.settings.retry);
+        Self {
+            dialer,
+            cluster,
+            orphans,
+            orphaned,
+            bell,
+            ringer,
+            leaders: HashMap::new(),
+            waiting: Vec::new(),
+            backoff,
+            not_before: Instant::now(),
+            alive,
+        }
+    }
+
+    /// What wakes the router when the plane stops.
+    pub fn ringer(&self) -> Sender<()> {
+        self.ringer.clone()
+    }
+
+    pub fn run(mut self) {
+        while !self.dialer.stop.is_set() {
+            self.take_news();
+            self.waiting.retain(|waiting| !waiting.lane.is_closed());
+            self.waiting.iter_mut().for_each(|waiting| waiting.lane.take_order());
+            let now = Instant::now();
+            if self.not_before <= now && self.waiting.iter().any(|waiting| waiting.is_ready(now)) {
+                self.place_lanes(now);
+            }
+        }
+    }
+
+    fn take_news(&mut self) {
+        let now = Instant::now();
+        let active = self.waiting.iter().filter(|waiting| !waiting.lane.is_parked);
+        let next = active.map(|waiting| waiting.ready_at.max(self.not_before)).min();
+        let wait = next.map_or(IDLE_WAIT, |next| next.saturating_duration_since(now).min(IDLE_WAIT));
+        let first = select! {
+            recv(self.orphans) -> lane => lane.ok(),
+            recv(self.bell) -> _ => None,
+            default(wait) => None,
+        };
+        let rest: Vec<Lane> = self.orphans.try_iter().collect();
+        for mut lane in first.into_iter().chain(rest) {
+            lane.listen(&self.ringer);
+            // Without a leader yet: at once. Given back: after a pause, so that nothing spins.
+            let pause = if lane.leader_epoch < 0 { Duration::ZERO } else { lane.backoff.fail() };
+            self.waiting.push(Waiting { lane, ready_at: Instant::now() + pause, stale_epochs: 0 });
+        }
+    }
+
+    fn place_lanes(&mut self, now: Instant) {
+        let ready = self.waiting.iter().filter(|waiting| waiting.is_ready(now));
+        let topics: BTreeSet<Arc<str>> = ready.map(|waiting| waiting.lane.tp().topic.clone()).collect();
+        let directory = match self.cluster.look_up(&topics) {
+            Ok(directory) => directory,
+            Err(error) => {
+                self.not_before = Instant::now() + self.backoff.fail();
+                for waiting in self.waiting.iter_mut().filter(|waiting| waiting.is_ready(now)) {
+                    waiting.lane.shared.change_facts(|facts| facts.trouble = Some(error.message.clone()));
+                    if is_refused(&error) {
+                        waiting.lane.park(Content::Failed(error.clone()));
+                    }
+                }
+                return;
+            }
+        };
+        self.backoff.reset();
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting.is_ready(now) {
+                true => self.place(waiting, &directory),
+                false => self.waiting.push(waiting),
+            }
+        }
+    }
+
+    fn place(&mut self, mut waiting: Waiting, directory: &Directory) {
+        let lane = &mut waiting.lane;
+        match directory.place(lane.tp()) {
+            Place::At(leader) => {
+                let both_known = !lane.topic_id.is_nil() && !leader.topic_id.is_nil();
+                if both_known && leader.topic_id != lane.topic_id {
+                    lane.park(recreated(lane, "has another topic id"));
+                } else if leader.epoch < known_epoch(lane) && waiting.stale_epochs < STALE_EPOCHS_MAX {
+                    waiting.stale_epochs += 1;
+                    waiting.ready_at = Instant::now() + lane.backoff.fail();
+                } else if leader.epoch < known_epoch(lane) {
+                    lane.park(recreated(lane, "went back to an older leader epoch"));
+                } else {
+                    return self.hand_over(waiting.lane, leader);
+                }
+            }
+            Place::Nowhere(trouble) => {
+                lane.shared.change_facts(|facts| facts.trouble = Some(trouble));
+                waiting.ready_at = Instant::now() + lane.backoff.fail();
+            }
+            Place::Unknown(trouble) => {
+                lane.shared.change_facts(|facts| {
+                    facts.trouble = Some(trouble);
+                    facts.is_unknown = true;
+                });
+                waiting.ready_at = Instant::now() + lane.backoff.fail();
+            }
+            Place::Refused(error) => lane.park(Content::Failed(error)),
+        }
+        self.waiting.push(waiting);
+    }
+
+    fn hand_over(&mut self, lane: Lane, leader: Leader) {
+        lane.shared.change_facts(|facts| {
+            facts.is_unknown = false;
+            facts.topic_id = leader.topic_id;
+            facts.leader_epoch = Some(leader.epoch);
+        });
+        let node = leader.node;
+        let mut assignment = Assignment { lane, leader };
+        if let Some(sender) = self.leaders.get(&node) {
+            match sender.send(assignment) {
+                Ok(()) => return,
+                Err(returned) => assignment = returned.0,
+            }
+        }
+        let (sender, adopted) = unbounded();
+        let _ = sender.send(assignment);
+        let fetcher = Fetcher::new(self.dialer.clone(), adopted, self.orphaned.clone());
+        let alive = self.alive.clone();
+        let name = format!("fetch-{}-{node}", self.dialer.settings.source);
+        let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            fetcher.run();
+            drop(alive);
+        });
+        match spawned {
+            Ok(_) => {
+                self.leaders.insert(node, sender);
+            }
+            Err(error) => tracing::error!(%error, "cannot start a fetch thread"),
+        }
+    }
+}
+
+impl Waiting {
+    fn is_ready(&self, now: Instant) -> bool {
+        !self.lane.is_parked && self.ready_at <= now
+    }
+}
+
+/// The newest epoch known of the partition: from its leader, or from the plan that is being read.
+fn known_epoch(lane: &Lane) -> i32 {
+    lane.leader_epoch.max(lane.check.map_or(-1, |check| check.epoch))
+}
+
+fn recreated(lane: &Lane, how: &str) -> Content {
+    let message = format!("topic {} was deleted and made again: it {how}", lane.tp().topic);
+    Content::Lost { earliest: 0, latest: 0, message }
+}

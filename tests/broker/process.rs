@@ -1,0 +1,115 @@
+//! Broker processes: the shared one of a bare `cargo test`, and those that a test has to itself.
+
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio, id},
+    sync::{Mutex, PoisonError},
+};
+
+use super::{Broker, unique_name};
+
+/// `scripts/kafka/up` says with this code that Java or Maven is missing.
+const EXIT_MISSING: i32 = 3;
+
+/// A broker of one test's own; stopped and removed on drop.
+#[derive(Debug)]
+pub struct OwnBroker {
+    broker: Broker,
+    dir: PathBuf,
+    _guard: Guard,
+}
+
+impl OwnBroker {
+    pub(super) fn start() -> Option<OwnBroker> {
+        let dir = run_dir(&unique_name("own"));
+        let broker = up(&dir)?;
+        Some(OwnBroker { broker, _guard: Guard::new(&dir), dir })
+    }
+
+    /// Stops it in good order; data and address stay.
+    pub fn stop(&mut self) {
+        script("down", &["--keep"], &self.dir);
+    }
+
+    /// Stops it as a power cut would; data and address stay.
+    pub fn kill(&mut self) {
+        script("down", &["--keep", "--kill"], &self.dir);
+    }
+
+    /// Starts it after [`OwnBroker::stop`] or [`OwnBroker::kill`].
+    pub fn start_again(&mut self) {
+        up(&self.dir).expect("it started before");
+    }
+}
+
+impl Deref for OwnBroker {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+/// The shared broker of a test process that was given none; `None` where Java or Maven is missing.
+pub(super) fn start_for_this_process() -> Option<Broker> {
+    // Held until the process ends, however it ends.
+    static GUARD: Mutex<Option<Guard>> = Mutex::new(None);
+    let dir = run_dir(&format!("shared-{}", id()));
+    let broker = up(&dir)?;
+    *GUARD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Guard::new(&dir));
+    Some(broker)
+}
+
+/// Takes a broker down when dropped, or when this process is gone: a shell waits for the end of its standard input, which
+/// the system closes even after a kill.
+#[derive(Debug)]
+struct Guard(Child);
+
+impl Guard {
+    fn new(dir: &Path) -> Guard {
+        let child = Command::new("sh")
+            .args(["-c", "cat >/dev/null; exec \"$0\" --dir \"$1\""])
+            .arg(script_path("down"))
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("sh");
+        Guard(child)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+fn up(dir: &Path) -> Option<Broker> {
+    let output = Command::new(script_path("up")).arg("--dir").arg(dir).output().expect("scripts/kafka/up");
+    if output.status.code() == Some(EXIT_MISSING) {
+        return None;
+    }
+    assert!(output.status.success(), "scripts/kafka/up failed: {}", String::from_utf8_lossy(&output.stderr));
+    let settings = String::from_utf8(output.stdout).expect("text");
+    let settings: HashMap<&str, &str> = settings.lines().filter_map(|line| line.split_once('=')).collect();
+    Some(Broker::from_settings(|name| settings.get(name).copied().unwrap_or_default().to_owned()))
+}
+
+fn script(name: &str, arguments: &[&str], dir: &Path) {
+    let status = Command::new(script_path(name)).args(arguments).arg("--dir").arg(dir).status().expect("script");
+    assert!(status.success(), "scripts/kafka/{name} failed");
+}
+
+fn script_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka").join(name)
+}
+
+fn run_dir(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("kafka").join(name)
+}

@@ -1,0 +1,262 @@
+//! The native data plane against a real broker: every record, compared with what an independent client reads.
+
+mod faults;
+pub mod plane;
+
+use std::time::{Duration, Instant};
+
+use kstream::{job::Isolation, source::SourceErrorKind};
+
+use self::plane::{Plane, all, config, expected};
+use crate::broker::{Broker, End, NewRecord, broker, flush, own_broker, send, unique_name};
+
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+/// Reads the whole topic in ranges of every given length and compares every field of every record.
+fn check(broker: &Broker, topic: &str, partitions: i32, isolation: Isolation, lengths: &[i64]) {
+    let config = config(&broker.brokers, isolation);
+    let expected = expected(broker, topic, isolation);
+    let ends: Vec<(i64, i64)> = (0..partitions).map(|p| broker.offsets(topic, p)).collect();
+    for &length in lengths {
+        let plane = Plane::open(&config, topic, &ends.iter().map(|(low, _)| *low).collect::<Vec<_>>());
+        let mut records = Vec::new();
+        for (partition, (low, high)) in ends.iter().enumerate() {
+            let mut start = *low;
+            while start < *high {
+                let until = (start + length).min(*high);
+                records.extend(plane.read(partition as i32, start, until).unwrap());
+                start = until;
+            }
+        }
+        assert_eq!(records.len(), expected.len(), "ranges of {length}");
+        for (ours, theirs) in records.iter().zip(&expected) {
+            assert_eq!(ours, theirs, "ranges of {length}");
+        }
+    }
+}
+
+#[test]
+fn mixed_codecs_keys_headers_and_nulls_arrive_as_other_clients_read_them() {
+    let Some(broker) = broker() else { return };
+    // Old timestamps, which retention must not act on.
+    let topic = broker.topic_with("native-mixed", 3, &[("retention.ms", "-1")]);
+    for (round, codec) in CODECS.iter().cycle().take(10).enumerate() {
+        for partition in 0..3 {
+            let records = (0..200).map(|i| {
+                let mut record = NewRecord::value(format!("{codec} {round} {i} {}", "grüße ".repeat(i % 7)));
+                record.timestamp_ms = Some(1_600_000_000_000 + i as i64 * 7 - (i as i64 % 3) * 1_000);
+                match i % 5 {
+                    0 => record.value = None,
+                    1 => record = record.key(format!("k{i}")),
+                    2 => record = record.key("").header("a", "1").header("b", ""),
+                    _ => {}
+                }
+                record
+            });
+            broker.produce_with(&[("compression.codec", codec)], topic.name(), partition, records);
+        }
+    }
+    check(broker, topic.name(), 3, Isolation::ReadCommitted, &[1_000_000, 997, 61]);
+}
+
+#[test]
+fn aborted_transactions_over_partitions_are_hidden_or_shown_as_asked() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("native-transactions", 2);
+    let producers = [broker.transactional_producer(), broker.transactional_producer()];
+    for round in 0..6 {
+        use rdkafka::producer::Producer;
+        producers.iter().for_each(|producer| producer.begin_transaction().unwrap());
+        for i in 0..40 {
+            let producer = &producers[i % 2];
+            send(producer, topic.name(), (i / 2 % 2) as i32, &NewRecord::value(format!("{round} {i}")));
+            if i % 10 == 9 {
+                producers.iter().for_each(flush);
+                broker.produce(topic.name(), 0, [format!("plain {round} {i}")]);
+            }
+        }
+        let (first, second) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
+        let limit = Duration::from_secs(30);
+        producers[first].abort_transaction(limit).unwrap();
+        if round % 3 == 0 {
+            producers[second].abort_transaction(limit)
+        } else {
+            producers[second].commit_transaction(limit)
+        }
+        .unwrap();
+    }
+    check(broker, topic.name(), 2, Isolation::ReadCommitted, &[1_000_000, 7, 1]);
+    check(broker, topic.name(), 2, Isolation::ReadUncommitted, &[1_000_000, 7]);
+}
+
+#[test]
+fn a_range_that_ends_in_markers_and_aborted_records_ends_at_once() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("native-markers", 1);
+    broker.transaction(topic.name(), [(0, "a"), (0, "b")], End::Abort);
+    let plane = Plane::open(&config(&broker.brokers, Isolation::ReadCommitted), topic.name(), &[0]);
+    let begun = Instant::now();
+    assert_eq!(plane.read(0, 0, 3).unwrap(), []);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn compacted_and_trimmed_logs_are_read_by_position() {
+    let Some(broker) = broker() else { return };
+    let settings = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")];
+    let topic = broker.topic_with("native-compacted", 1, &settings);
+    for round in 0..4 {
+        let records = (0..50).map(|i| NewRecord::value(format!("{round}")).key(format!("k{}", i % 10)));
+        broker.produce_records(topic.name(), 0, records);
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    // Whether or not the cleaner has been, positions hold.
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while all(broker, topic.name(), Isolation::ReadCommitted).len() > 150 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    check(broker, topic.name(), 1, Isolation::ReadCommitted, &[1_000, 13]);
+
+    let trimmed = broker.topic("native-trimmed", 1);
+    broker.produce(trimmed.name(), 0, (0..100).map(|i| i.to_string()));
+    broker.delete_records(trimmed.name(), 0, 37);
+    check(broker, trimmed.name(), 1, Isolation::ReadCommitted, &[1_000, 10]);
+    let plane = Plane::open(&config(&broker.brokers, Isolation::ReadCommitted), trimmed.name(), &[30]);
+    let error = plane.read(0, 30, 50).unwrap_err();
+    let SourceErrorKind::DataLoss { planned, earliest, latest, .. } = error.kind else { panic!("{error:?}") };
+    assert_eq!((planned, earliest, latest), ((30, 50), 37, 100), "{error}");
+    assert_eq!(plane.read(0, 37, 40).unwrap().len(), 3, "the plane goes on after a loss");
+}
+
+#[test]
+fn large_records_arrive() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic_with("native-large", 2, &[("max.message.bytes", "16777216")]);
+    let large: String = (0..12 << 20).map(|i: u32| char::from(b'a' + (i.wrapping_mul(i) >> 7) as u8 % 26)).collect();
+    for codec in ["none", "zstd"] {
+        let properties = [("message.max.bytes", "16000000"), ("compression.codec", codec)];
+        let records = ["small", &large, "small"].map(NewRecord::value);
+        broker.produce_with(&properties, topic.name(), 0, records.clone());
+        broker.produce_with(&properties, topic.name(), 1, records);
+    }
+    check(broker, topic.name(), 2, Isolation::ReadCommitted, &[100, 1]);
+}
+
+#[test]
+fn a_range_waits_for_records_that_come_later() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("native-later", 1);
+    let plane = Plane::open(&config(&broker.brokers, Isolation::ReadCommitted), topic.name(), &[0]);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| plane.read(0, 0, 3).unwrap());
+        std::thread::sleep(Duration::from_millis(300));
+        broker.produce(topic.name(), 0, ["a", "b", "c", "d"]);
+        assert_eq!(reader.join().unwrap().len(), 3);
+    });
+    assert_eq!(plane.read(0, 3, 4).unwrap().len(), 1);
+    // Again, as a retry of the batch would.
+    assert_eq!(plane.read(0, 1, 4).unwrap().len(), 3);
+}
+
+#[test]
+fn a_topic_deleted_or_made_again_is_data_loss() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("native-recreated", 1);
+    broker.produce(topic.name(), 0, (0..10).map(|i| i.to_string()));
+    let mut plane = Plane::open(&config(&broker.brokers, Isolation::ReadCommitted), topic.name(), &[0]);
+    plane.stall_timeout_ms = 3_000;
+    assert_eq!(plane.read(0, 0, 5).unwrap().len(), 5);
+    let id = plane.known_topic_id(0);
+    assert_eq!(id.as_deref().map(str::len), Some(22), "{id:?}");
+    broker.delete_topic(topic.name());
+    let error = plane.read(0, 10, 20).unwrap_err();
+    assert!(matches!(error.kind, SourceErrorKind::DataLoss { .. }), "{error:?}");
+    broker.create_topic(topic.name(), 1, &[]);
+    broker.produce(topic.name(), 0, (0..30).map(|i| i.to_string()));
+    let error = plane.read(0, 10, 20).unwrap_err();
+    assert!(matches!(error.kind, SourceErrorKind::DataLoss { .. }), "{error:?}");
+    assert!(error.message.contains("made again"), "{error}");
+    // A new process knows the topic id only from its plan.
+    let mut plane = Plane::open(&config(&broker.brokers, Isolation::ReadCommitted), topic.name(), &[10]);
+    plane.topic_id = id;
+    let error = plane.read(0, 10, 20).unwrap_err();
+    assert!(matches!(error.kind, SourceErrorKind::DataLoss { .. }), "{error:?}");
+    plane.topic_id = None;
+    assert_eq!(plane.read(0, 10, 20).unwrap().len(), 10);
+}
+
+#[test]
+fn every_login_reads_and_a_wrong_one_is_refused_by_name() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("native-logins", 1);
+    broker.produce(topic.name(), 0, ["a"]);
+    let ca = broker.ca.to_str().unwrap();
+    let login = |mechanism, user, password| {
+        let mut config = config(&broker.sasl_ssl_brokers, Isolation::ReadCommitted);
+        for (name, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", ca),
+            ("sasl.mechanisms", mechanism),
+            ("sasl.username", user),
+            ("sasl.password", password),
+        ] {
+            config.properties.insert(name.into(), value.into());
+        }
+        config
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let plane = Plane::open(&login(mechanism, &broker.user, &broker.password), topic.name(), &[0]);
+        assert_eq!(plane.read(0, 0, 1).unwrap().len(), 1, "{mechanism}");
+        for (user, password) in [(&broker.user, "wrong"), (&broker.stranger, &*broker.stranger_password)] {
+            let plane = Plane::open(&login(mechanism, user, password), topic.name(), &[0]);
+            let error = plane.read(0, 0, 1).unwrap_err();
+            let is_final = matches!(error.kind, SourceErrorKind::Refused | SourceErrorKind::DataLoss { .. });
+            assert!(is_final && !error.message.contains(password), "{mechanism} {error:?}");
+        }
+    }
+    let mut tls = config(&broker.ssl_brokers, Isolation::ReadCommitted);
+    tls.properties.insert("security.protocol".into(), "ssl".into());
+    let error = Plane::open(&tls, topic.name(), &[0]).read(0, 0, 1).unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Refused, "{error}");
+    assert!(error.message.contains("certificate is not trusted"), "{error}");
+}
+
+#[test]
+fn a_broker_that_restarts_in_the_middle_costs_time_and_no_record() {
+    let Some(mut own) = own_broker() else { return };
+    let topic = unique_name("native-restart");
+    own.create_topic(&topic, 1, &[]);
+    own.produce(&topic, 0, (0..2_000).map(|i| i.to_string()));
+    // Little memory, so that most is still to be fetched when the broker goes.
+    let mut config = config(&own.brokers, Isolation::ReadCommitted);
+    config.prefetch_memory_bytes = 4_096;
+    config.properties.insert("fetch.message.max.bytes".into(), "512".into());
+    let mut plane = Plane::open(&config, &topic, &[0]);
+    plane.stall_timeout_ms = 60_000;
+    assert_eq!(plane.read(0, 0, 10).unwrap().len(), 10);
+    own.kill();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| plane.read(0, 10, 2_100));
+        own.start_again();
+        own.produce(&topic, 0, (0..100).map(|i| i.to_string()));
+        let records = reader.join().unwrap().unwrap();
+        assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), (10..2_100).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn dropping_a_plane_ends_its_threads_within_a_second() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("native-drop", 1);
+    let plane = Plane::open(&config(&broker.brokers, Isolation::ReadCommitted), topic.name(), &[0]);
+    let mut far = config("192.0.2.1:9092", Isolation::ReadCommitted);
+    far.properties.insert("socket.connection.setup.timeout.ms".into(), "20000".into());
+    let unreachable = Plane::open(&far, topic.name(), &[0]);
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    drop(plane);
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    drop(unreachable);
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+}
