@@ -7,7 +7,10 @@ A line is an expression, a tab, and the repr of its value, or `!Kind: message` w
 """
 
 import itertools
+import json
+import math
 import random
+import re
 
 random.seed(20261121)
 
@@ -105,6 +108,31 @@ for x in ["abs(-3)", "abs(-2.5)", "bin(10)", "hex(-255)", "oct(8)", "chr(233)", 
           "{'a': 1}.get('b')", "{'a': 1}.get('b', 5)", "list({'a': 1}.items())", "(1, 2) < (1, 3)", "[1, 'a'] < [1, 2]", "'a' * 3", "3 * 'ab'", "-2 * [1]", "not []", "1 if [] else 2", "0 or 'x'", "1 and 0",
           "'a' in 'cat'", "1 in 'cat'", "5 & 3 | 8 ^ 1", "~5", "1 << 70", "-1 >> 3", "1 << -1", "', '.join(['a', 'b'])", "', '.join([1])", "b'ab' + b'c'", "b'abc'[1]", "b'abc'[1:]", "b'\\xff'.decode('utf-8')",
           "b'ab'.decode()", "'a'.foo()", "len(5)", "[3, 1].index(1)", "[3, 1].index(9)", "(1, 2, 1).count(1)", "type(1)", "5 // 0", "5.0 % 0", "1e308 * 10", "int('9' * 5)", "str(b'x')", "repr('\\x00\\u200b')"]:
+    add(x)
+
+PATTERNS = [r"a+", r"(\w)(\d*)", r"\s+", r"x*", r"(?i)HELLO", r"(?P<first>\w+) (\w+)", r",", r"^a|c$"]
+TEXTS = ["", "aab a1", "hello World", "a,b,,c", "xaxx", "é1 ü2"]
+for pattern in PATTERNS:
+    for text in TEXTS:
+        p = f'"{pattern}"'
+        add(f"re.findall({p}, {text!r})")
+        add(f"re.split({p}, {text!r})")
+        add(f"re.sub({p}, '<>', {text!r})")
+        add(f"bool(re.search({p}, {text!r}))")
+        add(f"[m.span() for m in re.finditer({p}, {text!r})]")
+        add(f"re.match({p}, {text!r}).group()")
+        add(f"re.fullmatch({p}, {text!r}).groups()")
+for call in ["re.sub(r'(\w) (\w)', r'\\2 \\1', 'ab cd')", "re.sub('a', lambda m: m.group().upper(), 'banana', 2)", "re.split(',', 'a,b,c', 1)", "re.escape('a.b*c')",
+             "re.search('(?P<y>\\\d+)', 'in 2026').groupdict()", "re.search('(a)|(b)', 'b').groups()", "re.search('b', 'aéb').start()"]:
+    add(call)
+for f in ["sqrt", "floor", "ceil", "trunc", "exp", "log", "log2", "log10", "fabs", "sin", "isnan"]:
+    for x in ["0", "2", "-1", "2.5", "-2.5", "1e300", "1" + "0" * 30]:
+        add(f"math.{f}({x})")
+for x in ["math.pi", "math.gcd(12, 18)", "math.lcm(4, 6)", "math.factorial(20)", "math.factorial(30)", "math.hypot(3, 4)", "math.log(8, 2)", "math.pow(2, 0.5)", "math.fmod(-7, 3)", "math.atan2(1, -1)", "math.copysign(1, -0.0)", "math.inf"]:
+    add(x)
+for x in ["json.loads(chr(123) + chr(125))", "json.dumps({'a': [1, 2.5, None, 'é']})", "json.dumps([1, (2, 3)])", "json.dumps('a\\nb')", "json.dumps({'b': 1, 'a': 2}, sort_keys=1)", "json.dumps([1, [2]], indent=2)", "json.loads('[1,')", "json.loads('1e400')", "json.dumps({1: 2, None: 3})", "json.dumps(b'a')", "json.dumps([1e22, 0.1, 1.0])"]:
+    add(x)
+for x in ["b'a b'.split()", "b'abc'.find(b'c')", "b'aXa'.replace(b'X', b'yy')", "b'ab'.hex()", "b'ab'.startswith(b'a')", "b'abcabc'.count(b'bc')", "b'caf\\xc3\\xa9'.decode('utf-8')", "b'\\xe9'.decode('latin-1')"]:
     add(x)
 
 # What kstream decides otherwise has tables of its own.

@@ -6,19 +6,23 @@
 
 mod access;
 mod builtin;
+mod bytes_method;
 mod compare;
 mod dict;
 mod format;
 mod json;
+mod math;
 mod mutate;
 mod number;
 mod operator;
 #[cfg(test)]
 mod python_tests;
 mod range;
+mod regex;
 mod sequence;
 mod spec;
 mod str_method;
+mod time;
 
 use std::any::Any;
 
@@ -189,6 +193,9 @@ pub type BuiltinFn = fn(&Arguments<'_>, &mut dyn Caller) -> Result<Value, Fault>
 pub fn method(receiver_type: &str, name: &str) -> Option<MethodFn> {
     match receiver_type {
         "str" => str_method::method(name),
+        "bytes" => bytes_method::method(name),
+        "match" => regex::match_method(name),
+        "pattern" => regex::pattern_method(name),
         "list" => sequence::list_method(name),
         "tuple" | "range" => sequence::method(name),
         "dict" => dict::method(name),
@@ -198,7 +205,9 @@ pub fn method(receiver_type: &str, name: &str) -> Option<MethodFn> {
 
 /// Names of all methods of all types.
 pub fn method_names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = [str_method::NAMES, sequence::NAMES, dict::NAMES, mutate::NAMES].concat();
+    let mut names: Vec<&str> =
+        [str_method::NAMES, bytes_method::NAMES, regex::METHOD_NAMES, sequence::NAMES, dict::NAMES, mutate::NAMES]
+            .concat();
     names.sort_unstable();
     names.dedup();
     names
@@ -234,6 +243,9 @@ type Arities = &'static [(&'static str, usize, Option<usize>)];
 fn module_members(module: &str) -> Arities {
     match module {
         "json" => json::MEMBERS,
+        "math" => math::MEMBERS,
+        "re" => regex::MEMBERS,
+        "time" => time::MEMBERS,
         _ => &[],
     }
 }
@@ -241,13 +253,16 @@ fn module_members(module: &str) -> Arities {
 fn module_member(module: &str, member: &str) -> Option<BuiltinFn> {
     match module {
         "json" => json::member(member),
+        "math" => math::member(member),
+        "re" => regex::member(member),
+        "time" => time::member(member),
         _ => None,
     }
 }
 
 /// A constant of a module (`math.pi`).
-fn module_constant(_module: &str, _member: &str) -> Option<Value> {
-    None
+fn module_constant(module: &str, member: &str) -> Option<Value> {
+    if module == "math" { math::constant(member) } else { None }
 }
 
 const MODULES: [&str; 4] = ["json", "math", "re", "time"];
