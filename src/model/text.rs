@@ -1,20 +1,20 @@
 //! Python's texts of values: `str()`, `repr()`, and the line `print` shows.
 
-use std::fmt::Write as _;
+use std::fmt::Write;
 
 use super::Value;
 
-/// Appends `repr(value)` as Python writes it.
+/// Appends `repr(value)` as Python writes it. A record is written as the tuple (key, value).
 pub fn put_repr(out: &mut String, value: &Value) {
     match value {
         Value::None => out.push_str("None"),
         Value::Bool(true) => out.push_str("True"),
         Value::Bool(false) => out.push_str("False"),
-        Value::Int(int) => put(out, int),
-        Value::BigInt(big) => put(out, big),
+        Value::Int(int) => put_display(out, int),
+        Value::BigInt(int) => put_display(out, int),
         Value::Float(float) => put_float(out, *float),
-        Value::Str(text) => put_quoted(out, text),
-        Value::Bytes(bytes) => put_bytes(out, bytes),
+        Value::Str(text) => put_str_literal(out, text),
+        Value::Bytes(bytes) => put_bytes_literal(out, bytes),
         Value::List(items) => {
             out.push('[');
             put_items(out, items);
@@ -28,7 +28,7 @@ pub fn put_repr(out: &mut String, value: &Value) {
         Value::Dict(dict) => {
             out.push('{');
             for (idx, (key, value)) in dict.iter().enumerate() {
-                out.push_str(if idx > 0 { ", " } else { "" });
+                separate(out, idx);
                 put_repr(out, key.value());
                 out.push_str(": ");
                 put_repr(out, value);
@@ -38,7 +38,7 @@ pub fn put_repr(out: &mut String, value: &Value) {
         Value::Struct(fields) => {
             out.push_str("struct(");
             for (idx, (name, value)) in fields.fields.iter().enumerate() {
-                out.push_str(if idx > 0 { ", " } else { "" });
+                separate(out, idx);
                 out.push_str(name);
                 out.push('=');
                 put_repr(out, value);
@@ -71,19 +71,25 @@ pub fn repr(value: &Value) -> String {
     out
 }
 
+fn put_display(out: &mut String, value: impl std::fmt::Display) {
+    // Writing to a string does not fail.
+    let _ = write!(out, "{value}");
+}
+
+fn separate(out: &mut String, idx: usize) {
+    if idx > 0 {
+        out.push_str(", ");
+    }
+}
+
 fn put_items(out: &mut String, items: &[Value]) {
     for (idx, item) in items.iter().enumerate() {
-        out.push_str(if idx > 0 { ", " } else { "" });
+        separate(out, idx);
         put_repr(out, item);
     }
 }
 
-fn put(out: &mut String, shown: impl std::fmt::Display) {
-    // Writing to a String does not fail.
-    let _ = write!(out, "{shown}");
-}
-
-/// The shortest digits that read back as the same float; an exponent from 1e16 on and below 1e-4.
+/// The shortest text that reads back as the same float; an exponent below -4 and from 16 on.
 pub fn put_float(out: &mut String, float: f64) {
     if float.is_nan() {
         return out.push_str("nan");
@@ -91,127 +97,178 @@ pub fn put_float(out: &mut String, float: f64) {
     if float.is_infinite() {
         return out.push_str(if float > 0.0 { "inf" } else { "-inf" });
     }
-    let magnitude = float.abs();
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
-        let shown = format!("{float:e}");
-        let (digits, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
-        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
-        return put(out, format_args!("{digits}e{sign}{exponent:0>2}"));
+    let scientific = format!("{float:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let start = out.len();
+        put_display(out, float);
+        if !out[start..].contains('.') {
+            out.push_str(".0");
+        }
+    } else {
+        out.push_str(digits);
+        let _ = write!(out, "e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs());
     }
-    put(out, format_args!("{float:?}"));
 }
 
-fn put_quoted(out: &mut String, text: &str) {
+/// Single quotes, unless the text has one and no double quote.
+fn put_str_literal(out: &mut String, text: &str) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
-    for letter in text.chars() {
-        match letter {
-            '\\' => out.push_str("\\\\"),
+    for c in text.chars() {
+        match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            letter if letter == quote => {
+            '\\' => out.push_str("\\\\"),
+            c if c == quote => {
                 out.push('\\');
-                out.push(letter);
+                out.push(c);
             }
-            ' '..='~' => out.push(letter),
-            letter if is_printable(letter) => out.push(letter),
-            letter => match letter as u32 {
-                code @ 0..=0xff => put(out, format_args!("\\x{code:02x}")),
-                code @ 0x100..=0xffff => put(out, format_args!("\\u{code:04x}")),
-                code => put(out, format_args!("\\U{code:08x}")),
-            },
+            ' '..='~' => out.push(c),
+            c if is_printable(c) => out.push(c),
+            c => put_escape(out, c),
         }
     }
     out.push(quote);
 }
 
-/// Python's `str.isprintable` of one character, by the Unicode tables of the standard library: what its debug form
-/// escapes behind another letter is not printable.
-pub fn is_printable(letter: char) -> bool {
-    if letter.is_ascii() {
-        return matches!(letter, ' '..='~');
-    }
-    let mut buffer = [b'a'; 5];
-    let len = letter.encode_utf8(&mut buffer[1..]).len();
-    std::str::from_utf8(&buffer[..=len]).is_ok_and(|text| text.escape_debug().nth(2).is_none())
+fn put_escape(out: &mut String, c: char) {
+    let code = u32::from(c);
+    let _ = match code {
+        0..=0xff => write!(out, "\\x{code:02x}"),
+        0x100..=0xffff => write!(out, "\\u{code:04x}"),
+        _ => write!(out, "\\U{code:08x}"),
+    };
 }
 
-fn put_bytes(out: &mut String, bytes: &[u8]) {
+fn put_bytes_literal(out: &mut String, bytes: &[u8]) {
     let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { b'"' } else { b'\'' };
     out.push('b');
-    out.push(quote as char);
-    for byte in bytes {
+    out.push(char::from(quote));
+    for &byte in bytes {
         match byte {
-            b'\\' => out.push_str("\\\\"),
             b'\n' => out.push_str("\\n"),
             b'\r' => out.push_str("\\r"),
             b'\t' => out.push_str("\\t"),
-            byte if *byte == quote => {
+            b'\\' => out.push_str("\\\\"),
+            byte if byte == quote => {
                 out.push('\\');
-                out.push(*byte as char);
+                out.push(char::from(byte));
             }
-            b' '..=b'~' => out.push(*byte as char),
-            byte => put(out, format_args!("\\x{byte:02x}")),
+            b' '..=b'~' => out.push(char::from(byte)),
+            byte => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
         }
     }
-    out.push(quote as char);
+    out.push(char::from(quote));
+}
+
+/// Python's `isprintable` of a character that is not ASCII: not a control, format, separator, private, surrogate or
+/// unassigned one. The standard library escapes the same classes in debug texts, but for the marks that extend a
+/// character, which it escapes and Python shows.
+fn is_printable(c: char) -> bool {
+    if c.is_control() || c.is_whitespace() || is_format(c) {
+        return false;
+    }
+    // A preceding letter keeps a combining mark from being escaped for its own sake.
+    let pair: String = ['a', c].iter().collect();
+    let shown = format!("{pair:?}");
+    !shown.contains("\\u{")
+}
+
+/// Characters of the category "format", which steer text and show nothing.
+fn is_format(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0xad | 0x600..=0x605
+            | 0x61c
+            | 0x6dd
+            | 0x70f
+            | 0x890..=0x891
+            | 0x8e2
+            | 0x180e
+            | 0x200b..=0x200f
+            | 0x2028..=0x202e
+            | 0x2060..=0x206f
+            | 0xfeff
+            | 0xfff9..=0xfffb
+            | 0x110bd
+            | 0x110cd
+            | 0x13430..=0x1343f
+            | 0x1bca0..=0x1bca3
+            | 0x1d173..=0x1d17a
+            | 0xe0001
+            | 0xe0020..=0xe007f
+            | 0xe000..=0xf8ff
+            | 0xf0000..=0x10ffff
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::{Dict, key::Key};
 
     #[test]
-    fn floats_are_written_as_python_does() {
+    fn floats_read_as_python_writes_them() {
         for (float, expected) in [
-            (1.0, "1.0"),
+            (0.0, "0.0"),
             (-0.0, "-0.0"),
-            (0.1 + 0.2, "0.30000000000000004"),
-            (1e15, "1000000000000000.0"),
+            (1.0, "1.0"),
+            (0.1, "0.1"),
             (1e16, "1e+16"),
-            (1.5e16, "1.5e+16"),
-            (9999999999999998.0, "9999999999999998.0"),
-            (1e-4, "0.0001"),
-            (1e-5, "1e-05"),
-            (1.25e-7, "1.25e-07"),
+            (1e15, "1000000000000000.0"),
+            (9007199254740993.0, "9007199254740992.0"),
+            (1.5e-5, "1.5e-05"),
+            (0.0001, "0.0001"),
+            (1e22, "1e+22"),
+            (1e300, "1e+300"),
             (5e-324, "5e-324"),
-            (f64::MAX, "1.7976931348623157e+308"),
-            (123456789.125, "123456789.125"),
+            (123456.789, "123456.789"),
+            (f64::INFINITY, "inf"),
             (f64::NAN, "nan"),
-            (f64::NEG_INFINITY, "-inf"),
         ] {
             assert_eq!(repr(&Value::Float(float)), expected);
         }
     }
 
     #[test]
-    fn strings_and_bytes_are_quoted_as_python_does() {
+    fn strings_are_quoted_and_escaped_as_python_does() {
         for (text, expected) in [
             ("a", "'a'"),
             ("it's", "\"it's\""),
-            ("'\"", "'\\'\"'"),
-            ("\\\n\t\r\0\x7f", "'\\\\\\n\\t\\r\\x00\\x7f'"),
-            ("ä€𝄞", "'ä€𝄞'"),
-            ("\u{a0}\u{ad}\u{200b}\u{e000}\u{2028}", "'\\xa0\\xad\\u200b\\ue000\\u2028'"),
+            ("it's \"x\"", "'it\\'s \"x\"'"),
+            ("a\n\t\r\\", "'a\\n\\t\\r\\\\'"),
+            ("\u{0}\u{7f}\u{a0}", "'\\x00\\x7f\\xa0'"),
+            ("é漢🎉", "'é漢🎉'"),
+            ("\u{200b}\u{feff}\u{e000}", "'\\u200b\\ufeff\\ue000'"),
             ("e\u{301}", "'e\u{301}'"),
-            ("\u{e0001}", "'\\U000e0001'"),
+            ("\u{10ffff}", "'\\U0010ffff'"),
         ] {
             assert_eq!(repr(&Value::str(text)), expected);
         }
-        assert_eq!(repr(&Value::Bytes(b"a'\xff\n"[..].into())), "b\"a'\\xff\\n\"");
     }
 
     #[test]
-    fn containers_are_written_as_python_does() {
-        let one = Value::Int(1);
+    fn containers_are_written_part_by_part() {
+        let dict = Dict::from_iter([(Key::from("a"), Value::Int(1)), (Key::from("b"), Value::None)]);
         for (value, expected) in [
             (Value::tuple([]), "()"),
-            (Value::tuple([one.clone()]), "(1,)"),
-            (Value::pair(Value::str("a"), Value::None), "('a', None)"),
-            (Value::list(vec![Value::Bool(true), Value::list(vec![])]), "[True, []]"),
+            (Value::tuple([Value::Int(1)]), "(1,)"),
+            (Value::pair(Value::str("hello"), Value::Int(1)), "('hello', 1)"),
+            (Value::list(vec![Value::Bool(true), Value::Float(2.5)]), "[True, 2.5]"),
+            (Value::Dict(Arc::new(dict)), "{'a': 1, 'b': None}"),
+            (Value::Bytes(Arc::from(*b"a'\x00\xff")), "b\"a'\\x00\\xff\""),
         ] {
             assert_eq!(repr(&value), expected);
         }
+        let mut text = String::new();
+        put_str(&mut text, &Value::str("it's"));
+        assert_eq!(text, "it's");
     }
 }

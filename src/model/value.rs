@@ -65,7 +65,7 @@ pub trait Opaque: fmt::Debug + Send + Sync {
     /// The name `type()` gives it.
     fn type_name(&self) -> &'static str;
     fn as_any(&self) -> &dyn Any;
-    /// What `repr()` shows.
+    /// Python's text of it.
     fn repr(&self) -> String {
         format!("<{}>", self.type_name())
     }

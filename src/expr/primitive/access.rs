@@ -1,195 +1,170 @@
-//! Index, slice, iteration and attributes.
+//! Indexing, slicing, iterating and attributes.
 
-use std::sync::Arc;
-
-use super::{Budget, Fault, module, range};
+use super::{Budget, Fault, compare::key, range};
 use crate::{
     expr::EvalErrorKind,
-    model::{Value, key::Key, text::repr},
+    model::{Value, text::repr},
 };
 
-/// `value[idx]`
-pub fn index(value: &Value, idx: &Value) -> Result<Value, Fault> {
-    let at = |len: usize, name: &str, out: &str| position(idx, len, name, out);
-    match value {
-        Value::Tuple(items) => {
-            at(items.len(), "tuple indices must be integers or slices, not", "tuple index out of range")
-                .map(|at| items.get(at).cloned().unwrap_or(Value::None))
+fn index_fault(what: &str) -> Fault {
+    Fault::new(EvalErrorKind::Index, format!("{what} index out of range"))
+}
+
+/// A Python index into `len` elements; negative ones count from the end.
+fn position(idx: &Value, len: usize, what: &str) -> Result<usize, Fault> {
+    match idx {
+        Value::Int(idx) => {
+            let at = if *idx < 0 { idx.saturating_add(len as i64) } else { *idx };
+            usize::try_from(at).ok().filter(|at| *at < len).ok_or_else(|| index_fault(what))
         }
-        Value::List(items) => {
-            at(items.len(), "list indices must be integers or slices, not", "list index out of range")
-                .map(|at| items.get(at).cloned().unwrap_or(Value::None))
-        }
-        Value::Dict(dict) => {
-            let key = key(idx)?;
-            dict.get(&key).cloned().ok_or_else(|| Fault::new(EvalErrorKind::Key, repr(idx)))
-        }
-        Value::Str(text) => {
-            if !matches!(idx, Value::Int(_) | Value::BigInt(_)) {
-                let message = format!("string indices must be integers, not '{}'", idx.type_name());
-                return Err(Fault::of_type(message));
-            }
-            let count = if text.is_ascii() { text.len() } else { text.chars().count() };
-            let at = at(count, "", "string index out of range")?;
-            Ok(match text.is_ascii() {
-                true => Value::str(text.get(at..=at).unwrap_or_default()),
-                false => Value::str(text.chars().nth(at).unwrap_or_default().encode_utf8(&mut [0; 4])),
-            })
-        }
-        Value::Bytes(bytes) => at(bytes.len(), "byte indices must be integers or slices, not", "index out of range")
-            .map(|at| Value::Int(bytes.get(at).copied().map_or(0, i64::from))),
-        Value::Record(record) => {
-            match at(2, "record indices must be integers or slices, not", "record index out of range")? {
-                0 => Ok(record.key.clone()),
-                _ => Ok(record.value.clone()),
+        Value::BigInt(_) => Err(Fault::new(EvalErrorKind::Index, "cannot fit 'int' into an index-sized integer")),
+        other => {
+            let name = if what == "string" { "string indices must be integers" } else { "" };
+            match name {
+                "" => {
+                    let message = format!("{what} indices must be integers or slices, not {}", other.type_name());
+                    Err(Fault::type_error(message))
+                }
+                name => Err(Fault::type_error(format!("{name}, not '{}'", other.type_name()))),
             }
         }
-        other => match range::of(other) {
-            Some(range) => {
-                let len = usize::try_from(range.len()).unwrap_or(usize::MAX);
-                let out = "range object index out of range";
-                let at = at(len, "range indices must be integers or slices, not", out)?;
-                Ok(Value::Int(range.get(at as u64).unwrap_or(0)))
-            }
-            None => Err(Fault::of_type(format!("'{}' object is not subscriptable", other.type_name()))),
-        },
     }
 }
 
-fn position(idx: &Value, len: usize, wrong: &str, out: &str) -> Result<usize, Fault> {
-    let at = match idx {
-        Value::Int(at) => i128::from(*at),
-        Value::BigInt(_) => i128::MAX,
-        other => return Err(Fault::of_type(format!("{wrong} {}", other.type_name()))),
-    };
-    let at = if at < 0 { at + len as i128 } else { at };
-    usize::try_from(at).ok().filter(|at| *at < len).ok_or_else(|| Fault::new(EvalErrorKind::Index, out))
+/// `value[idx]`; strings by character, a record as (key, value).
+pub fn index(value: &Value, idx: &Value) -> Result<Value, Fault> {
+    match value {
+        Value::Tuple(items) => Ok(items[position(idx, items.len(), "tuple")?].clone()),
+        Value::List(items) => Ok(items[position(idx, items.len(), "list")?].clone()),
+        Value::Record(record) => match position(idx, 2, "tuple")? {
+            0 => Ok(record.key.clone()),
+            _ => Ok(record.value.clone()),
+        },
+        Value::Dict(dict) => match dict.get(&key(idx)?) {
+            Some(value) => Ok(value.clone()),
+            None => Err(Fault::new(EvalErrorKind::Key, repr(idx))),
+        },
+        Value::Str(text) if text.is_ascii() => {
+            let at = position(idx, text.len(), "string")?;
+            Ok(Value::str(&text[at..at + 1]))
+        }
+        Value::Str(text) => {
+            let at = position(idx, text.chars().count(), "string")?;
+            text.chars().nth(at).map(|c| Value::str(c.encode_utf8(&mut [0; 4]))).ok_or_else(|| index_fault("string"))
+        }
+        Value::Bytes(bytes) => Ok(Value::Int(i64::from(bytes[position(idx, bytes.len(), "index")?]))),
+        Value::Opaque(opaque) => match range::of(opaque) {
+            Some(range) => {
+                let len = usize::try_from(range.len()).unwrap_or(usize::MAX);
+                Ok(Value::Int(range.get(position(idx, len, "range object")? as u64)))
+            }
+            None => Err(not_subscriptable(value)),
+        },
+        other => Err(not_subscriptable(other)),
+    }
 }
 
-/// The key, or why the value cannot be one.
-pub fn key(value: &Value) -> Result<Key, Fault> {
-    Key::new(value.clone()).map_err(|name| Fault::of_type(format!("unhashable type: '{name}'")))
+fn not_subscriptable(value: &Value) -> Fault {
+    Fault::type_error(format!("'{}' object is not subscriptable", value.type_name()))
+}
+
+/// Which elements of `len` a slice takes: first, step, how many (as Python's `slice.indices`).
+fn bounds(
+    len: usize,
+    start: Option<&Value>,
+    stop: Option<&Value>,
+    step: Option<&Value>,
+) -> Result<(i64, i64, usize), Fault> {
+    let number = |value: Option<&Value>| match value {
+        None | Some(Value::None) => Ok(None),
+        Some(Value::Int(int)) => Ok(Some(*int)),
+        Some(Value::BigInt(int)) => {
+            let negative = int.sign() == num_bigint::Sign::Minus;
+            Ok(Some(if negative { i64::MIN / 2 } else { i64::MAX / 2 }))
+        }
+        Some(_) => Err(Fault::type_error("slice indices must be integers or None")),
+    };
+    let step = number(step)?.unwrap_or(1);
+    if step == 0 {
+        return Err(Fault::value_error("slice step cannot be zero"));
+    }
+    let len = len as i64;
+    let (lowest, highest) = if step > 0 { (0, len) } else { (-1, len - 1) };
+    let clamp = |value: i64| {
+        let value = if value < 0 { value.saturating_add(len) } else { value };
+        value.clamp(lowest, highest)
+    };
+    let (first, last) = if step > 0 { (lowest, highest) } else { (highest, lowest) };
+    let start = number(start)?.map_or(first, clamp);
+    let stop = number(stop)?.map_or(last, clamp);
+    let distance = if step > 0 { stop - start } else { start - stop };
+    let count = if distance <= 0 { 0 } else { (distance as u64 - 1) / step.unsigned_abs() + 1 };
+    Ok((start, step, count as usize))
 }
 
 /// `value[start:stop:step]`
 pub fn slice(value: &Value, start: Option<&Value>, stop: Option<&Value>, step: Option<&Value>) -> Result<Value, Fault> {
-    let len = match value {
-        Value::Str(text) if text.is_ascii() => text.len(),
-        Value::Str(text) => text.chars().count(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.len(),
-        Value::Tuple(items) => items.len(),
-        Value::Record(_) => 2,
-        other => match range::of(other) {
-            Some(range) => usize::try_from(range.len()).unwrap_or(usize::MAX),
-            None => return Err(Fault::of_type(format!("'{}' object is not subscriptable", other.type_name()))),
-        },
-    };
-    let picked = Picked::new(len, start, stop, step)?;
-    Ok(match value {
-        Value::Str(text) if text.is_ascii() && picked.step == 1 => {
-            Value::str(text.get(picked.from()..picked.until()).unwrap_or_default())
+    fn pick<T: Clone>(items: &[T], (start, step, count): (i64, i64, usize)) -> Vec<T> {
+        if step == 1 {
+            return items[start as usize..start as usize + count].to_vec();
         }
-        Value::Str(text) if picked.step == 1 => {
-            Value::str(text.chars().skip(picked.from()).take(picked.count).collect::<String>())
+        (0..count).map(|nth| items[(start + nth as i64 * step) as usize].clone()).collect()
+    }
+    match value {
+        Value::Str(text) if text.is_ascii() => {
+            let bytes = pick(text.as_bytes(), bounds(text.len(), start, stop, step)?);
+            Ok(Value::str(String::from_utf8(bytes).unwrap_or_default()))
         }
         Value::Str(text) => {
-            let letters: Vec<char> = text.chars().collect();
-            Value::str(picked.of(&letters).into_iter().collect::<String>())
+            let chars: Vec<char> = text.chars().collect();
+            Ok(Value::str(pick(&chars, bounds(chars.len(), start, stop, step)?).into_iter().collect::<String>()))
         }
-        Value::Bytes(bytes) => Value::Bytes(picked.of(bytes).into()),
-        Value::List(items) => Value::list(picked.of(items)),
-        Value::Tuple(items) => Value::Tuple(picked.of(items).into()),
-        Value::Record(record) => Value::Tuple(picked.of(&[record.key.clone(), record.value.clone()]).into()),
-        other => match range::of(other) {
+        Value::Bytes(bytes) => Ok(Value::Bytes(pick(bytes, bounds(bytes.len(), start, stop, step)?).into())),
+        Value::List(items) => Ok(Value::list(pick(items, bounds(items.len(), start, stop, step)?))),
+        Value::Tuple(items) => Ok(Value::Tuple(pick(items, bounds(items.len(), start, stop, step)?).into())),
+        Value::Record(record) => {
+            let pair = [record.key.clone(), record.value.clone()];
+            Ok(Value::Tuple(pick(&pair, bounds(2, start, stop, step)?).into()))
+        }
+        Value::Opaque(opaque) => match range::of(opaque) {
             Some(range) => {
-                let at = |idx: i128| i128::from(range.start) + i128::from(range.step) * idx;
-                let fit = |value: i128| value.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
-                let stop = picked.start + picked.step * picked.count as i128;
-                Value::Opaque(Arc::new(range::Range {
-                    start: fit(at(picked.start)),
-                    stop: fit(at(stop)),
-                    step: fit(i128::from(range.step) * picked.step),
-                }))
+                let len = usize::try_from(range.len()).unwrap_or(usize::MAX);
+                let (first, by, count) = bounds(len, start, stop, step)?;
+                let start = range.start.saturating_add(first.saturating_mul(range.step));
+                let step = range.step.saturating_mul(by);
+                let stop = start.saturating_add(step.saturating_mul(count as i64));
+                Ok(range::Range { start, stop, step }.value())
             }
-            None => other.clone(),
+            None => Err(not_subscriptable(value)),
         },
-    })
-}
-
-/// The positions a slice takes.
-struct Picked {
-    start: i128,
-    step: i128,
-    count: usize,
-}
-
-impl Picked {
-    fn new(len: usize, start: Option<&Value>, stop: Option<&Value>, step: Option<&Value>) -> Result<Picked, Fault> {
-        let len = len as i128;
-        let step = bound(step)?.unwrap_or(1);
-        if step == 0 {
-            return Err(Fault::of_value("slice step cannot be zero"));
-        }
-        let (lowest, highest) = if step > 0 { (0, len) } else { (-1, len - 1) };
-        let clamp = |at: i128| (if at < 0 { at + len } else { at }).clamp(lowest, highest);
-        let first = bound(start)?.map_or(if step > 0 { lowest } else { highest }, clamp);
-        let last = bound(stop)?.map_or(if step > 0 { highest } else { lowest }, clamp);
-        let distance = if step > 0 { last - first } else { first - last };
-        let count = if distance <= 0 { 0 } else { (distance - 1) / step.abs() + 1 };
-        Ok(Picked { start: first, step, count: count as usize })
-    }
-
-    fn from(&self) -> usize {
-        self.start as usize
-    }
-
-    fn until(&self) -> usize {
-        self.from() + self.count
-    }
-
-    fn of<T: Clone>(&self, items: &[T]) -> Vec<T> {
-        let at = |idx: usize| usize::try_from(self.start + self.step * idx as i128).ok();
-        (0..self.count).filter_map(|idx| items.get(at(idx)?).cloned()).collect()
+        other => Err(not_subscriptable(other)),
     }
 }
 
-fn bound(value: Option<&Value>) -> Result<Option<i128>, Fault> {
-    use num_traits::Signed;
-    const FAR: i128 = 1 << 70;
-    match value {
-        None | Some(Value::None) => Ok(None),
-        Some(Value::Int(at)) => Ok(Some(i128::from(*at))),
-        Some(Value::BigInt(big)) => Ok(Some(if big.is_negative() { -FAR } else { FAR })),
-        Some(_) => Err(Fault::of_type("slice indices must be integers or None or have an __index__ method")),
-    }
-}
-
-/// The elements a `for` goes over: list, tuple, range, dict (its keys), record (key and value). A str is refused.
+/// The elements of a list, tuple, range, dict (its keys) or record (key and value).
 pub fn iterate(value: &Value, budget: &mut Budget) -> Result<Vec<Value>, Fault> {
     match value {
         Value::List(items) => {
-            budget.elements(items.len())?;
+            budget.values(items.len())?;
             Ok(items.to_vec())
         }
         Value::Tuple(items) => {
-            budget.elements(items.len())?;
+            budget.values(items.len())?;
             Ok(items.to_vec())
         }
         Value::Dict(dict) => {
-            budget.elements(dict.len())?;
+            budget.values(dict.len())?;
             Ok(dict.keys().map(|key| key.value().clone()).collect())
         }
         Value::Record(record) => Ok(vec![record.key.clone(), record.value.clone()]),
-        Value::Str(_) => Err(Fault::of_type("'str' object is not iterable: write x.elems() for its characters")),
-        Value::Bytes(_) => Err(Fault::of_type("'bytes' object is not iterable: write x.elems() for its bytes")),
-        other => match range::of(other) {
-            Some(range) => {
-                budget.elements(usize::try_from(range.len()).unwrap_or(usize::MAX))?;
-                Ok(range.values().collect())
-            }
-            None => Err(Fault::of_type(format!("'{}' object is not iterable", other.type_name()))),
-        },
+        Value::Opaque(opaque) if range::of(opaque).is_some() => {
+            let Some(range) = range::of(opaque) else { return Ok(Vec::new()) };
+            budget.values(usize::try_from(range.len()).unwrap_or(usize::MAX))?;
+            Ok((0..range.len()).map(|idx| Value::Int(range.get(idx))).collect())
+        }
+        Value::Str(_) => Err(Fault::type_error("'str' object is not iterable; use its .elems() for the characters")),
+        Value::Bytes(_) => Err(Fault::type_error("'bytes' object is not iterable; index it, or use .elems()")),
+        other => Err(Fault::type_error(format!("'{}' object is not iterable", other.type_name()))),
     }
 }
 
@@ -199,17 +174,28 @@ pub fn attribute(value: &Value, name: &str) -> Result<Value, Fault> {
         Value::Record(record) => match name {
             "key" => Some(record.key.clone()),
             "value" => Some(record.value.clone()),
-            "topic" => Some(Value::str(&*record.tp.topic)),
+            "topic" => Some(Value::str(&record.tp.topic)),
             "partition" => Some(Value::Int(i64::from(record.tp.partition))),
             "offset" => Some(Value::Int(record.offset)),
             "timestamp" => Some(Value::Int(record.timestamp)),
-            "headers" => Some(Value::list(
-                record.headers.iter().map(|(name, value)| Value::pair(Value::str(name), value.clone())).collect(),
-            )),
+            "headers" => {
+                let pairs =
+                    record.headers.iter().map(|(name, value)| Value::pair(Value::Str(name.clone()), value.clone()));
+                Some(Value::list(pairs.collect()))
+            }
             _ => None,
         },
         Value::Struct(fields) => fields.get(name).cloned(),
-        other => module::constant(other, name),
+        Value::Opaque(opaque) => match opaque.as_any().downcast_ref::<super::Module>() {
+            Some(module) => super::module_constant(module.0, name),
+            None => match (range::of(opaque), name) {
+                (Some(range), "start") => Some(Value::Int(range.start)),
+                (Some(range), "stop") => Some(Value::Int(range.stop)),
+                (Some(range), "step") => Some(Value::Int(range.step)),
+                _ => None,
+            },
+        },
+        _ => None,
     };
     found.ok_or_else(|| {
         let message = format!("'{}' object has no attribute '{name}'", value.type_name());

@@ -1,72 +1,398 @@
-//! The builtins by name; those over several elements are in `collect`, conversions in `convert`.
+//! The builtin functions.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
-use num_bigint::BigInt;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{Signed, ToPrimitive};
+use smol_str::SmolStr;
 
 use super::{
-    Arguments, Caller, Entry, Fault,
-    argument::{int, one, take, text},
-    collect, convert, operator,
-    range::{self, Range},
+    Arguments, Arities, BinaryOp, BuiltinFn, Caller, CompareOp, Fault, binary, compare,
+    compare::key,
+    equal, iterate, new_str,
+    number::{parse_float, parse_int, round, truncate},
+    operator::{floor_divide, to_big, to_float},
+    range, truthy,
 };
 use crate::{
     expr::EvalErrorKind,
-    model::{Struct, Value, text::repr},
+    model::{
+        Dict, Struct, Value,
+        text::{put_repr, put_str},
+    },
 };
 
-/// Name, function, fewest and most positional arguments.
-pub const ENTRIES: &[Entry] = &[
-    ("abs", abs, 1, Some(1)),
-    ("all", collect::all, 1, Some(1)),
-    ("any", collect::any, 1, Some(1)),
-    ("bool", convert::to_bool, 0, Some(1)),
-    ("bytes", convert::to_bytes, 0, Some(2)),
-    ("chr", convert::chr, 1, Some(1)),
-    ("dict", collect::dict, 0, Some(1)),
-    ("dir", dir, 1, Some(1)),
-    ("divmod", divmod, 2, Some(2)),
-    ("enumerate", collect::enumerate, 1, Some(2)),
-    ("fail", fail, 0, None),
-    ("filter", collect::filter, 2, Some(2)),
-    ("float", convert::to_float, 0, Some(1)),
-    ("getattr", getattr, 2, Some(3)),
-    ("hasattr", hasattr, 2, Some(2)),
-    ("hash", convert::hash, 1, Some(1)),
-    ("int", convert::to_int, 0, Some(2)),
-    ("len", len, 1, Some(1)),
-    ("list", collect::list, 0, Some(1)),
-    ("map", collect::map, 2, None),
-    ("max", collect::max, 1, None),
-    ("min", collect::min, 1, None),
-    ("ord", convert::ord, 1, Some(1)),
-    ("pow", pow, 2, Some(3)),
-    ("range", range, 1, Some(3)),
-    ("repr", convert::to_repr, 1, Some(1)),
-    ("reversed", collect::reversed, 1, Some(1)),
-    ("round", convert::round, 1, Some(2)),
-    ("sorted", collect::sorted, 1, Some(1)),
-    ("str", convert::to_str, 0, Some(1)),
-    ("struct", make_struct, 0, Some(0)),
-    ("sum", collect::sum, 1, Some(2)),
-    ("tuple", collect::tuple, 0, Some(1)),
-    ("type", type_of, 1, Some(1)),
-    ("zip", collect::zip, 0, None),
+/// Name, least and most positional arguments.
+pub const BUILTINS: Arities = &[
+    ("abs", 1, Some(1)),
+    ("all", 1, Some(1)),
+    ("any", 1, Some(1)),
+    ("bin", 1, Some(1)),
+    ("bool", 0, Some(1)),
+    ("bytes", 0, Some(2)),
+    ("chr", 1, Some(1)),
+    ("dict", 0, Some(1)),
+    ("divmod", 2, Some(2)),
+    ("enumerate", 1, Some(2)),
+    ("fail", 0, None),
+    ("filter", 2, Some(2)),
+    ("float", 0, Some(1)),
+    ("getattr", 2, Some(3)),
+    ("hasattr", 2, Some(2)),
+    ("hash", 1, Some(1)),
+    ("hex", 1, Some(1)),
+    ("int", 0, Some(2)),
+    ("len", 1, Some(1)),
+    ("list", 0, Some(1)),
+    ("map", 2, None),
+    ("max", 1, None),
+    ("min", 1, None),
+    ("oct", 1, Some(1)),
+    ("ord", 1, Some(1)),
+    ("pow", 2, Some(3)),
+    ("range", 1, Some(3)),
+    ("repr", 1, Some(1)),
+    ("reversed", 1, Some(1)),
+    ("round", 1, Some(2)),
+    ("sorted", 1, Some(1)),
+    ("str", 0, Some(1)),
+    ("struct", 0, Some(0)),
+    ("sum", 1, Some(2)),
+    ("tuple", 0, Some(1)),
+    ("type", 1, Some(1)),
+    ("zip", 0, None),
 ];
 
-fn abs(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    match one("abs", arguments)? {
-        Value::Int(int) => Ok(int.checked_abs().map_or_else(|| Value::int(BigInt::from(*int).abs()), Value::Int)),
-        Value::BigInt(big) => Ok(Value::int(big.abs())),
-        Value::Float(float) => Ok(Value::Float(float.abs())),
-        other => Err(Fault::of_type(format!("bad operand type for abs(): '{}'", other.type_name()))),
+pub fn builtin(name: &str) -> Option<BuiltinFn> {
+    Some(match name {
+        "abs" => abs,
+        "all" => |a, c| Ok(Value::Bool(sequence("all", a, c)?.iter().all(truthy))),
+        "any" => |a, c| Ok(Value::Bool(sequence("any", a, c)?.iter().any(truthy))),
+        "bin" => |a, c| in_base("bin", a, c, 2, "0b"),
+        "bool" => |a, _| Ok(Value::Bool(a.take("bool", ["x"], 0)?[0].is_some_and(truthy))),
+        "bytes" => bytes,
+        "chr" => chr,
+        "dict" => dict,
+        "divmod" => divmod,
+        "enumerate" => enumerate,
+        "fail" => fail,
+        "filter" => filter,
+        "float" => float,
+        "getattr" => getattr,
+        "hasattr" => hasattr,
+        "hash" => hash,
+        "hex" => |a, c| in_base("hex", a, c, 16, "0x"),
+        "int" => int,
+        "len" => len,
+        "list" => |a, c| Ok(Value::list(optional_sequence("list", a, c)?)),
+        "map" => map,
+        "max" => |a, c| extreme("max", CompareOp::Greater, a, c),
+        "min" => |a, c| extreme("min", CompareOp::Less, a, c),
+        "oct" => |a, c| in_base("oct", a, c, 8, "0o"),
+        "ord" => ord,
+        "pow" => pow,
+        "range" => make_range,
+        "repr" => repr,
+        "reversed" => |a, c| {
+            let mut items = sequence("reversed", a, c)?;
+            items.reverse();
+            Ok(Value::list(items))
+        },
+        "round" => |a, _| {
+            let [number, digits] = a.take("round", ["number", "ndigits"], 1)?;
+            let digits = match digits {
+                None | Some(Value::None) => None,
+                Some(Value::Int(digits)) => Some(*digits),
+                Some(other) => return Err(not_an_integer(other)),
+            };
+            round(number.unwrap_or(&Value::None), digits)
+        },
+        "sorted" => sorted,
+        "str" => text,
+        "struct" => make_struct,
+        "sum" => sum,
+        "tuple" => |a, c| Ok(Value::Tuple(optional_sequence("tuple", a, c)?.into())),
+        "type" => |a, _| Ok(Value::str(a.take("type", ["x"], 1)?[0].map_or("NoneType", Value::type_name))),
+        "zip" => zip,
+        _ => return None,
+    })
+}
+
+fn one<'a>(function: &str, arguments: &Arguments<'a>) -> Result<&'a Value, Fault> {
+    let message = || {
+        let given = arguments.positional.len();
+        Fault::type_error(format!("{function}() takes exactly one argument ({given} given)"))
+    };
+    match (arguments.positional, arguments.named) {
+        ([value], []) => Ok(value),
+        _ => Err(message()),
     }
 }
 
+fn sequence(function: &str, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Vec<Value>, Fault> {
+    iterate(one(function, arguments)?, caller.budget())
+}
+
+fn optional_sequence(function: &str, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Vec<Value>, Fault> {
+    match arguments.take(function, ["iterable"], 0)? {
+        [Some(value)] => iterate(value, caller.budget()),
+        [None] => Ok(Vec::new()),
+    }
+}
+
+fn not_an_integer(value: &Value) -> Fault {
+    Fault::type_error(format!("'{}' object cannot be interpreted as an integer", value.type_name()))
+}
+
+fn abs(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    match one("abs", arguments)? {
+        Value::Float(float) => Ok(Value::Float(float.abs())),
+        other => match to_big(other) {
+            Some(int) => Ok(Value::int(int.abs())),
+            None => Err(Fault::type_error(format!("bad operand type for abs(): '{}'", other.type_name()))),
+        },
+    }
+}
+
+fn in_base(
+    function: &str,
+    arguments: &Arguments<'_>,
+    caller: &mut dyn Caller,
+    base: u32,
+    prefix: &str,
+) -> Result<Value, Fault> {
+    let value = one(function, arguments)?;
+    let int = to_big(value).ok_or_else(|| not_an_integer(value))?;
+    let sign = if int.is_negative() { "-" } else { "" };
+    new_str(format!("{sign}{prefix}{}", int.abs().to_str_radix(base)), caller.budget())
+}
+
+fn bytes(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [source, encoding] = arguments.take("bytes", ["source", "encoding"], 0)?;
+    match (source, encoding) {
+        (None, _) => Ok(Value::Bytes(Arc::from([]))),
+        (Some(Value::Str(text)), Some(Value::Str(name))) if matches!(&*name.to_ascii_lowercase(), "utf-8" | "utf8") => {
+            caller.budget().allocate(text.len() as u64)?;
+            Ok(Value::Bytes(text.as_bytes().into()))
+        }
+        (Some(Value::Str(_)), None) => Err(Fault::type_error("string argument without an encoding")),
+        (Some(Value::Str(_)), Some(_)) => Err(Fault::value_error("bytes() knows the encoding 'utf-8' only")),
+        (Some(Value::Bytes(bytes)), _) => Ok(Value::Bytes(bytes.clone())),
+        (Some(Value::Int(len)), _) => {
+            let len = u64::try_from(*len).map_err(|_| Fault::value_error("negative count"))?;
+            caller.budget().allocate(len)?;
+            Ok(Value::Bytes(vec![0; len as usize].into()))
+        }
+        (Some(other), _) => {
+            let items = iterate(other, caller.budget())?;
+            let byte = |item: &Value| match item {
+                Value::Int(int) => u8::try_from(*int).map_err(|_| Fault::value_error("bytes must be in range(0, 256)")),
+                other => Err(not_an_integer(other)),
+            };
+            Ok(Value::Bytes(items.iter().map(byte).collect::<Result<Vec<u8>, _>>()?.into()))
+        }
+    }
+}
+
+fn chr(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    match one("chr", arguments)? {
+        Value::Int(code) => match u32::try_from(*code).ok().and_then(char::from_u32) {
+            Some(c) => Ok(Value::str(c.encode_utf8(&mut [0; 4]))),
+            None => Err(Fault::value_error("chr() arg not in range(0x110000)")),
+        },
+        other => Err(not_an_integer(other)),
+    }
+}
+
+fn ord(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    match one("ord", arguments)? {
+        Value::Str(text) => {
+            let mut chars = text.chars();
+            match (chars.next(), chars.next()) {
+                (Some(c), None) => Ok(Value::Int(i64::from(u32::from(c)))),
+                _ => {
+                    let len = text.chars().count();
+                    Err(Fault::type_error(format!("ord() expected a character, but string of length {len} found")))
+                }
+            }
+        }
+        Value::Bytes(bytes) if bytes.len() == 1 => Ok(Value::Int(i64::from(bytes[0]))),
+        other => Err(Fault::type_error(format!("ord() expected string of length 1, but {} found", other.type_name()))),
+    }
+}
+
+fn dict(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let mut dict = match arguments.positional {
+        [] => Dict::new(),
+        [Value::Dict(dict)] => (**dict).clone(),
+        [pairs] => {
+            let mut dict = Dict::new();
+            for (idx, pair) in iterate(pairs, caller.budget())?.iter().enumerate() {
+                let Some((first, second)) = pair.as_pair() else {
+                    let message =
+                        format!("cannot convert dictionary update sequence element #{idx} to a sequence of 2");
+                    return Err(Fault::type_error(message));
+                };
+                dict.insert(key(first)?, second.clone());
+            }
+            dict
+        }
+        more => {
+            let message = format!("dict expected at most 1 argument, got {}", more.len());
+            return Err(Fault::type_error(message));
+        }
+    };
+    caller.budget().values(dict.len() + arguments.named.len())?;
+    for (name, value) in arguments.named {
+        dict.insert(key(&Value::Str(name.clone()))?, value.clone());
+    }
+    Ok(Value::Dict(Arc::new(dict)))
+}
+
+fn divmod(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [Some(a), Some(b)] = arguments.take("divmod", ["a", "b"], 2)? else { return Ok(Value::None) };
+    if let (Value::Float(_), _) | (_, Value::Float(_)) = (a, b)
+        && let (Some(x), Some(y)) = (to_float(a), to_float(b))
+    {
+        let (x, y) = (x?, y?);
+        if y == 0.0 {
+            return Err(Fault::new(EvalErrorKind::ZeroDivision, "float divmod()"));
+        }
+        let (quotient, rest) = floor_divide(x, y);
+        return Ok(Value::pair(Value::Float(quotient), Value::Float(rest)));
+    }
+    let quotient = binary(BinaryOp::FloorDivide, a, b, caller.budget())?;
+    Ok(Value::pair(quotient, binary(BinaryOp::Percent, a, b, caller.budget())?))
+}
+
+fn enumerate(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [items, start] = arguments.take("enumerate", ["iterable", "start"], 1)?;
+    let start = match start {
+        None => 0,
+        Some(Value::Int(start)) => *start,
+        Some(other) => return Err(not_an_integer(other)),
+    };
+    let items = iterate(items.unwrap_or(&Value::None), caller.budget())?;
+    caller.budget().values(items.len() * 2)?;
+    let pairs = items.into_iter().zip(0..).map(|(item, idx)| Value::pair(Value::Int(start.saturating_add(idx)), item));
+    Ok(Value::list(pairs.collect()))
+}
+
+fn fail(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    let mut message = String::new();
+    for (idx, part) in arguments.positional.iter().enumerate() {
+        if idx > 0 {
+            message.push(' ');
+        }
+        put_str(&mut message, part);
+    }
+    Err(Fault::new(EvalErrorKind::Failed, message))
+}
+
+fn filter(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [Some(function), Some(items)] = arguments.take("filter", ["function", "iterable"], 2)? else {
+        return Ok(Value::None);
+    };
+    let mut kept = Vec::new();
+    for item in iterate(items, caller.budget())? {
+        let keep = match function {
+            Value::None => truthy(&item),
+            function => truthy(&caller.call(function, std::slice::from_ref(&item))?),
+        };
+        if keep {
+            kept.push(item);
+        }
+    }
+    Ok(Value::list(kept))
+}
+
+fn map(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let Some((function, sequences)) = arguments.positional.split_first().filter(|(_, rest)| !rest.is_empty()) else {
+        return Err(Fault::type_error("map() must have at least two arguments."));
+    };
+    let rows = rows(sequences, caller)?;
+    let mut mapped = Vec::with_capacity(rows.len());
+    for row in rows {
+        mapped.push(caller.call(function, &row)?);
+    }
+    Ok(Value::list(mapped))
+}
+
+fn zip(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    Ok(Value::list(rows(arguments.positional, caller)?.into_iter().map(|row| Value::Tuple(row.into())).collect()))
+}
+
+/// The n-th elements of all sequences, as long as each has one.
+fn rows(sequences: &[Value], caller: &mut dyn Caller) -> Result<Vec<Vec<Value>>, Fault> {
+    let mut columns = Vec::new();
+    for sequence in sequences {
+        columns.push(iterate(sequence, caller.budget())?.into_iter());
+    }
+    let len = columns.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
+    caller.budget().values(len * (columns.len() + 1))?;
+    Ok((0..len).map(|_| columns.iter_mut().filter_map(Iterator::next).collect()).collect())
+}
+
+fn float(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    match arguments.take("float", ["x"], 0)?[0] {
+        None => Ok(Value::Float(0.0)),
+        Some(Value::Str(text)) => parse_float(text).map(Value::Float),
+        Some(other) => match to_float(other) {
+            Some(float) => float.map(Value::Float),
+            None => Err(Fault::type_error(format!(
+                "float() argument must be a string or a real number, not '{}'",
+                other.type_name()
+            ))),
+        },
+    }
+}
+
+fn int(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    let [value, base] = arguments.take("int", ["x", "base"], 0)?;
+    match (value, base) {
+        (None, _) => Ok(Value::Int(0)),
+        (Some(Value::Str(text)), None) => parse_int(text, 10),
+        (Some(Value::Str(text)), Some(Value::Int(base))) => match u32::try_from(*base) {
+            Ok(base) if base == 0 || (2..=36).contains(&base) => parse_int(text, base),
+            _ => Err(Fault::value_error("int() base must be >= 2 and <= 36, or 0")),
+        },
+        (Some(Value::Str(_)), Some(other)) => Err(not_an_integer(other)),
+        (Some(_), Some(_)) => Err(Fault::type_error("int() can't convert non-string with explicit base")),
+        (Some(Value::Float(float)), None) => truncate(*float),
+        (Some(value @ (Value::Int(_) | Value::BigInt(_))), None) => Ok(value.clone()),
+        (Some(Value::Bool(flag)), None) => Ok(Value::Int(i64::from(*flag))),
+        (Some(other), None) => Err(Fault::type_error(format!(
+            "int() argument must be a string, a bytes-like object or a real number, not '{}'",
+            other.type_name()
+        ))),
+    }
+}
+
+fn getattr(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    let [value, name, default] = arguments.take("getattr", ["object", "name", "default"], 2)?;
+    let Some(Value::Str(name)) = name else {
+        return Err(Fault::type_error("attribute name must be string"));
+    };
+    match (super::attribute(value.unwrap_or(&Value::None), name), default) {
+        (Err(fault), Some(default)) if fault.kind == EvalErrorKind::Attribute => Ok(default.clone()),
+        (found, _) => found,
+    }
+}
+
+fn hasattr(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    let [value, name] = arguments.take("hasattr", ["object", "name"], 2)?;
+    let (Some(value), Some(Value::Str(name))) = (value, name) else {
+        return Err(Fault::type_error("attribute name must be string"));
+    };
+    Ok(Value::Bool(super::attribute(value, name).is_ok() || super::method(value.type_name(), name).is_some()))
+}
+
+/// kstream's own hash, the same on every run and machine.
+fn hash(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    Ok(Value::Int(key(one("hash", arguments)?)?.partition_hash() as i64))
+}
+
 fn len(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let value = one("len", arguments)?;
-    let count = match value {
+    let len = match one("len", arguments)? {
         Value::Str(text) if text.is_ascii() => text.len(),
         Value::Str(text) => text.chars().count(),
         Value::Bytes(bytes) => bytes.len(),
@@ -74,185 +400,199 @@ fn len(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
         Value::Tuple(items) => items.len(),
         Value::Dict(dict) => dict.len(),
         Value::Record(_) => 2,
-        other => match range::of(other) {
-            Some(range) => usize::try_from(range.len()).unwrap_or(usize::MAX),
-            None => return Err(Fault::of_type(format!("object of type '{}' has no len()", other.type_name()))),
-        },
-    };
-    Ok(Value::Int(count as i64))
-}
-
-fn fail(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let mut message = String::new();
-    for (idx, value) in arguments.positional.iter().enumerate() {
-        message.push_str(if idx > 0 { " " } else { "" });
-        crate::model::text::put_str(&mut message, value);
-    }
-    Err(Fault::new(EvalErrorKind::Failed, message))
-}
-
-fn type_of(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    Ok(Value::str(one("type", arguments)?.type_name()))
-}
-
-fn make_struct(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    if !arguments.positional.is_empty() {
-        return Err(Fault::of_type("struct() takes named arguments only"));
-    }
-    let mut fields = arguments.named.to_vec();
-    fields.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Value::Struct(Arc::new(Struct { fields })))
-}
-
-fn range(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let (start, stop, step) = match arguments.positional {
-        [stop] if arguments.named.is_empty() => (0, int(stop)?, 1),
-        [start, stop] if arguments.named.is_empty() => (int(start)?, int(stop)?, 1),
-        [start, stop, step] if arguments.named.is_empty() => (int(start)?, int(stop)?, int(step)?),
-        [] => return Err(Fault::of_type("range expected at least 1 argument, got 0")),
-        more if arguments.named.is_empty() => {
-            return Err(Fault::of_type(format!("range expected at most 3 arguments, got {}", more.len())));
-        }
-        _ => return Err(Fault::of_type("range() takes no keyword arguments")),
-    };
-    match step {
-        0 => Err(Fault::of_value("range() arg 3 must not be zero")),
-        step => Ok(Value::Opaque(Arc::new(Range { start, stop, step }))),
-    }
-}
-
-fn name_of<'a>(function: &str, value: &'a Value) -> Result<&'a str, Fault> {
-    text(value, |name| format!("{function}(): attribute name must be string, not '{name}'"))
-}
-
-fn getattr(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(of), Some(name), default] = take("getattr", arguments, ["", "", ""], 2)? else {
-        return Ok(Value::None);
-    };
-    match (super::attribute(of, name_of("getattr", name)?), default) {
-        (Err(fault), Some(default)) if fault.kind == EvalErrorKind::Attribute => Ok(default.clone()),
-        (result, _) => result,
-    }
-}
-
-fn hasattr(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(of), Some(name)] = take("hasattr", arguments, ["", ""], 2)? else { return Ok(Value::None) };
-    let name = name_of("hasattr", name)?;
-    Ok(Value::Bool(super::attribute(of, name).is_ok() || super::method(of.type_name(), name).is_some()))
-}
-
-fn dir(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let value = one("dir", arguments)?;
-    let mut names: Vec<&str> = match value {
-        Value::Record(_) => vec!["headers", "key", "offset", "partition", "timestamp", "topic", "value"],
-        Value::Struct(fields) => fields.fields.iter().map(|(name, _)| name.as_str()).collect(),
         other => {
-            super::method_names().into_iter().filter(|name| super::method(other.type_name(), name).is_some()).collect()
+            let range = if let Value::Opaque(opaque) = other { range::of(opaque) } else { None };
+            match range {
+                Some(range) => usize::try_from(range.len()).unwrap_or(usize::MAX),
+                None => {
+                    return Err(Fault::type_error(format!("object of type '{}' has no len()", other.type_name())));
+                }
+            }
         }
     };
-    names.sort_unstable();
-    names.dedup();
-    Ok(Value::list(names.into_iter().map(Value::str).collect()))
+    Ok(Value::Int(i64::try_from(len).unwrap_or(i64::MAX)))
 }
 
-fn divmod(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(a), Some(b)] = take("divmod", arguments, ["", ""], 2)? else { return Ok(Value::None) };
-    if let (Some(a), Some(b)) = (operator::big(a), operator::big(b)) {
-        if b.is_zero() {
-            return Err(Fault::new(EvalErrorKind::ZeroDivision, "integer division or modulo by zero"));
+/// `min` and `max`: the first of equals; `key` and `default` by name.
+fn extreme(
+    function: &str,
+    better: CompareOp,
+    arguments: &Arguments<'_>,
+    caller: &mut dyn Caller,
+) -> Result<Value, Fault> {
+    let items = match arguments.positional {
+        [] => return Err(Fault::type_error(format!("{function} expected at least 1 argument, got 0"))),
+        [sequence] => iterate(sequence, caller.budget())?,
+        several => several.to_vec(),
+    };
+    let by = arguments.named("key").filter(|key| !matches!(key, Value::None));
+    let mut best: Option<(Value, Value)> = None;
+    for item in items {
+        caller.budget().step()?;
+        let sort_key = match by {
+            Some(function) => caller.call(function, std::slice::from_ref(&item))?,
+            None => item.clone(),
+        };
+        let replace = match &best {
+            Some((_, best_key)) => compare(better, &sort_key, best_key)?,
+            None => true,
+        };
+        if replace {
+            best = Some((item, sort_key));
         }
-        caller.budget().steps((a.bits() / 64).saturating_mul(b.bits() / 64) / 64)?;
-        let (quotient, rest) = operator::div_mod(&a, &b);
-        return Ok(Value::pair(Value::int(quotient), Value::int(rest)));
     }
-    match (operator::float(a), operator::float(b)) {
-        (Ok(_), Ok(0.0)) => Err(Fault::new(EvalErrorKind::ZeroDivision, "float divmod()")),
-        (Ok(a), Ok(b)) => {
-            let (quotient, rest) = operator::float_div_mod(a, b);
-            Ok(Value::pair(Value::Float(quotient), Value::Float(rest)))
-        }
-        _ => {
-            let (a, b) = (a.type_name(), b.type_name());
-            Err(Fault::of_type(format!("unsupported operand type(s) for divmod(): '{a}' and '{b}'")))
-        }
+    match (best, arguments.named("default")) {
+        (Some((item, _)), _) => Ok(item),
+        (None, Some(default)) => Ok(default.clone()),
+        (None, None) => Err(Fault::value_error(format!("{function}() arg is an empty sequence"))),
     }
 }
 
 fn pow(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(base), Some(exponent), modulus] = take("pow", arguments, ["base", "exp", "mod"], 2)? else {
+    let [Some(base), Some(exponent), modulus] = arguments.take("pow", ["base", "exp", "mod"], 2)? else {
         return Ok(Value::None);
     };
-    let unsupported = || {
-        let (a, b) = (base.type_name(), exponent.type_name());
-        Fault::of_type(format!("unsupported operand type(s) for ** or pow(): '{a}' and '{b}'"))
-    };
-    let integers = (operator::big(base), operator::big(exponent));
-    if let Some(modulus) = modulus.filter(|modulus| !matches!(modulus, Value::None)) {
-        let ((Some(a), Some(b)), Some(m)) = (integers, operator::big(modulus)) else { return Err(unsupported()) };
-        if m.is_zero() {
-            return Err(Fault::of_value("pow() 3rd argument cannot be 0"));
+    if let (Some(base), Some(exponent)) = (to_big(base), to_big(exponent)) {
+        if let Some(modulus) = modulus.and_then(to_big) {
+            if exponent.is_negative() || modulus.sign() == num_bigint::Sign::NoSign {
+                return Err(Fault::value_error("pow() 3rd argument cannot be 0, and needs an exponent of 0 or more"));
+            }
+            caller.budget().steps(exponent.bits().saturating_mul(modulus.bits() / 64 + 1))?;
+            return Ok(Value::int(base.modpow(&exponent, &modulus)));
         }
-        if b.is_negative() {
-            return Err(Fault::of_value("pow() with a negative exponent and a modulus is not known"));
+        if !exponent.is_negative() {
+            let trivial = base.bits() <= 1;
+            let power = exponent.to_u64().unwrap_or(u64::MAX);
+            if !trivial {
+                caller.budget().allocate(base.bits().saturating_mul(power) / 8)?;
+            }
+            let power = if trivial { (power & 1) as u32 + if power > 1 { 2 } else { 0 } } else { power as u32 };
+            return Ok(Value::int(base.pow(power)));
         }
-        let words = m.bits() / 64 + 1;
-        caller.budget().steps(b.bits().saturating_mul(words).saturating_mul(words))?;
-        let power = a.modpow(&b, &m);
-        return Ok(Value::int(power));
     }
-    match integers {
-        (Some(a), Some(b)) if !b.is_negative() => {
-            if b.is_zero() || a.is_one() {
-                return Ok(Value::Int(1));
+    match (to_float(base), to_float(exponent)) {
+        (Some(base), Some(exponent)) => {
+            let (base, exponent) = (base?, exponent?);
+            if base == 0.0 && exponent < 0.0 {
+                let message = "0.0 cannot be raised to a negative power";
+                return Err(Fault::new(EvalErrorKind::ZeroDivision, message));
             }
-            if a.is_zero() {
-                return Ok(Value::Int(0));
+            let power = base.powf(exponent);
+            if power.is_nan() && !base.is_nan() && !exponent.is_nan() {
+                return Err(Fault::value_error("a negative number cannot be raised to a fractional power"));
             }
-            let odd = b.bit(0);
-            if a.abs().is_one() {
-                return Ok(Value::Int(if odd { -1 } else { 1 }));
+            if power.is_infinite() && base.is_finite() && exponent.is_finite() {
+                return Err(Fault::new(EvalErrorKind::Overflow, "Result too large"));
             }
-            let exponent = b.to_u64().unwrap_or(u64::MAX);
-            let bits = a.bits().saturating_mul(exponent);
-            caller.budget().allocate(bits / 8)?;
-            caller.budget().steps((bits / 64).saturating_mul(bits / 64) / 64)?;
-            Ok(Value::int(a.pow(exponent as u32)))
+            Ok(Value::Float(power))
         }
         _ => {
-            let (Ok(a), Ok(b)) = (operator::float(base), operator::float(exponent)) else {
-                return Err(match (base, exponent) {
-                    (Value::BigInt(_), _) | (_, Value::BigInt(_)) => {
-                        Fault::new(EvalErrorKind::Overflow, "int too large to convert to float")
-                    }
-                    _ => unsupported(),
-                });
-            };
-            power(a, b)
+            let types = format!("'{}' and '{}'", base.type_name(), exponent.type_name());
+            Err(Fault::type_error(format!("unsupported operand type(s) for pow(): {types}")))
         }
     }
 }
 
-/// `pow` of floats.
-pub fn power(a: f64, b: f64) -> Result<Value, Fault> {
-    if a == 0.0 && b < 0.0 {
-        let message = "0.0 cannot be raised to a negative power";
-        return Err(Fault::new(EvalErrorKind::ZeroDivision, message));
+fn make_range(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    let number = |value: &Value| match value {
+        Value::Int(int) => Ok(*int),
+        Value::BigInt(_) => Err(Fault::new(EvalErrorKind::Overflow, "range() arguments must fit 64 bits")),
+        other => Err(not_an_integer(other)),
+    };
+    let (start, stop, step) = match arguments.positional {
+        [stop] => (0, number(stop)?, 1),
+        [start, stop] => (number(start)?, number(stop)?, 1),
+        [start, stop, step] => (number(start)?, number(stop)?, number(step)?),
+        other => {
+            return Err(Fault::type_error(format!("range expected 1 to 3 arguments, got {}", other.len())));
+        }
+    };
+    if step == 0 {
+        return Err(Fault::value_error("range() arg 3 must not be zero"));
     }
-    let result = a.powf(b);
-    if result.is_infinite() && a.is_finite() && b.is_finite() {
-        return Err(Fault::new(EvalErrorKind::Overflow, "(34, 'Numerical result out of range')"));
-    }
-    if result.is_nan() && !a.is_nan() && !b.is_nan() {
-        return Err(Fault::of_value("a negative number has no fractional power here"));
-    }
-    Ok(Value::Float(result))
+    Ok(range::Range { start, stop, step }.value())
 }
 
-/// For messages: `repr` of a value, cut where it is long.
-pub fn shown(value: &Value) -> String {
-    let text = repr(value);
-    match text.char_indices().nth(200) {
-        Some((at, _)) => format!("{}...", text.get(..at).unwrap_or_default()),
-        None => text,
+fn repr(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let mut text = String::new();
+    put_repr(&mut text, one("repr", arguments)?);
+    new_str(text, caller.budget())
+}
+
+fn text(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let mut text = String::new();
+    match arguments.take("str", ["object"], 0)?[0] {
+        Some(value @ Value::Str(_)) => return Ok(value.clone()),
+        Some(value) => put_str(&mut text, value),
+        None => {}
     }
+    new_str(text, caller.budget())
+}
+
+fn sorted(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let items = match arguments.positional {
+        [items] => iterate(items, caller.budget())?,
+        other => {
+            return Err(Fault::type_error(format!("sorted expected 1 argument, got {}", other.len())));
+        }
+    };
+    let reverse = arguments.named("reverse").is_some_and(truthy);
+    let by = arguments.named("key").filter(|key| !matches!(key, Value::None));
+    let mut keyed = Vec::with_capacity(items.len());
+    for item in items {
+        let sort_key = match by {
+            Some(function) => caller.call(function, std::slice::from_ref(&item))?,
+            None => item.clone(),
+        };
+        keyed.push((sort_key, item));
+    }
+    sort(&mut keyed, reverse, caller)?;
+    Ok(Value::list(keyed.into_iter().map(|(_, item)| item).collect()))
+}
+
+/// Stable, also in reverse. The first comparison that fails is the fault.
+pub(super) fn sort(keyed: &mut [(Value, Value)], reverse: bool, caller: &mut dyn Caller) -> Result<(), Fault> {
+    caller.budget().steps(keyed.len() as u64)?;
+    let mut fault = None;
+    keyed.sort_by(|(a, _), (b, _)| {
+        let (a, b) = if reverse { (b, a) } else { (a, b) };
+        let less = |a, b| compare(CompareOp::Less, a, b);
+        match (less(a, b), less(b, a)) {
+            (Ok(true), _) => Ordering::Less,
+            (_, Ok(true)) => Ordering::Greater,
+            (Err(failed), _) | (_, Err(failed)) => {
+                fault.get_or_insert(failed);
+                Ordering::Equal
+            }
+            _ => Ordering::Equal,
+        }
+    });
+    fault.map_or(Ok(()), Err)
+}
+
+fn make_struct(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    if !arguments.positional.is_empty() {
+        return Err(Fault::type_error("struct() takes named arguments only"));
+    }
+    caller.budget().values(arguments.named.len())?;
+    let mut fields: Vec<(SmolStr, Value)> = arguments.named.to_vec();
+    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Value::Struct(Arc::new(Struct { fields })))
+}
+
+fn sum(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [items, start] = arguments.take("sum", ["iterable", "start"], 1)?;
+    let mut total = start.cloned().unwrap_or(Value::Int(0));
+    if matches!(total, Value::Str(_)) {
+        return Err(Fault::type_error("sum() can't sum strings [use ''.join(seq) instead]"));
+    }
+    for item in iterate(items.unwrap_or(&Value::None), caller.budget())? {
+        total = binary(BinaryOp::Add, &total, &item, caller.budget())?;
+    }
+    Ok(total)
+}
+
+/// Where `item` first is in `items`.
+pub(super) fn position(items: &[Value], item: &Value) -> Option<usize> {
+    items.iter().position(|other| equal(other, item))
 }

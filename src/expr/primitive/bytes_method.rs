@@ -1,216 +1,165 @@
 //! Methods of bytes.
 
-use memchr::memmem;
-
-use super::{
-    Arguments, Fault, MethodFn,
-    access::iterate,
-    argument::{int, none, one, take},
-};
+use super::{Arguments, Caller, Fault, MethodFn};
 use crate::{expr::EvalErrorKind, model::Value};
 
 pub const NAMES: &[&str] = &[
+    "count",
     "decode",
     "elems",
-    "hex",
-    "startswith",
     "endswith",
     "find",
-    "count",
-    "split",
-    "strip",
-    "lstrip",
-    "rstrip",
-    "replace",
-    "join",
+    "hex",
     "lower",
+    "replace",
+    "split",
+    "startswith",
+    "strip",
     "upper",
-    "isdigit",
-    "isalpha",
-    "isspace",
 ];
-
-fn of(value: &Value) -> Result<&[u8], Fault> {
-    match value {
-        Value::Bytes(bytes) => Ok(bytes),
-        other => Err(Fault::of_type(format!("a bytes-like object is required, not '{}'", other.type_name()))),
-    }
-}
-
-fn bytes(bytes: impl Into<Vec<u8>>) -> Value {
-    Value::Bytes(bytes.into().into())
-}
 
 pub fn method(name: &str) -> Option<MethodFn> {
     Some(match name {
+        "count" => |b, a, _| {
+            let [part] = parts("count", a)?;
+            Ok(Value::Int(memchr::memmem::find_iter(of(b), part).count() as i64))
+        },
         "decode" => decode,
-        "elems" => |value, arguments, caller| {
-            none("bytes.elems", arguments)?;
-            let inner = of(value)?;
-            caller.budget().elements(inner.len())?;
-            Ok(Value::list(inner.iter().map(|byte| Value::Int(i64::from(*byte))).collect()))
+        "elems" => |b, a, c| {
+            a.take("elems", [], 0)?;
+            c.budget().values(of(b).len())?;
+            Ok(Value::list(of(b).iter().map(|byte| Value::Int(i64::from(*byte))).collect()))
         },
-        "hex" => |value, arguments, caller| {
-            none("bytes.hex", arguments)?;
-            let inner = of(value)?;
-            caller.budget().allocate(inner.len() as u64 * 2)?;
-            Ok(Value::str(inner.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+        "endswith" => |b, a, _| {
+            let [part] = parts("endswith", a)?;
+            Ok(Value::Bool(of(b).ends_with(part)))
         },
-        "startswith" => {
-            |value, arguments, _| Ok(Value::Bool(of(value)?.starts_with(of(one("startswith", arguments)?)?)))
-        }
-        "endswith" => |value, arguments, _| Ok(Value::Bool(of(value)?.ends_with(of(one("endswith", arguments)?)?))),
-        "find" => |value, arguments, _| {
-            let found = memmem::find(of(value)?, of(one("find", arguments)?)?);
-            Ok(Value::Int(found.map_or(-1, |at| at as i64)))
+        "find" => |b, a, _| {
+            let [part] = parts("find", a)?;
+            Ok(Value::Int(memchr::memmem::find(of(b), part).map_or(-1, |at| at as i64)))
         },
-        "count" => |value, arguments, _| {
-            let (inner, part) = (of(value)?, of(one("count", arguments)?)?);
-            let count = if part.is_empty() { inner.len() + 1 } else { memmem::find_iter(inner, part).count() };
-            Ok(Value::Int(count as i64))
+        "hex" => |b, a, c| {
+            a.take("hex", [], 0)?;
+            c.budget().allocate(of(b).len() as u64 * 2)?;
+            Ok(Value::str(of(b).iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
         },
+        "lower" => |b, a, c| mapped("lower", b, a, c, <[u8]>::to_ascii_lowercase),
+        "replace" => replace,
         "split" => split,
-        "strip" => |value, arguments, _| strip("strip", value, arguments),
-        "lstrip" => |value, arguments, _| strip("lstrip", value, arguments),
-        "rstrip" => |value, arguments, _| strip("rstrip", value, arguments),
-        "replace" => |value, arguments, caller| {
-            let [Some(old), Some(new)] = take("replace", arguments, ["", ""], 2)? else { return Ok(Value::None) };
-            let (inner, old, new) = (of(value)?, of(old)?, of(new)?);
-            if old.is_empty() {
-                return Err(Fault::of_value("replace() of nothing in bytes is not known"));
-            }
-            let count = memmem::find_iter(inner, old).count();
-            caller.budget().allocate(inner.len() as u64 + (count as u64).saturating_mul(new.len() as u64))?;
-            let mut out = Vec::with_capacity(inner.len());
-            let mut start = 0;
-            for at in memmem::find_iter(inner, old) {
-                out.extend_from_slice(inner.get(start..at).unwrap_or_default());
-                out.extend_from_slice(new);
-                start = at + old.len();
-            }
-            out.extend_from_slice(inner.get(start..).unwrap_or_default());
-            Ok(bytes(out))
+        "startswith" => |b, a, _| {
+            let [part] = parts("startswith", a)?;
+            Ok(Value::Bool(of(b).starts_with(part)))
         },
-        "join" => |value, arguments, caller| {
-            let separator = of(value)?;
-            let items = iterate(one("bytes.join", arguments)?, caller.budget())?;
-            let mut out = Vec::new();
-            for (idx, item) in items.iter().enumerate() {
-                let Value::Bytes(item) = item else {
-                    let name = item.type_name();
-                    let message = format!("sequence item {idx}: expected a bytes-like object, {name} found");
-                    return Err(Fault::of_type(message));
-                };
-                caller.budget().allocate((separator.len() + item.len()) as u64)?;
-                out.extend_from_slice(if idx > 0 { separator } else { b"" });
-                out.extend_from_slice(item);
-            }
-            Ok(bytes(out))
-        },
-        "lower" => |value, arguments, _| {
-            none("bytes.lower", arguments)?;
-            Ok(bytes(of(value)?.to_ascii_lowercase()))
-        },
-        "upper" => |value, arguments, _| {
-            none("bytes.upper", arguments)?;
-            Ok(bytes(of(value)?.to_ascii_uppercase()))
-        },
-        "isdigit" => |value, arguments, _| every("isdigit", value, arguments, u8::is_ascii_digit),
-        "isalpha" => |value, arguments, _| every("isalpha", value, arguments, u8::is_ascii_alphabetic),
-        "isspace" => |value, arguments, _| every("isspace", value, arguments, is_space),
+        "strip" => |b, a, c| mapped("strip", b, a, c, |bytes| bytes.trim_ascii().to_vec()),
+        "upper" => |b, a, c| mapped("upper", b, a, c, <[u8]>::to_ascii_uppercase),
         _ => return None,
     })
 }
 
-fn is_space(byte: &u8) -> bool {
-    matches!(byte, b' ' | 9..=13)
+fn of(value: &Value) -> &[u8] {
+    match value {
+        Value::Bytes(bytes) => bytes,
+        _ => &[],
+    }
 }
 
-fn every(name: &str, value: &Value, arguments: &Arguments<'_>, test: fn(&u8) -> bool) -> Result<Value, Fault> {
-    none(name, arguments)?;
-    let inner = of(value)?;
-    Ok(Value::Bool(!inner.is_empty() && inner.iter().all(test)))
+/// Exactly so many arguments, all bytes.
+fn parts<'a, const N: usize>(name: &str, arguments: &Arguments<'a>) -> Result<[&'a [u8]; N], Fault> {
+    let taken: [Option<&Value>; N] = arguments.take(name, [""; N], N)?;
+    let mut parts = [&[][..]; N];
+    for (part, value) in parts.iter_mut().zip(taken) {
+        match value {
+            Some(Value::Bytes(bytes)) => *part = bytes,
+            other => {
+                let type_name = other.map_or("NoneType", Value::type_name);
+                return Err(Fault::type_error(format!("a bytes-like object is required, not '{type_name}'")));
+            }
+        }
+    }
+    Ok(parts)
 }
 
-fn decode(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn super::Caller) -> Result<Value, Fault> {
-    let [encoding, errors] = take("decode", arguments, ["encoding", "errors"], 0)?;
-    let inner = of(value)?;
-    caller.budget().allocate(inner.len() as u64 * 3)?;
+fn mapped(
+    name: &str,
+    value: &Value,
+    arguments: &Arguments<'_>,
+    caller: &mut dyn Caller,
+    change: fn(&[u8]) -> Vec<u8>,
+) -> Result<Value, Fault> {
+    arguments.take(name, [], 0)?;
+    caller.budget().allocate(of(value).len() as u64)?;
+    Ok(Value::Bytes(change(of(value)).into()))
+}
+
+fn decode(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [encoding, errors] = arguments.take("decode", ["encoding", "errors"], 0)?;
     let name = |value: Option<&Value>, default: &str| match value {
-        Some(Value::Str(name)) => name.to_string(),
+        Some(Value::Str(name)) => name.to_ascii_lowercase().replace('_', "-"),
         _ => default.to_owned(),
     };
-    match name(encoding, "utf-8").to_ascii_lowercase().replace('_', "-").as_str() {
-        "utf-8" | "utf8" => match (std::str::from_utf8(inner), name(errors, "strict").as_str()) {
-            (Ok(text), _) => Ok(Value::str(text)),
-            (Err(_), "replace") => Ok(Value::str(String::from_utf8_lossy(inner))),
-            (Err(_), "ignore") => {
-                let text: String = inner.utf8_chunks().map(|chunk| chunk.valid()).collect();
-                Ok(Value::str(text))
-            }
-            (Err(error), _) => {
-                let at = error.valid_up_to();
-                let byte = inner.get(at).copied().unwrap_or(0);
-                let message = format!("'utf-8' codec can't decode byte {byte:#04x} in position {at}");
-                Err(Fault::new(EvalErrorKind::Decode, message))
-            }
-        },
+    let (encoding, errors) = (name(encoding, "utf-8"), name(errors, "strict"));
+    let bytes = of(value);
+    caller.budget().allocate(bytes.len() as u64 * 3)?;
+    match &*encoding {
         "latin-1" | "latin1" | "iso-8859-1" => {
-            Ok(Value::str(inner.iter().map(|byte| char::from(*byte)).collect::<String>()))
+            Ok(Value::str(bytes.iter().map(|byte| char::from(*byte)).collect::<String>()))
         }
-        "ascii" | "us-ascii" if inner.is_ascii() => Ok(Value::str(String::from_utf8_lossy(inner))),
-        "ascii" | "us-ascii" => {
-            Err(Fault::new(EvalErrorKind::Decode, "'ascii' codec can't decode a byte that is no ASCII"))
+        "utf-8" | "utf8" | "ascii" => {
+            let ascii_end = if encoding == "ascii" { bytes.iter().position(|byte| *byte > 0x7f) } else { None };
+            match (std::str::from_utf8(bytes), ascii_end, &*errors) {
+                (Ok(text), None, _) => Ok(Value::str(text)),
+                (_, _, "replace") => Ok(Value::str(String::from_utf8_lossy(bytes))),
+                (_, _, "ignore") => Ok(Value::str(String::from_utf8_lossy(bytes).replace('\u{fffd}', ""))),
+                (result, at, _) => {
+                    let at = at.or_else(|| result.err().map(|error| error.valid_up_to())).unwrap_or(0);
+                    let byte = bytes.get(at).copied().unwrap_or(0);
+                    let message = format!("'{encoding}' codec can't decode byte {byte:#04x} in position {at}");
+                    Err(Fault::new(EvalErrorKind::Decode, message))
+                }
+            }
         }
-        other => Err(Fault::of_value(format!("unknown encoding: {other}"))),
+        other => Err(Fault::value_error(format!("unknown encoding: {other}"))),
     }
 }
 
-fn split(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn super::Caller) -> Result<Value, Fault> {
-    let [separator, most] = take("split", arguments, ["sep", "maxsplit"], 0)?;
-    let inner = of(value)?;
-    let most = match most.map_or(Ok(-1), int)? {
-        most if most < 0 => usize::MAX,
-        most => most as usize,
-    };
-    let mut parts = Vec::new();
-    match separator {
-        None | Some(Value::None) => {
-            parts.extend(inner.split(|byte| is_space(byte)).filter(|part| !part.is_empty()).map(bytes));
-        }
-        Some(separator) => {
-            let separator = of(separator)?;
-            if separator.is_empty() {
-                return Err(Fault::of_value("empty separator"));
-            }
-            let mut start = 0;
-            for at in memmem::find_iter(inner, separator).take(most) {
-                parts.push(bytes(inner.get(start..at).unwrap_or_default()));
-                start = at + separator.len();
-            }
-            parts.push(bytes(inner.get(start..).unwrap_or_default()));
-        }
+fn replace(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [old, new] = parts("replace", arguments)?;
+    let bytes = of(value);
+    if old.is_empty() {
+        return Err(Fault::value_error("replace of empty bytes is not supported"));
     }
-    caller.budget().allocate(inner.len() as u64 + parts.len() as u64 * 24)?;
-    Ok(Value::list(parts))
+    let count = memchr::memmem::find_iter(bytes, old).count();
+    caller.budget().allocate((bytes.len() as u64).saturating_add((count as u64).saturating_mul(new.len() as u64)))?;
+    let mut out = Vec::new();
+    let mut from = 0;
+    for at in memchr::memmem::find_iter(bytes, old) {
+        out.extend_from_slice(&bytes[from..at]);
+        out.extend_from_slice(new);
+        from = at + old.len();
+    }
+    out.extend_from_slice(&bytes[from..]);
+    Ok(Value::Bytes(out.into()))
 }
 
-fn strip(name: &str, value: &Value, arguments: &Arguments<'_>) -> Result<Value, Fault> {
-    let [letters] = take(name, arguments, [""], 0)?;
-    let mut inner = of(value)?;
-    let letters = match letters {
-        None | Some(Value::None) => b" \t\n\r\x0b\x0c",
-        Some(letters) => of(letters)?,
+fn split(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let bytes = of(value);
+    caller.budget().allocate(bytes.len() as u64)?;
+    let [separator] = match arguments.positional {
+        [] => {
+            let words = bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            return Ok(Value::list(words.map(|word| Value::Bytes(word.into())).collect()));
+        }
+        _ => parts("split", arguments)?,
     };
-    if name != "rstrip" {
-        while let Some((_, rest)) = inner.split_first().filter(|(first, _)| letters.contains(first)) {
-            inner = rest;
-        }
+    if separator.is_empty() {
+        return Err(Fault::value_error("empty separator"));
     }
-    if name != "lstrip" {
-        while let Some((_, rest)) = inner.split_last().filter(|(last, _)| letters.contains(last)) {
-            inner = rest;
-        }
+    let (mut words, mut from) = (Vec::new(), 0);
+    for at in memchr::memmem::find_iter(bytes, separator) {
+        words.push(Value::Bytes(bytes[from..at].into()));
+        from = at + separator.len();
     }
-    Ok(bytes(inner))
+    words.push(Value::Bytes(bytes[from..].into()));
+    caller.budget().values(words.len())?;
+    Ok(Value::list(words))
 }

@@ -1,18 +1,45 @@
 //! The module `math`.
 
 use num_bigint::BigInt;
-use num_traits::Zero;
+use num_traits::{Signed, ToPrimitive, Zero};
 
 use super::{
-    Arguments, Caller, Entry, Fault,
-    argument::{one, take},
-    builtin::power,
-    convert::float_to_int,
-    operator::{big, float},
+    Arguments, Arities, BuiltinFn, Caller, Fault,
+    number::truncate,
+    operator::{to_big, to_float},
 };
 use crate::{expr::EvalErrorKind, model::Value};
 
-pub const CONSTANTS: &[&str] = &["pi", "e", "tau", "inf", "nan"];
+pub const MEMBERS: Arities = &[
+    ("acos", 1, Some(1)),
+    ("asin", 1, Some(1)),
+    ("atan", 1, Some(1)),
+    ("atan2", 2, Some(2)),
+    ("ceil", 1, Some(1)),
+    ("copysign", 2, Some(2)),
+    ("cos", 1, Some(1)),
+    ("degrees", 1, Some(1)),
+    ("exp", 1, Some(1)),
+    ("fabs", 1, Some(1)),
+    ("factorial", 1, Some(1)),
+    ("floor", 1, Some(1)),
+    ("fmod", 2, Some(2)),
+    ("gcd", 0, None),
+    ("hypot", 0, None),
+    ("isfinite", 1, Some(1)),
+    ("isinf", 1, Some(1)),
+    ("isnan", 1, Some(1)),
+    ("lcm", 0, None),
+    ("log", 1, Some(2)),
+    ("log10", 1, Some(1)),
+    ("log2", 1, Some(1)),
+    ("pow", 2, Some(2)),
+    ("radians", 1, Some(1)),
+    ("sin", 1, Some(1)),
+    ("sqrt", 1, Some(1)),
+    ("tan", 1, Some(1)),
+    ("trunc", 1, Some(1)),
+];
 
 pub fn constant(name: &str) -> Option<Value> {
     Some(Value::Float(match name {
@@ -25,145 +52,155 @@ pub fn constant(name: &str) -> Option<Value> {
     }))
 }
 
-macro_rules! function {
-    ($name:literal, $function:expr) => {
-        (concat!("math.", $name), |arguments, _| real($name, arguments, $function), 1, Some(1))
-    };
+pub fn member(name: &str) -> Option<BuiltinFn> {
+    Some(match name {
+        "acos" => |a, _| real("acos", a, f64::acos),
+        "asin" => |a, _| real("asin", a, f64::asin),
+        "atan" => |a, _| real("atan", a, f64::atan),
+        "atan2" => |a, _| two("atan2", a, f64::atan2),
+        "ceil" => |a, _| whole("ceil", a, f64::ceil),
+        "copysign" => |a, _| two("copysign", a, f64::copysign),
+        "cos" => |a, _| real("cos", a, f64::cos),
+        "degrees" => |a, _| real("degrees", a, f64::to_degrees),
+        "exp" => |a, _| real("exp", a, f64::exp),
+        "fabs" => |a, _| real("fabs", a, f64::abs),
+        "factorial" => factorial,
+        "floor" => |a, _| whole("floor", a, f64::floor),
+        "fmod" => |a, _| two("fmod", a, |x, y| x % y),
+        "gcd" => |a, c| fold(a, c, BigInt::zero(), gcd),
+        "hypot" => hypot,
+        "isfinite" => |a, _| Ok(Value::Bool(one("isfinite", a)?.is_finite())),
+        "isinf" => |a, _| Ok(Value::Bool(one("isinf", a)?.is_infinite())),
+        "isnan" => |a, _| Ok(Value::Bool(one("isnan", a)?.is_nan())),
+        "lcm" => |a, c| {
+            fold(a, c, BigInt::from(1), |a, b| {
+                if a.is_zero() || b.is_zero() { BigInt::zero() } else { (&a / gcd(a.clone(), b.clone()) * b).abs() }
+            })
+        },
+        "log" => log,
+        "log10" => |a, _| logarithm("log10", a.take("log10", ["x"], 1)?[0], f64::log10),
+        "log2" => |a, _| logarithm("log2", a.take("log2", ["x"], 1)?[0], f64::log2),
+        "pow" => |a, _| two("pow", a, f64::powf),
+        "radians" => |a, _| real("radians", a, f64::to_radians),
+        "sin" => |a, _| real("sin", a, f64::sin),
+        "sqrt" => |a, _| real("sqrt", a, f64::sqrt),
+        "tan" => |a, _| real("tan", a, f64::tan),
+        "trunc" => |a, _| whole("trunc", a, f64::trunc),
+        _ => return None,
+    })
 }
 
-macro_rules! test {
-    ($name:literal, $test:expr) => {
-        (
-            concat!("math.", $name),
-            |arguments, _| {
-                let test: fn(f64) -> bool = $test;
-                Ok(Value::Bool(test(float(one($name, arguments)?)?)))
-            },
-            1,
-            Some(1),
-        )
-    };
+fn float(value: Option<&Value>) -> Result<f64, Fault> {
+    let value = value.unwrap_or(&Value::None);
+    to_float(value).unwrap_or_else(|| Err(Fault::type_error(format!("must be real number, not {}", value.type_name()))))
 }
 
-pub const ENTRIES: &[Entry] = &[
-    ("math.floor", |arguments, _| whole("floor", arguments, f64::floor), 1, Some(1)),
-    ("math.ceil", |arguments, _| whole("ceil", arguments, f64::ceil), 1, Some(1)),
-    ("math.trunc", |arguments, _| whole("trunc", arguments, f64::trunc), 1, Some(1)),
-    function!("sqrt", f64::sqrt),
-    function!("exp", f64::exp),
-    function!("fabs", f64::abs),
-    function!("sin", f64::sin),
-    function!("cos", f64::cos),
-    function!("tan", f64::tan),
-    function!("asin", f64::asin),
-    function!("acos", f64::acos),
-    function!("atan", f64::atan),
-    function!("sinh", f64::sinh),
-    function!("cosh", f64::cosh),
-    function!("tanh", f64::tanh),
-    function!("degrees", f64::to_degrees),
-    function!("radians", f64::to_radians),
-    function!("log2", |x| if x > 0.0 { x.log2() } else { f64::NAN }),
-    function!("log10", |x| if x > 0.0 { x.log10() } else { f64::NAN }),
-    function!("log1p", |x| if x > -1.0 { x.ln_1p() } else { f64::NAN }),
-    function!("expm1", f64::exp_m1),
-    test!("isnan", f64::is_nan),
-    test!("isinf", f64::is_infinite),
-    test!("isfinite", f64::is_finite),
-    ("math.log", log, 1, Some(2)),
-    ("math.pow", |arguments, _| two("pow", arguments).and_then(|(a, b)| power(a, b)), 2, Some(2)),
-    ("math.atan2", |arguments, _| two("atan2", arguments).map(|(a, b)| Value::Float(a.atan2(b))), 2, Some(2)),
-    ("math.copysign", |arguments, _| two("copysign", arguments).map(|(a, b)| Value::Float(a.copysign(b))), 2, Some(2)),
-    ("math.fmod", fmod, 2, Some(2)),
-    ("math.hypot", hypot, 0, None),
-    ("math.gcd", gcd, 0, None),
-];
-
-fn domain() -> Fault {
-    Fault::of_value("math domain error")
+fn one(name: &str, arguments: &Arguments<'_>) -> Result<f64, Fault> {
+    float(arguments.take(name, ["x"], 1)?[0])
 }
 
-/// A function of a real number: a result that is no number is an error, as is one that is too large.
+/// A result that is no number, of arguments that are, is outside the function's domain; an infinite one is too large.
+fn checked(result: f64, arguments_finite: bool, arguments_nan: bool) -> Result<Value, Fault> {
+    if result.is_nan() && !arguments_nan {
+        return Err(Fault::value_error("math domain error"));
+    }
+    if result.is_infinite() && arguments_finite {
+        return Err(Fault::new(EvalErrorKind::Overflow, "math range error"));
+    }
+    Ok(Value::Float(result))
+}
+
 fn real(name: &str, arguments: &Arguments<'_>, function: fn(f64) -> f64) -> Result<Value, Fault> {
-    let x = float(one(name, arguments)?)?;
-    checked(x, function(x)).map(Value::Float)
+    let x = one(name, arguments)?;
+    checked(function(x), x.is_finite(), x.is_nan())
 }
 
-fn checked(x: f64, result: f64) -> Result<f64, Fault> {
-    if result.is_nan() && !x.is_nan() {
-        return Err(domain());
+fn two(name: &str, arguments: &Arguments<'_>, function: fn(f64, f64) -> f64) -> Result<Value, Fault> {
+    let [x, y] = arguments.take(name, ["x", "y"], 2)?;
+    let (x, y) = (float(x)?, float(y)?);
+    if name == "pow" && x == 0.0 && y < 0.0 {
+        return Err(Fault::value_error("math domain error"));
     }
-    match result.is_infinite() && x.is_finite() {
-        true => Err(Fault::new(EvalErrorKind::Overflow, "math range error")),
-        false => Ok(result),
-    }
+    checked(function(x, y), x.is_finite() && y.is_finite(), x.is_nan() || y.is_nan())
 }
 
 fn whole(name: &str, arguments: &Arguments<'_>, function: fn(f64) -> f64) -> Result<Value, Fault> {
-    match one(name, arguments)? {
-        int @ (Value::Int(_) | Value::BigInt(_)) => Ok(int.clone()),
-        other => float_to_int(function(float(other)?)),
+    match arguments.take(name, ["x"], 1)?[0] {
+        Some(int @ (Value::Int(_) | Value::BigInt(_))) => Ok(int.clone()),
+        other => truncate(function(float(other)?)),
     }
 }
 
-fn two(name: &str, arguments: &Arguments<'_>) -> Result<(f64, f64), Fault> {
-    match take(name, arguments, ["", ""], 2)? {
-        [Some(a), Some(b)] => Ok((float(a)?, float(b)?)),
-        _ => Err(domain()),
+fn logarithm(name: &str, value: Option<&Value>, function: fn(f64) -> f64) -> Result<Value, Fault> {
+    let value = value.unwrap_or(&Value::None);
+    // Ints past the largest float have logarithms, too.
+    if let Value::BigInt(int) = value
+        && int.is_positive()
+    {
+        let shift = int.bits().saturating_sub(64);
+        let top = (&**int >> shift).to_f64().unwrap_or(f64::NAN);
+        return Ok(Value::Float(function(top) + shift as f64 * function(2.0)));
     }
+    let x = float(Some(value))?;
+    if x <= 0.0 {
+        return Err(Fault::value_error("math domain error"));
+    }
+    let _ = name;
+    Ok(Value::Float(function(x)))
 }
 
 fn log(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(x), base] = take("log", arguments, ["", ""], 1)? else { return Ok(Value::None) };
-    let ln = |value: &Value| -> Result<f64, Fault> {
-        let number = match (float(value), big(value)) {
-            // Beyond floats: by the number of bits.
-            (Err(_), Some(big)) if big > BigInt::zero() => {
-                let shift = big.bits().saturating_sub(64);
-                let head = float(&Value::int(big >> shift))?;
-                return Ok(head.ln() + shift as f64 * std::f64::consts::LN_2);
-            }
-            (number, _) => number?,
-        };
-        if number > 0.0 || number.is_nan() { Ok(number.ln()) } else { Err(domain()) }
-    };
-    let x = ln(x)?;
-    match base {
-        None => Ok(Value::Float(x)),
-        Some(base) => match ln(base)? {
-            0.0 => Err(Fault::new(EvalErrorKind::ZeroDivision, "float division by zero")),
-            base => Ok(Value::Float(x / base)),
-        },
-    }
-}
-
-fn fmod(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let (x, y) = two("fmod", arguments)?;
-    match (y == 0.0 || x.is_infinite()) && !x.is_nan() && !y.is_nan() {
-        true => Err(domain()),
-        false => Ok(Value::Float(x % y)),
+    let [x, base] = arguments.take("log", ["x", "base"], 1)?;
+    let number = logarithm("log", x, f64::ln)?;
+    let (Value::Float(number), Some(base)) = (&number, base) else { return Ok(number) };
+    match logarithm("log", Some(base), f64::ln)? {
+        Value::Float(0.0) => Err(Fault::new(EvalErrorKind::ZeroDivision, "float division by zero")),
+        Value::Float(base) => Ok(Value::Float(number / base)),
+        other => Ok(other),
     }
 }
 
 fn hypot(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let mut length = 0f64;
-    for value in arguments.positional {
-        length = length.hypot(float(value)?);
-    }
-    Ok(Value::Float(length))
+    let parts: Vec<f64> = arguments.positional.iter().map(|value| float(Some(value))).collect::<Result<_, _>>()?;
+    Ok(Value::Float(parts.into_iter().fold(0.0, f64::hypot)))
 }
 
-fn gcd(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
-    let mut divisor = BigInt::zero();
-    for value in arguments.positional {
-        let mut other = big(value).ok_or_else(|| {
-            Fault::of_type(format!("'{}' object cannot be interpreted as an integer", value.type_name()))
-        })?;
-        while !other.is_zero() {
-            caller.budget().steps(1 + other.bits() / 64)?;
-            let rest = &divisor % &other;
-            divisor = std::mem::replace(&mut other, rest);
-        }
+fn integer(value: &Value) -> Result<BigInt, Fault> {
+    to_big(value)
+        .ok_or_else(|| Fault::type_error(format!("'{}' object cannot be interpreted as an integer", value.type_name())))
+}
+
+fn gcd(a: BigInt, b: BigInt) -> BigInt {
+    let (mut a, mut b) = (a.abs(), b.abs());
+    while !b.is_zero() {
+        (a, b) = (b.clone(), a % b);
     }
-    Ok(Value::int(if divisor < BigInt::zero() { -divisor } else { divisor }))
+    a
+}
+
+fn fold(
+    arguments: &Arguments<'_>,
+    caller: &mut dyn Caller,
+    start: BigInt,
+    join: fn(BigInt, BigInt) -> BigInt,
+) -> Result<Value, Fault> {
+    let mut result = start;
+    for value in arguments.positional {
+        let value = integer(value)?;
+        caller.budget().steps(value.bits() / 8 + 1)?;
+        result = join(result, value);
+    }
+    Ok(Value::int(result))
+}
+
+fn factorial(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let value = integer(arguments.take("factorial", ["n"], 1)?[0].unwrap_or(&Value::None))?;
+    if value.is_negative() {
+        return Err(Fault::value_error("factorial() not defined for negative values"));
+    }
+    let n = value.to_u64().unwrap_or(u64::MAX);
+    // The result has about n * log2(n) bits.
+    caller.budget().allocate(n.saturating_mul(u64::from(64 - n.leading_zeros())) / 8)?;
+    caller.budget().steps(n.saturating_mul(n / 64 + 1))?;
+    Ok(Value::int((2..=n).fold(BigInt::from(1), |product, factor| product * factor)))
 }

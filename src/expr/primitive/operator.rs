@@ -1,341 +1,325 @@
-//! Operators: `+ - * / // % & | ^ << >>` and the unary ones.
+//! Arithmetic and the other binary and unary operators: ints exact at any size, floats as IEEE 754, `//` and `%` of signs
+//! as Python floors them.
 
 use std::sync::Arc;
 
 use num_bigint::{BigInt, Sign};
 use num_traits::{Signed, ToPrimitive, Zero};
 
-use super::{Budget, Fault, percent};
-use crate::{expr::EvalErrorKind, model::Value};
+use super::{BinaryOp, Budget, Fault};
+use crate::{
+    expr::EvalErrorKind,
+    model::{Dict, Value},
+};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BinaryOp {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    FloorDivide,
-    Percent,
-    BitAnd,
-    BitOr,
-    BitXor,
-    LeftShift,
-    RightShift,
-}
-
-impl BinaryOp {
-    fn sign(self) -> &'static str {
-        match self {
-            BinaryOp::Add => "+",
-            BinaryOp::Subtract => "-",
-            BinaryOp::Multiply => "*",
-            BinaryOp::Divide => "/",
-            BinaryOp::FloorDivide => "//",
-            BinaryOp::Percent => "%",
-            BinaryOp::BitAnd => "&",
-            BinaryOp::BitOr => "|",
-            BinaryOp::BitXor => "^",
-            BinaryOp::LeftShift => "<<",
-            BinaryOp::RightShift => ">>",
-        }
-    }
-}
-
-/// `a op b`
 #[inline]
 pub fn binary(op: BinaryOp, a: &Value, b: &Value, budget: &mut Budget) -> Result<Value, Fault> {
     match (a, b) {
-        (Value::Int(x), Value::Int(y)) => {
-            let fast = match op {
-                BinaryOp::Add => x.checked_add(*y),
-                BinaryOp::Subtract => x.checked_sub(*y),
-                BinaryOp::Multiply => x.checked_mul(*y),
-                BinaryOp::FloorDivide if *y > 0 => Some(x.div_euclid(*y)),
-                BinaryOp::Percent if *y > 0 => Some(x.rem_euclid(*y)),
-                _ => None,
-            };
-            match fast {
-                Some(result) => Ok(Value::Int(result)),
-                None => integers(op, &BigInt::from(*x), &BigInt::from(*y), budget),
-            }
-        }
-        (Value::Float(x), Value::Float(y)) => floats(op, *x, *y, a, b),
-        _ => other(op, a, b, budget),
+        (Value::Int(a), Value::Int(b)) => small_ints(op, *a, *b, budget),
+        (Value::Float(a), Value::Float(b)) => floats(op, *a, *b),
+        (Value::Str(text), Value::Str(other)) if op == BinaryOp::Add => concat(text, other, budget),
+        _ => general(op, a, b, budget),
     }
 }
 
-#[inline(never)]
-fn other(op: BinaryOp, a: &Value, b: &Value, budget: &mut Budget) -> Result<Value, Fault> {
-    if let (Some(x), Some(y)) = (big(a), big(b)) {
-        return integers(op, &x, &y, budget);
-    }
-    match (a, b) {
-        (Value::Float(x), b) if big(b).is_some() => return floats(op, *x, float(b)?, a, b),
-        (a, Value::Float(y)) if big(a).is_some() => return floats(op, float(a)?, *y, a, b),
-        _ => {}
-    }
-    match (op, a, b) {
-        (BinaryOp::Add, Value::Str(x), Value::Str(y)) => {
-            budget.allocate((x.len() + y.len()) as u64)?;
-            let mut joined = String::with_capacity(x.len() + y.len());
-            joined.push_str(x);
-            joined.push_str(y);
-            Ok(Value::Str(joined.into()))
-        }
-        (BinaryOp::Add, Value::Bytes(x), Value::Bytes(y)) => {
-            budget.allocate((x.len() + y.len()) as u64)?;
-            Ok(Value::Bytes([&x[..], &y[..]].concat().into()))
-        }
-        (BinaryOp::Add, Value::List(x), Value::List(y)) => {
-            budget.elements(x.len() + y.len())?;
-            Ok(Value::list([&x[..], &y[..]].concat()))
-        }
-        (BinaryOp::Add, Value::Tuple(x), Value::Tuple(y)) => {
-            budget.elements(x.len() + y.len())?;
-            Ok(Value::Tuple([&x[..], &y[..]].concat().into()))
-        }
-        (BinaryOp::Add, Value::Str(_) | Value::List(_) | Value::Tuple(_), b) => {
-            Err(Fault::of_type(format!("can only concatenate {0} (not \"{1}\") to {0}", a.type_name(), b.type_name())))
-        }
-        (BinaryOp::Add, Value::Bytes(_), b) => Err(Fault::of_type(format!("can't concat {} to bytes", b.type_name()))),
-        (BinaryOp::Multiply, sequence, count) if is_sequence(sequence) => repeat(sequence, count, budget),
-        (BinaryOp::Multiply, count, sequence) if is_sequence(sequence) => repeat(sequence, count, budget),
-        (BinaryOp::Percent, Value::Str(_) | Value::Bytes(_), arguments) => {
-            percent::percent_format(a, arguments, budget)
-        }
-        (BinaryOp::BitOr, Value::Dict(x), Value::Dict(y)) => {
-            budget.elements((x.len() + y.len()) * 2)?;
-            let mut merged = (**x).clone();
-            merged.extend(y.iter().map(|(key, value)| (key.clone(), value.clone())));
-            Ok(Value::Dict(Arc::new(merged)))
-        }
-        (BinaryOp::BitAnd, Value::Bool(x), Value::Bool(y)) => Ok(Value::Bool(x & y)),
-        (BinaryOp::BitOr, Value::Bool(x), Value::Bool(y)) => Ok(Value::Bool(x | y)),
-        (BinaryOp::BitXor, Value::Bool(x), Value::Bool(y)) => Ok(Value::Bool(x ^ y)),
-        _ => Err(unsupported(op, a, b)),
-    }
+fn concat(a: &str, b: &str, budget: &mut Budget) -> Result<Value, Fault> {
+    budget.allocate((a.len() + b.len()) as u64)?;
+    let mut text = String::with_capacity(a.len() + b.len());
+    text.push_str(a);
+    text.push_str(b);
+    Ok(Value::Str(text.into()))
 }
 
-fn unsupported(op: BinaryOp, a: &Value, b: &Value) -> Fault {
-    let names = (a.type_name(), b.type_name());
-    Fault::of_type(format!("unsupported operand type(s) for {}: '{}' and '{}'", op.sign(), names.0, names.1))
-}
-
-fn is_sequence(value: &Value) -> bool {
-    matches!(value, Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Tuple(_))
-}
-
-fn repeat(sequence: &Value, count: &Value, budget: &mut Budget) -> Result<Value, Fault> {
-    let count = match count {
-        Value::Int(count) => (*count).max(0) as u64,
-        Value::BigInt(big) if big.is_negative() => 0,
-        Value::BigInt(_) => u64::MAX,
-        other => {
-            let message = format!("can't multiply sequence by non-int of type '{}'", other.type_name());
-            return Err(Fault::of_type(message));
-        }
-    };
-    let (len, size) = match sequence {
-        Value::Str(text) => (text.len(), 1),
-        Value::Bytes(bytes) => (bytes.len(), 1),
-        Value::List(items) => (items.len(), 24),
-        Value::Tuple(items) => (items.len(), 24),
-        _ => (0, 1),
-    };
-    budget.allocate((len as u64).saturating_mul(size).saturating_mul(count))?;
-    let count = if len == 0 { 0 } else { count as usize };
-    Ok(match sequence {
-        Value::Str(text) => Value::Str(text.repeat(count).into()),
-        Value::Bytes(bytes) => Value::Bytes(bytes.repeat(count).into()),
-        Value::List(items) => Value::list(repeated(items, count)),
-        Value::Tuple(items) => Value::Tuple(repeated(items, count).into()),
-        other => other.clone(),
-    })
-}
-
-fn repeated(items: &[Value], count: usize) -> Vec<Value> {
-    let mut all = Vec::with_capacity(items.len() * count);
-    (0..count).for_each(|_| all.extend_from_slice(items));
-    all
-}
-
-/// The integer, of any size; bool is none.
-pub fn big(value: &Value) -> Option<BigInt> {
-    match value {
-        Value::Int(int) => Some(BigInt::from(*int)),
-        Value::BigInt(big) => Some((**big).clone()),
-        _ => None,
-    }
-}
-
-/// A number as float.
-pub fn float(value: &Value) -> Result<f64, Fault> {
-    match value {
-        Value::Float(float) => Ok(*float),
-        Value::Int(int) => Ok(*int as f64),
-        Value::BigInt(big) => match big.to_f64() {
-            Some(float) if float.is_finite() => Ok(float),
-            _ => Err(Fault::new(EvalErrorKind::Overflow, "int too large to convert to float")),
-        },
-        other => Err(Fault::of_type(format!("must be real number, not {}", other.type_name()))),
-    }
-}
-
-fn zero(message: &str) -> Fault {
+fn zero_division(message: &str) -> Fault {
     Fault::new(EvalErrorKind::ZeroDivision, message)
 }
 
-fn integers(op: BinaryOp, a: &BigInt, b: &BigInt, budget: &mut Budget) -> Result<Value, Fault> {
-    let bytes = |bits: u64| bits / 8 + 8;
+#[inline]
+fn small_ints(op: BinaryOp, a: i64, b: i64, budget: &mut Budget) -> Result<Value, Fault> {
+    let exact = match op {
+        BinaryOp::Add => a.checked_add(b),
+        BinaryOp::Subtract => a.checked_sub(b),
+        BinaryOp::Multiply => a.checked_mul(b),
+        BinaryOp::BitAnd => Some(a & b),
+        BinaryOp::BitOr => Some(a | b),
+        BinaryOp::BitXor => Some(a ^ b),
+        BinaryOp::FloorDivide if b != 0 => a.checked_div(b).map(|quotient| match a % b {
+            0 => quotient,
+            rest if (rest < 0) != (b < 0) => quotient - 1,
+            _ => quotient,
+        }),
+        BinaryOp::Percent if b != 0 => a.checked_rem(b).map(|rest| match rest {
+            0 => 0,
+            rest if (rest < 0) != (b < 0) => rest + b,
+            rest => rest,
+        }),
+        BinaryOp::RightShift if b >= 0 => Some(a >> b.min(63)),
+        _ => None,
+    };
+    match exact {
+        Some(int) => Ok(Value::Int(int)),
+        None => big_ints(op, &BigInt::from(a), &BigInt::from(b), budget),
+    }
+}
+
+fn big_ints(op: BinaryOp, a: &BigInt, b: &BigInt, budget: &mut Budget) -> Result<Value, Fault> {
+    let bytes = |value: &BigInt| value.bits() / 8 + 8;
+    budget.allocate(bytes(a) + bytes(b))?;
+    // Long multiplication and division cost the product of the lengths.
+    budget.steps((a.bits() / 64 + 1).saturating_mul(b.bits() / 64 + 1))?;
     Ok(Value::int(match op {
         BinaryOp::Add => a + b,
         BinaryOp::Subtract => a - b,
-        BinaryOp::Multiply => {
-            budget.allocate(bytes(a.bits() + b.bits()))?;
-            // The work grows with both lengths.
-            budget.steps((a.bits() / 64).saturating_mul(b.bits() / 64) / 64)?;
-            a * b
-        }
-        BinaryOp::Divide => return divide(a, b).map(Value::Float),
-        BinaryOp::FloorDivide => {
+        BinaryOp::Multiply => a * b,
+        BinaryOp::Divide => return true_division(a, b),
+        BinaryOp::FloorDivide | BinaryOp::Percent => {
             if b.is_zero() {
-                return Err(zero("integer division or modulo by zero"));
+                return Err(zero_division("integer division or modulo by zero"));
             }
-            budget.steps((a.bits() / 64).saturating_mul(b.bits() / 64) / 64)?;
-            div_mod(a, b).0
-        }
-        BinaryOp::Percent => {
-            if b.is_zero() {
-                return Err(zero("integer modulo by zero"));
+            let (mut quotient, mut rest) = (a / b, a % b);
+            if !rest.is_zero() && (rest.sign() == Sign::Minus) != (b.sign() == Sign::Minus) {
+                quotient -= 1;
+                rest += b;
             }
-            budget.steps((a.bits() / 64).saturating_mul(b.bits() / 64) / 64)?;
-            div_mod(a, b).1
+            if op == BinaryOp::Percent { rest } else { quotient }
         }
         BinaryOp::BitAnd => a & b,
         BinaryOp::BitOr => a | b,
         BinaryOp::BitXor => a ^ b,
         BinaryOp::LeftShift | BinaryOp::RightShift => {
             if b.is_negative() {
-                return Err(Fault::of_value("negative shift count"));
+                return Err(Fault::value_error("negative shift count"));
             }
-            if op == BinaryOp::RightShift {
-                let by = b.to_u64().unwrap_or(u64::MAX).min(a.bits() + 1);
-                a >> by
-            } else if a.is_zero() {
-                BigInt::zero()
-            } else {
-                let by = b.to_u64().unwrap_or(u64::MAX);
-                budget.allocate(bytes(a.bits().saturating_add(by)))?;
-                a << by
+            match (op, b.to_u64()) {
+                (BinaryOp::LeftShift, Some(by)) => {
+                    budget.allocate(if a.is_zero() { 0 } else { by / 8 })?;
+                    if a.is_zero() { BigInt::zero() } else { a << by }
+                }
+                (BinaryOp::LeftShift, None) => {
+                    return Err(Fault::new(EvalErrorKind::Overflow, "shift count too large"));
+                }
+                (_, Some(by)) => a >> by,
+                (_, None) => BigInt::from(if a.is_negative() { -1 } else { 0 }),
             }
         }
     }))
 }
 
-/// Quotient and remainder with the sign of the divisor; the divisor is not zero.
-pub fn div_mod(a: &BigInt, b: &BigInt) -> (BigInt, BigInt) {
-    let (quotient, rest) = (a / b, a % b);
-    match !rest.is_zero() && rest.is_negative() != b.is_negative() {
-        true => (quotient - 1, rest + b),
-        false => (quotient, rest),
-    }
-}
-
-/// `a / b`, the float nearest to the exact quotient.
-fn divide(a: &BigInt, b: &BigInt) -> Result<f64, Fault> {
-    const EXACT: u64 = 53;
+/// Correctly rounded, also where an operand is larger than a float can be.
+fn true_division(a: &BigInt, b: &BigInt) -> Result<Value, Fault> {
     if b.is_zero() {
-        return Err(zero("division by zero"));
+        return Err(zero_division("division by zero"));
     }
-    if a.bits() <= EXACT && b.bits() <= EXACT {
-        return Ok(a.to_f64().unwrap_or_default() / b.to_f64().unwrap_or(1.0));
+    let small = 1i64 << 53;
+    if let (Some(x), Some(y)) = (a.to_i64(), b.to_i64())
+        && x.abs() <= small
+        && y.abs() <= small
+    {
+        return Ok(Value::Float(x as f64 / y as f64));
     }
-    let negative = (a.sign() == Sign::Minus) != (b.sign() == Sign::Minus);
-    let (a, b) = (a.abs(), b.abs());
-    // A quotient of at least 64 bits, its last bit also standing for all that follow; no more bits than a float of that
-    // size has, so that it is rounded once.
-    let size = a.bits() as i64 - b.bits() as i64;
-    let shift = (66 - size).min(1074 + 2);
-    let (scaled, divisor) = match shift >= 0 {
-        true => (a << shift as u64, b),
-        false => (a, b << (-shift) as u64),
-    };
-    let (quotient, rest) = (&scaled / &divisor, &scaled % &divisor);
-    let sticky = quotient | BigInt::from(u8::from(!rest.is_zero()));
-    let nearest = scale(sticky.to_u128().unwrap_or(u128::MAX), -shift);
-    match nearest.is_finite() {
-        true => Ok(if negative { -nearest } else { nearest }),
-        false => Err(Fault::new(EvalErrorKind::Overflow, "integer division result too large for a float")),
+    // A quotient of at least 55 bits, the last of which stands for everything behind it, rounds as the exact one.
+    let shift = 64 - (a.bits() as i64 - b.bits() as i64);
+    let (scaled, divisor) =
+        if shift >= 0 { (a.abs() << shift as u64, b.abs()) } else { (a.abs(), b.abs() << shift.unsigned_abs()) };
+    let mut quotient = &scaled / &divisor;
+    if !(&scaled % &divisor).is_zero() {
+        quotient |= BigInt::from(1);
+    }
+    let magnitude = scale(&quotient, -shift);
+    match magnitude {
+        Some(float) if a.is_negative() != b.is_negative() => Ok(Value::Float(-float)),
+        Some(float) => Ok(Value::Float(float)),
+        None => Err(Fault::new(EvalErrorKind::Overflow, "integer division result too large for a float")),
     }
 }
 
-/// `mantissa * 2^exponent`, rounded once.
-fn scale(mantissa: u128, exponent: i64) -> f64 {
-    let bits = i64::from(128 - mantissa.leading_zeros());
-    // Bits of the result: 53, fewer where it is subnormal.
-    let keep = 53.min(bits + exponent + 1074).max(0);
-    let drop = (bits - keep).max(0) as u32;
-    if drop >= 128 {
-        return 0.0;
+/// `value * 2^exponent`, rounded to nearest, ties to even; `None` where it is too large.
+fn scale(value: &BigInt, exponent: i64) -> Option<f64> {
+    if value.is_zero() {
+        return Some(0.0);
     }
-    let (kept, rest) = (mantissa >> drop, mantissa & ((1u128 << drop) - 1));
-    let half = if drop == 0 { 1 } else { 1u128 << (drop - 1) };
-    let up = drop > 0 && (rest > half || (rest == half && kept & 1 == 1));
-    let rounded = (kept + u128::from(up)) as f64;
-    let power = exponent + i64::from(drop);
-    // Two exact steps: a power of two may be beyond a float where the product is not.
-    let first = (power / 2) as i32;
-    rounded * 2f64.powi(first) * 2f64.powi(power as i32 - first)
+    let top = value.bits() as i64 + exponent;
+    // Bits that a float of this size has; fewer below the smallest normal number.
+    let bits = (top + 1074).min(53);
+    if bits < 0 {
+        return Some(0.0);
+    }
+    let drop = value.bits() as i64 - bits;
+    let (mut kept, mut exponent) = (value.clone(), exponent);
+    if drop > 0 {
+        let half = BigInt::from(1) << (drop - 1) as u64;
+        let rest = value & ((BigInt::from(1) << drop as u64) - 1);
+        kept = value >> drop as u64;
+        if rest > half || rest == half && (&kept & BigInt::from(1)) == BigInt::from(1) {
+            kept += 1;
+        }
+        exponent += drop;
+    }
+    let mantissa = kept.to_u64()? as f64;
+    let (first, second) = (exponent / 2, exponent - exponent / 2);
+    let float = mantissa * 2f64.powi(first as i32) * 2f64.powi(second as i32);
+    float.is_finite().then_some(float)
 }
 
-fn floats(op: BinaryOp, x: f64, y: f64, a: &Value, b: &Value) -> Result<Value, Fault> {
+fn floats(op: BinaryOp, a: f64, b: f64) -> Result<Value, Fault> {
     Ok(Value::Float(match op {
-        BinaryOp::Add => x + y,
-        BinaryOp::Subtract => x - y,
-        BinaryOp::Multiply => x * y,
-        BinaryOp::Divide if y == 0.0 => return Err(zero("float division by zero")),
-        BinaryOp::Divide => x / y,
-        BinaryOp::FloorDivide if y == 0.0 => return Err(zero("float floor division by zero")),
-        BinaryOp::FloorDivide => float_div_mod(x, y).0,
-        BinaryOp::Percent if y == 0.0 => return Err(zero("float modulo")),
-        BinaryOp::Percent => float_div_mod(x, y).1,
-        _ => return Err(unsupported(op, a, b)),
+        BinaryOp::Add => a + b,
+        BinaryOp::Subtract => a - b,
+        BinaryOp::Multiply => a * b,
+        BinaryOp::Divide if b == 0.0 => return Err(zero_division("float division by zero")),
+        BinaryOp::Divide => a / b,
+        BinaryOp::FloorDivide if b == 0.0 => return Err(zero_division("float floor division by zero")),
+        BinaryOp::Percent if b == 0.0 => return Err(zero_division("float modulo")),
+        BinaryOp::FloorDivide => floor_divide(a, b).0,
+        BinaryOp::Percent => floor_divide(a, b).1,
+        _ => return Err(unsupported(op, &Value::Float(a), &Value::Float(b))),
     }))
 }
 
-/// Python's floor division and modulo of floats; `y` is not zero.
-pub fn float_div_mod(x: f64, y: f64) -> (f64, f64) {
-    let mut rest = x % y;
-    let mut quotient = (x - rest) / y;
+/// Quotient and rest as CPython computes them.
+pub(super) fn floor_divide(a: f64, b: f64) -> (f64, f64) {
+    let mut rest = a % b;
+    let mut quotient = (a - rest) / b;
     if rest != 0.0 {
-        if (y < 0.0) != (rest < 0.0) {
-            rest += y;
+        if (b < 0.0) != (rest < 0.0) {
+            rest += b;
             quotient -= 1.0;
         }
     } else {
-        rest = 0f64.copysign(y);
+        rest = 0f64.copysign(b);
     }
-    let floor = match quotient != 0.0 {
-        true => {
-            let floor = quotient.floor();
-            if quotient - floor > 0.5 { floor + 1.0 } else { floor }
-        }
-        false => 0f64.copysign(x / y),
+    let floored = if quotient == 0.0 {
+        0f64.copysign(a / b)
+    } else {
+        let floor = quotient.floor();
+        if quotient - floor > 0.5 { floor + 1.0 } else { floor }
     };
-    (floor, rest)
+    (floored, rest)
 }
 
-/// `-value`
+/// An int as the nearest float; too large is a fault, as in Python.
+pub(super) fn to_float(value: &Value) -> Option<Result<f64, Fault>> {
+    Some(match value {
+        Value::Float(float) => Ok(*float),
+        Value::Int(int) => Ok(*int as f64),
+        Value::BigInt(int) => match int.to_f64() {
+            Some(float) if float.is_finite() => Ok(float),
+            _ => Err(Fault::new(EvalErrorKind::Overflow, "int too large to convert to float")),
+        },
+        _ => return None,
+    })
+}
+
+pub(super) fn to_big(value: &Value) -> Option<BigInt> {
+    match value {
+        Value::Int(int) => Some(BigInt::from(*int)),
+        Value::BigInt(int) => Some((**int).clone()),
+        _ => None,
+    }
+}
+
+fn general(op: BinaryOp, a: &Value, b: &Value, budget: &mut Budget) -> Result<Value, Fault> {
+    if let (BinaryOp::Percent, Value::Str(format)) = (op, a) {
+        return super::percent_format(format, b, budget);
+    }
+    if let (Some(a), Some(b)) = (to_big(a), to_big(b)) {
+        return big_ints(op, &a, &b, budget);
+    }
+    if let (Some(a), Some(b)) = (to_float(a), to_float(b)) {
+        return floats(op, a?, b?);
+    }
+    match (op, a, b) {
+        (BinaryOp::Add, Value::List(left), Value::List(right)) => {
+            budget.values(left.len() + right.len())?;
+            Ok(Value::list(left.iter().chain(right.iter()).cloned().collect()))
+        }
+        (BinaryOp::Add, Value::Tuple(left), Value::Tuple(right)) => {
+            budget.values(left.len() + right.len())?;
+            Ok(Value::tuple(left.iter().chain(right.iter()).cloned()))
+        }
+        (BinaryOp::Add, Value::Bytes(left), Value::Bytes(right)) => {
+            budget.allocate((left.len() + right.len()) as u64)?;
+            Ok(Value::Bytes([&left[..], &right[..]].concat().into()))
+        }
+        (BinaryOp::BitOr, Value::Dict(left), Value::Dict(right)) => {
+            budget.values(2 * (left.len() + right.len()))?;
+            let mut joined: Dict = (**left).clone();
+            joined.extend(right.iter().map(|(key, value)| (key.clone(), value.clone())));
+            Ok(Value::Dict(Arc::new(joined)))
+        }
+        (BinaryOp::Multiply, sequence, Value::Int(_) | Value::BigInt(_)) => repeat(sequence, b, a, b, budget),
+        (BinaryOp::Multiply, Value::Int(_) | Value::BigInt(_), sequence) => repeat(sequence, a, a, b, budget),
+        (BinaryOp::Add, Value::Str(_), other) => {
+            Err(Fault::type_error(format!("can only concatenate str (not \"{}\") to str", other.type_name())))
+        }
+        (BinaryOp::Add, Value::List(_), other) => {
+            Err(Fault::type_error(format!("can only concatenate list (not \"{}\") to list", other.type_name())))
+        }
+        (BinaryOp::Add, Value::Tuple(_), other) => {
+            Err(Fault::type_error(format!("can only concatenate tuple (not \"{}\") to tuple", other.type_name())))
+        }
+        _ => Err(unsupported(op, a, b)),
+    }
+}
+
+fn repeat(sequence: &Value, times: &Value, a: &Value, b: &Value, budget: &mut Budget) -> Result<Value, Fault> {
+    let times = match times {
+        Value::Int(times) => u64::try_from(*times).unwrap_or(0),
+        Value::BigInt(times) if times.is_negative() => 0,
+        _ => u64::MAX,
+    };
+    let fits = |len: usize, size: usize, budget: &mut Budget| -> Result<usize, Fault> {
+        budget.allocate((len as u64).saturating_mul(size as u64).saturating_mul(times))?;
+        Ok(if len == 0 { 0 } else { times as usize })
+    };
+    match sequence {
+        Value::Str(text) => {
+            let times = fits(text.len(), 1, budget)?;
+            Ok(Value::str(text.repeat(times)))
+        }
+        Value::Bytes(bytes) => {
+            let times = fits(bytes.len(), 1, budget)?;
+            Ok(Value::Bytes(bytes.repeat(times).into()))
+        }
+        Value::List(items) => {
+            let times = fits(items.len(), size_of::<Value>(), budget)?;
+            Ok(Value::list((0..times).flat_map(|_| items.iter().cloned()).collect()))
+        }
+        Value::Tuple(items) => {
+            let times = fits(items.len(), size_of::<Value>(), budget)?;
+            Ok(Value::tuple((0..times).flat_map(|_| items.iter().cloned())))
+        }
+        _ => Err(unsupported(BinaryOp::Multiply, a, b)),
+    }
+}
+
+fn unsupported(op: BinaryOp, a: &Value, b: &Value) -> Fault {
+    let symbol = match op {
+        BinaryOp::Add => "+",
+        BinaryOp::Subtract => "-",
+        BinaryOp::Multiply => "*",
+        BinaryOp::Divide => "/",
+        BinaryOp::FloorDivide => "//",
+        BinaryOp::Percent => "%",
+        BinaryOp::BitAnd => "&",
+        BinaryOp::BitOr => "|",
+        BinaryOp::BitXor => "^",
+        BinaryOp::LeftShift => "<<",
+        BinaryOp::RightShift => ">>",
+    };
+    let types = format!("'{}' and '{}'", a.type_name(), b.type_name());
+    Fault::type_error(format!("unsupported operand type(s) for {symbol}: {types}"))
+}
+
 pub fn negate(value: &Value) -> Result<Value, Fault> {
     match value {
         Value::Int(int) => Ok(int.checked_neg().map_or_else(|| Value::int(-BigInt::from(*int)), Value::Int)),
-        Value::BigInt(big) => Ok(Value::int(-(**big).clone())),
+        Value::BigInt(int) => Ok(Value::int(-(**int).clone())),
         Value::Float(float) => Ok(Value::Float(-float)),
         other => Err(bad_operand("-", other)),
     }
 }
 
-/// `+value`
 pub fn plus(value: &Value) -> Result<Value, Fault> {
     match value {
         Value::Int(_) | Value::BigInt(_) | Value::Float(_) => Ok(value.clone()),
@@ -343,15 +327,95 @@ pub fn plus(value: &Value) -> Result<Value, Fault> {
     }
 }
 
-/// `~value`
 pub fn bit_not(value: &Value) -> Result<Value, Fault> {
     match value {
         Value::Int(int) => Ok(Value::Int(!int)),
-        Value::BigInt(big) => Ok(Value::int(!(**big).clone())),
+        Value::BigInt(int) => Ok(Value::int(-(**int).clone() - 1)),
         other => Err(bad_operand("~", other)),
     }
 }
 
-fn bad_operand(sign: &str, value: &Value) -> Fault {
-    Fault::of_type(format!("bad operand type for unary {sign}: '{}'", value.type_name()))
+fn bad_operand(symbol: &str, value: &Value) -> Fault {
+    Fault::type_error(format!("bad operand type for unary {symbol}: '{}'", value.type_name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{expr::Limits, model::text::repr};
+
+    fn check(op: BinaryOp, a: Value, b: Value, expected: &str) {
+        let mut budget = Budget::new(Limits::default());
+        let found = match binary(op, &a, &b, &mut budget) {
+            Ok(value) => repr(&value),
+            Err(fault) => format!("{:?}: {}", fault.kind, fault.message),
+        };
+        assert_eq!(found, expected, "{a:?} {op:?} {b:?}");
+    }
+
+    #[test]
+    fn ints_floor_as_python_does() {
+        for (a, b, quotient, rest) in [(7, 2, "3", "1"), (-7, 2, "-4", "1"), (7, -2, "-4", "-1"), (-7, -2, "3", "-1")] {
+            check(BinaryOp::FloorDivide, Value::Int(a), Value::Int(b), quotient);
+            check(BinaryOp::Percent, Value::Int(a), Value::Int(b), rest);
+        }
+        check(BinaryOp::FloorDivide, Value::Int(i64::MIN), Value::Int(-1), "9223372036854775808");
+        check(BinaryOp::Percent, Value::Int(5), Value::Int(0), "ZeroDivision: integer division or modulo by zero");
+        check(BinaryOp::Divide, Value::Int(1), Value::Int(0), "ZeroDivision: division by zero");
+    }
+
+    #[test]
+    fn floats_floor_as_python_does() {
+        check(BinaryOp::FloorDivide, Value::Float(7.5), Value::Int(-2), "-4.0");
+        check(BinaryOp::Percent, Value::Float(7.5), Value::Int(-2), "-0.5");
+        check(BinaryOp::Percent, Value::Float(-1e-20), Value::Int(3), "3.0");
+        check(BinaryOp::FloorDivide, Value::Float(0.0), Value::Int(-2), "-0.0");
+    }
+
+    #[test]
+    fn overflow_leaves_64_bits_and_comes_back() {
+        check(BinaryOp::Add, Value::Int(i64::MAX), Value::Int(1), "9223372036854775808");
+        check(BinaryOp::Multiply, Value::Int(1 << 62), Value::Int(4), "18446744073709551616");
+        let big = Value::int(BigInt::from(i64::MAX) + 1);
+        check(BinaryOp::Subtract, big, Value::Int(1), "9223372036854775807");
+        check(BinaryOp::LeftShift, Value::Int(1), Value::Int(70), "1180591620717411303424");
+    }
+
+    #[test]
+    fn true_division_is_rounded_once() {
+        let big = |text: &str| Value::int(text.parse::<BigInt>().unwrap());
+        check(BinaryOp::Divide, big("100000000000000000000000000000000"), big("3"), "3.3333333333333334e+31");
+        check(BinaryOp::Divide, Value::Int(9007199254740993), Value::Int(1), "9007199254740992.0");
+        check(BinaryOp::Divide, Value::Int(-1), Value::Int(3), "-0.3333333333333333");
+        let huge = Value::int(BigInt::from(1) << 2000u32);
+        check(BinaryOp::Divide, huge.clone(), huge.clone(), "1.0");
+        check(BinaryOp::Divide, huge, Value::Int(1), "Overflow: integer division result too large for a float");
+    }
+
+    #[test]
+    fn repetition_asks_before_it_allocates() {
+        let limit = "Limit: more than 268435456 bytes for one element";
+        check(BinaryOp::Multiply, Value::str("a"), Value::Int(1 << 50), limit);
+        check(BinaryOp::Multiply, Value::list(vec![Value::Int(0)]), Value::Int(1 << 50), limit);
+        check(BinaryOp::LeftShift, Value::Int(1), Value::Int(1 << 50), limit);
+        check(BinaryOp::Multiply, Value::str("ab"), Value::Int(2), "'abab'");
+        check(BinaryOp::Multiply, Value::Int(-3), Value::str("ab"), "''");
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        check(
+            BinaryOp::Add,
+            Value::Int(1),
+            Value::str("a"),
+            "Type: unsupported operand type(s) for +: 'int' and 'str'",
+        );
+        check(
+            BinaryOp::Add,
+            Value::Bool(true),
+            Value::Int(1),
+            "Type: unsupported operand type(s) for +: 'bool' and 'int'",
+        );
+        check(BinaryOp::Add, Value::str("a"), Value::Int(1), "Type: can only concatenate str (not \"int\") to str");
+    }
 }

@@ -1,15 +1,48 @@
-//! `range(start, stop, step)`
+//! `range(start, stop, step)`: a sequence of ints that is not laid out.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use crate::model::{Opaque, Value};
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     pub start: i64,
     pub stop: i64,
-    /// Not zero.
+    /// Never 0.
     pub step: i64,
+}
+
+impl Range {
+    pub fn len(&self) -> u64 {
+        let (low, high) = if self.step > 0 { (self.start, self.stop) } else { (self.stop, self.start) };
+        if high <= low {
+            return 0;
+        }
+        let distance = (i128::from(high) - i128::from(low)) as u128;
+        let step = u128::from(self.step.unsigned_abs());
+        u64::try_from(distance.div_ceil(step)).unwrap_or(u64::MAX)
+    }
+
+    /// Element `idx`, which is below `len`.
+    pub fn get(&self, idx: u64) -> i64 {
+        (i128::from(self.start) + i128::from(idx) * i128::from(self.step)) as i64
+    }
+
+    pub fn contains(&self, int: i64) -> bool {
+        let distance = i128::from(int) - i128::from(self.start);
+        let inside =
+            if self.step > 0 { self.start <= int && int < self.stop } else { self.stop < int && int <= self.start };
+        inside && distance % i128::from(self.step) == 0
+    }
+
+    pub fn same_elements(&self, other: &Range) -> bool {
+        let len = self.len();
+        len == other.len() && (len == 0 || self.start == other.start && (len == 1 || self.step == other.step))
+    }
+
+    pub fn value(self) -> Value {
+        Value::Opaque(Arc::new(self))
+    }
 }
 
 impl Opaque for Range {
@@ -29,40 +62,7 @@ impl Opaque for Range {
     }
 }
 
-/// The range inside a value.
-pub fn of(value: &Value) -> Option<&Range> {
-    match value {
-        Value::Opaque(opaque) => opaque.as_any().downcast_ref(),
-        _ => None,
-    }
-}
-
-impl Range {
-    pub fn len(&self) -> u64 {
-        let (distance, step) = match self.step > 0 {
-            true => (i128::from(self.stop) - i128::from(self.start), i128::from(self.step)),
-            false => (i128::from(self.start) - i128::from(self.stop), -i128::from(self.step)),
-        };
-        if distance <= 0 { 0 } else { ((distance - 1) / step + 1) as u64 }
-    }
-
-    pub fn get(&self, idx: u64) -> Option<i64> {
-        let value = i128::from(self.start) + i128::from(self.step) * i128::from(idx);
-        if idx < self.len() { i64::try_from(value).ok() } else { None }
-    }
-
-    pub fn contains(&self, value: i64) -> bool {
-        let distance = i128::from(value) - i128::from(self.start);
-        let idx = distance / i128::from(self.step);
-        distance % i128::from(self.step) == 0 && idx >= 0 && idx < i128::from(self.len())
-    }
-
-    pub fn same_elements(&self, other: &Range) -> bool {
-        let len = self.len();
-        len == other.len() && (len == 0 || self.start == other.start) && (len <= 1 || self.step == other.step)
-    }
-
-    pub fn values(&self) -> impl Iterator<Item = Value> + '_ {
-        (0..self.len()).filter_map(|idx| self.get(idx)).map(Value::Int)
-    }
+/// The range behind an opaque value.
+pub fn of(opaque: &Arc<dyn Opaque>) -> Option<&Range> {
+    opaque.as_any().downcast_ref()
 }

@@ -1,52 +1,49 @@
-//! Methods of list, tuple and range that do not change them.
+//! Methods of lists, tuples and ranges that change nothing.
 
-use super::{
-    Arguments, Caller, Fault, MethodFn,
-    access::iterate,
-    argument::{int, one, take},
-    builtin::shown,
-    equal,
-};
+use super::{Arguments, Caller, Fault, MethodFn, builtin::position, equal, iterate};
 use crate::model::Value;
 
-pub const NAMES: &[&str] = &["count", "index", "copy"];
+pub const NAMES: &[&str] = &["copy", "count", "index"];
+
+/// Methods of every sequence.
+pub fn method(name: &str) -> Option<MethodFn> {
+    Some(match name {
+        "count" => count,
+        "index" => index,
+        _ => return None,
+    })
+}
 
 pub fn list_method(name: &str) -> Option<MethodFn> {
     match name {
-        "copy" => Some(|value, arguments, _| {
-            super::argument::none("list.copy", arguments)?;
-            Ok(value.clone())
-        }),
-        other => tuple_method(other),
+        "copy" => Some(|list, _, _| Ok(list.clone())),
+        name => method(name),
     }
 }
 
-pub fn tuple_method(name: &str) -> Option<MethodFn> {
-    match name {
-        "count" => Some(count),
-        "index" => Some(index),
-        _ => None,
-    }
-}
-
-fn count(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
-    let item = one("count", arguments)?;
-    let items = iterate(value, caller.budget())?;
+fn count(sequence: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let item = arguments.take("count", ["value"], 1)?[0].unwrap_or(&Value::None);
+    let items = iterate(sequence, caller.budget())?;
     Ok(Value::Int(items.iter().filter(|other| equal(other, item)).count() as i64))
 }
 
-fn index(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(item), start, stop] = take("index", arguments, ["", "", ""], 1)? else { return Ok(Value::None) };
-    let items = iterate(value, caller.budget())?;
-    let len = items.len() as i64;
-    let clamp = |at: i64| if at < 0 { (at + len).max(0) } else { at.min(len) };
-    let start = start.map_or(Ok(0), int).map(clamp)? as usize;
-    let stop = stop.map_or(Ok(len), int).map(clamp)? as usize;
-    let found = items.iter().enumerate().take(stop).skip(start).find(|(_, other)| equal(other, item));
-    match (found, value) {
-        (Some((at, _)), _) => Ok(Value::Int(at as i64)),
-        (None, Value::Tuple(_)) => Err(Fault::of_value("tuple.index(x): x not in tuple")),
-        (None, Value::List(_)) => Err(Fault::of_value(format!("{} is not in list", shown(item)))),
-        (None, _) => Err(Fault::of_value(format!("{} is not in range", shown(item)))),
+fn index(sequence: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [item, start, stop] = arguments.take("index", ["value", "start", "stop"], 1)?;
+    let items = iterate(sequence, caller.budget())?;
+    let bound = |value: Option<&Value>, default: usize| match value {
+        Some(Value::Int(at)) if *at < 0 => items.len().saturating_sub(at.unsigned_abs() as usize),
+        Some(Value::Int(at)) => (*at as usize).min(items.len()),
+        _ => default,
+    };
+    let start = bound(start, 0);
+    let stop = bound(stop, items.len()).max(start);
+    let item = item.unwrap_or(&Value::None);
+    match position(&items[start..stop], item) {
+        Some(at) => Ok(Value::Int((start + at) as i64)),
+        None => Err(Fault::value_error(match sequence {
+            Value::List(_) => format!("{} is not in list", crate::model::text::repr(item)),
+            Value::Tuple(_) => "tuple.index(x): x not in tuple".to_owned(),
+            _ => format!("{} is not in range", crate::model::text::repr(item)),
+        })),
     }
 }

@@ -1,115 +1,67 @@
-//! The module `time`: texts to milliseconds since the epoch and back. It reads no clock.
+//! The module `time`: texts of times to milliseconds since the epoch and back. There is no clock in it.
 
 use jiff::{Timestamp, civil::DateTime, fmt::strtime, tz::TimeZone};
 
-use super::{
-    Arguments, Caller, Entry, Fault,
-    argument::{int, take, text},
-    builtin::shown,
-};
-use crate::model::Value;
+use super::{Arguments, Arities, BuiltinFn, Caller, Fault, new_str};
+use crate::model::{Value, text::repr};
 
-pub const ENTRIES: &[Entry] = &[
-    ("time.parse", parse, 1, Some(3)),
-    ("time.format", format, 1, Some(3)),
-    ("time.parse_duration", parse_duration, 1, Some(1)),
-];
+pub const MEMBERS: Arities = &[("format", 1, Some(3)), ("parse", 1, Some(3))];
+
+pub fn member(name: &str) -> Option<BuiltinFn> {
+    match name {
+        "parse" => Some(parse),
+        "format" => Some(format),
+        _ => None,
+    }
+}
 
 fn zone(value: Option<&Value>) -> Result<TimeZone, Fault> {
-    let name = match value {
-        None | Some(Value::None) => return Ok(TimeZone::UTC),
-        Some(name) => text(name, |name| format!("a time zone must be str, not {name}"))?,
-    };
-    TimeZone::get(name).map_err(|_| Fault::of_value(format!("unknown time zone '{name}'")))
-}
-
-/// `time.parse("2018-12-11T01:31:21Z")`, `time.parse("11/12/2018 01:31", "%d/%m/%Y %H:%M", tz = "Asia/Shanghai")`: a text
-/// without an offset is in `tz`, UTC by default.
-fn parse(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(given), format, tz] = take("time.parse", arguments, ["text", "format", "tz"], 1)? else {
-        return Ok(Value::None);
-    };
-    let given_text = text(given, |name| format!("a time must be str, not {name}"))?;
-    let zone = zone(tz)?;
-    let wrong = || Fault::of_value(format!("cannot read the time {}", shown(given)));
-    let timestamp = match format {
-        None | Some(Value::None) => match given_text.parse::<Timestamp>() {
-            Ok(timestamp) => timestamp,
-            Err(_) => {
-                let civil: DateTime = given_text.parse().map_err(|_| wrong())?;
-                civil.to_zoned(zone).map_err(|_| wrong())?.timestamp()
-            }
-        },
-        Some(format) => {
-            let format = text(format, |name| format!("a time format must be str, not {name}"))?;
-            let parts = strtime::parse(format, given_text).map_err(|_| wrong())?;
-            match parts.to_timestamp() {
-                Ok(timestamp) => timestamp,
-                Err(_) => {
-                    let civil = match parts.to_datetime() {
-                        Ok(civil) => civil,
-                        Err(_) => parts.to_date().map_err(|_| wrong())?.at(0, 0, 0, 0),
-                    };
-                    civil.to_zoned(zone).map_err(|_| wrong())?.timestamp()
-                }
-            }
-        }
-    };
-    Ok(Value::Int(timestamp.as_millisecond()))
-}
-
-/// `time.format(1544491881000, "%Y-%m-%d", tz = "Asia/Shanghai")`; ISO 8601 without a format.
-fn format(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(ms), format, tz] = take("time.format", arguments, ["ms", "format", "tz"], 1)? else {
-        return Ok(Value::None);
-    };
-    let zone = zone(tz)?;
-    let timestamp = Timestamp::from_millisecond(int(ms)?).map_err(|_| Fault::of_value("the time is out of range"))?;
-    let zoned = timestamp.to_zoned(zone);
-    let shown = match format {
-        None | Some(Value::None) => match tz {
-            None | Some(Value::None) => timestamp.to_string(),
-            Some(_) => zoned.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string(),
-        },
-        Some(format) => {
-            let format = text(format, |name| format!("a time format must be str, not {name}"))?;
-            strtime::format(format, &zoned).map_err(|_| Fault::of_value("the time format is not known"))?
-        }
-    };
-    caller.budget().allocate(shown.len() as u64)?;
-    Ok(Value::str(shown))
-}
-
-/// `time.parse_duration("1h 30m")`, in milliseconds.
-fn parse_duration(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
-    let [Some(given)] = take("time.parse_duration", arguments, ["text"], 1)? else { return Ok(Value::None) };
-    let given_text = text(given, |name| format!("a duration must be str, not {name}"))?;
-    let duration = given_text.parse::<jiff::SignedDuration>();
-    let duration = duration.map_err(|_| Fault::of_value(format!("cannot read the duration {}", shown(given))))?;
-    i64::try_from(duration.as_millis()).map(Value::Int).map_err(|_| Fault::of_value("the duration is too long"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::expr::primitive::tests::call;
-
-    #[test]
-    fn times_are_read_and_written() {
-        for (expression, expected) in [
-            ("time.parse('2018-12-11T01:31:21Z')", "1544491881000"),
-            ("time.parse('2018-12-11 01:31:21')", "1544491881000"),
-            ("time.parse('2018-12-11T09:31:21.5+08:00')", "1544491881500"),
-            ("time.parse('2018-12-11 09:31:21', tz='Asia/Shanghai')", "1544491881000"),
-            ("time.parse('11/12/2018 01:31', '%d/%m/%Y %H:%M')", "1544491860000"),
-            ("time.parse('11/12/2018', '%d/%m/%Y')", "1544486400000"),
-            ("time.format(1544491881000)", "'2018-12-11T01:31:21Z'"),
-            ("time.format(1544491881000, '%H:%M', tz='Asia/Shanghai')", "'09:31'"),
-            ("time.parse_duration('1h 30m')", "5400000"),
-            ("time.parse('no')", "Value: cannot read the time 'no'"),
-            ("time.format(0, tz='No/Where')", "Value: unknown time zone 'No/Where'"),
-        ] {
-            assert_eq!(call(expression), expected, "{expression}");
-        }
+    match value {
+        None | Some(Value::None) => Ok(TimeZone::UTC),
+        Some(Value::Str(name)) => TimeZone::get(name)
+            .map_err(|_| Fault::value_error(format!("unknown time zone {}", repr(&Value::str(name))))),
+        Some(other) => Err(Fault::type_error(format!("tz must be str, not {}", other.type_name()))),
     }
+}
+
+/// `time.parse(text, format = None, tz = "UTC")`: RFC 3339 or a strptime format; a text without a zone is in `tz`.
+fn parse(arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
+    let [text, format, tz] = arguments.take("parse", ["text", "format", "tz"], 1)?;
+    let Some(Value::Str(text)) = text else {
+        let name = text.map_or("NoneType", Value::type_name);
+        return Err(Fault::type_error(format!("time.parse() argument must be str, not {name}")));
+    };
+    let zone = zone(tz)?;
+    let wrong = |why: String| Fault::value_error(format!("time {} is not read: {why}", repr(&Value::str(text))));
+    let local = |time: DateTime| time.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
+    let timestamp = match format {
+        Some(Value::Str(format)) => {
+            let parsed = strtime::parse(&**format, &**text).map_err(|error| wrong(error.to_string()))?;
+            parsed
+                .to_timestamp()
+                .or_else(|_| parsed.to_datetime().or_else(|_| parsed.to_date().map(DateTime::from)).and_then(local))
+        }
+        _ => text.parse::<Timestamp>().or_else(|_| text.parse::<DateTime>().and_then(local)),
+    };
+    Ok(Value::Int(timestamp.map_err(|error| wrong(error.to_string()))?.as_millisecond()))
+}
+
+/// `time.format(ms, format = None, tz = "UTC")`: RFC 3339 with milliseconds, or a strftime format.
+fn format(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
+    let [ms, format, tz] = arguments.take("format", ["ms", "format", "tz"], 1)?;
+    let Some(Value::Int(ms)) = ms else {
+        let name = ms.map_or("NoneType", Value::type_name);
+        return Err(Fault::type_error(format!("time.format() argument must be int, not {name}")));
+    };
+    let zone = zone(tz)?;
+    let timestamp = Timestamp::from_millisecond(*ms).map_err(|_| Fault::value_error("time is out of range"))?;
+    let zoned = timestamp.to_zoned(zone.clone());
+    let text = match format {
+        Some(Value::Str(format)) => {
+            strtime::format(&**format, &zoned).map_err(|error| Fault::value_error(error.to_string()))?
+        }
+        _ if zone == TimeZone::UTC => zoned.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        _ => zoned.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),
+    };
+    new_str(text, caller.budget())
 }
