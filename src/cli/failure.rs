@@ -100,7 +100,8 @@ impl From<DriverError> for Failure {
             Class::Difference => Exit::Difference,
             Class::ReaderGone => Exit::Done,
         };
-        let failure = error.detail.iter().fold(Failure::new(exit, error.message), |failure, detail| failure.detail(detail));
+        let failure =
+            error.detail.iter().fold(Failure::new(exit, error.message), |failure, detail| failure.detail(detail));
         error.hint.iter().fold(failure, |failure, hint| failure.hint(hint))
     }
 }

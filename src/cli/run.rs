@@ -60,7 +60,7 @@ pub fn run(args: RunArgs, session: &Session) -> Result<(), Failure> {
 
 fn call(job: &JobRef, options: &RunOptions, session: &Session) -> Result<(), Failure> {
     let job = job_file::load(job)?;
-    let requests = drain_on_signal()
-        .map_err(|error| Failure::new(Exit::JobFailed, format!("cannot handle signals: {error}")))?;
+    let requests =
+        drain_on_signal().map_err(|error| Failure::new(Exit::JobFailed, format!("cannot handle signals: {error}")))?;
     failure::driven(driver::run(job, options, &*session.clock, requests, &session.bars))
 }

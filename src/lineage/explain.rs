@@ -96,7 +96,9 @@ fn functions(operator: &Operator) -> Vec<&Function> {
         Operator::CombineByKey { create, merge_value, merge_combiners, .. } => {
             vec![create, merge_value, merge_combiners]
         }
-        Operator::ReduceByWindow { func, inverse, .. } => [Some(func), inverse.as_ref()].into_iter().flatten().collect(),
+        Operator::ReduceByWindow { func, inverse, .. } => {
+            [Some(func), inverse.as_ref()].into_iter().flatten().collect()
+        }
         Operator::ReduceByKeyAndWindow { func, inverse, filter, .. } => {
             [Some(func), inverse.as_ref(), filter.as_ref()].into_iter().flatten().collect()
         }

@@ -10,9 +10,34 @@ pub fn put_repr(out: &mut String, value: &Value) {
         Value::Int(i) => out.push_str(&i.to_string()),
         Value::BigInt(i) => out.push_str(&i.to_string()),
         Value::Float(f) => out.push_str(&format!("{f:?}")),
-        Value::Str(s) => { out.push('\''); out.push_str(s); out.push('\''); }
-        Value::Tuple(items) => { out.push('('); for (i, v) in items.iter().enumerate() { if i > 0 { out.push_str(", "); } put_repr(out, v); } if items.len() == 1 { out.push(','); } out.push(')'); }
-        Value::List(items) => { out.push('['); for (i, v) in items.iter().enumerate() { if i > 0 { out.push_str(", "); } put_repr(out, v); } out.push(']'); }
+        Value::Str(s) => {
+            out.push('\'');
+            out.push_str(s);
+            out.push('\'');
+        }
+        Value::Tuple(items) => {
+            out.push('(');
+            for (i, v) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                put_repr(out, v);
+            }
+            if items.len() == 1 {
+                out.push(',');
+            }
+            out.push(')');
+        }
+        Value::List(items) => {
+            out.push('[');
+            for (i, v) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                put_repr(out, v);
+            }
+            out.push(']');
+        }
         Value::Record(r) => put_repr(out, &Value::pair(r.key.clone(), r.value.clone())),
         other => out.push_str(&format!("{other:?}")),
     }

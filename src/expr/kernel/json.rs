@@ -63,10 +63,7 @@ fn collect(texts: &StrColumn, found: Vec<Range<usize>>, frame: &Frame<'_>) -> Op
     if found.iter().enumerate().all(|(idx, range)| bytes(idx, range).is_some_and(is_plain_text)) {
         let views = found.iter().zip(texts.views.iter());
         let views: Vec<View> = views
-            .map(|(range, view)| View {
-                offset: view.offset + range.start as u32 + 1,
-                len: (range.len() - 2) as u32,
-            })
+            .map(|(range, view)| View { offset: view.offset + range.start as u32 + 1, len: (range.len() - 2) as u32 })
             .collect();
         return Some(Column::Str(StrColumn { buffer: texts.buffer.clone(), views: Arc::new(views) }));
     }
