@@ -418,8 +418,8 @@ fn all_mistakes_of_functions_are_found_at_once() {
             ][..],
         ),
         (
-            "A = 1 // 0\n",
-            &[("1 // 0", "division by zero", "constants and defaults are computed when the job is read")][..],
+            "A = [][0]\n",
+            &[("[][0]", "list index out of range", "constants and defaults are computed when the job is read")][..],
         ),
         ("def f(a, b): return a\ndef g(x): return f(x)\n", &[("f(x)", "`f` takes 2 arguments, not 1", "")][..]),
         (

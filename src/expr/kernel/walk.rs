@@ -238,7 +238,7 @@ impl<'a> Frame<'a> {
         let yes = select::indices(truth);
         let no: Vec<u32> = (0..truth.len() as u32).filter(|i| !truth[*i as usize]).collect();
         let (then, otherwise) = (then.some(self, &yes)?, otherwise.some(self, &no)?);
-        Some(select::merge(truth, &then, &otherwise))
+        select::merge(truth, &then, &otherwise)
     }
 }
 
