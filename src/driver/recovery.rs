@@ -36,15 +36,17 @@ pub struct Accepted {
     pub states: Vec<String>,
 }
 
+/// What surrounds a run and outlives its job.
+pub struct Around<'a, 'b> {
+    pub clock: &'a dyn Clock,
+    pub drain: Drain,
+    pub bars: &'b Bars,
+    pub edges: &'b dyn Edges,
+}
+
 /// Opens everything and finishes a batch in flight.
-pub fn open<'a>(
-    job: Job,
-    options: &RunOptions,
-    clock: &'a dyn Clock,
-    drain: Drain,
-    bars: &Bars,
-    edges: &dyn Edges,
-) -> Result<Run<'a>, DriverError> {
+pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Result<Run<'a>, DriverError> {
+    let clock = around.clock;
     let dir = job.absolute(&job.checkpoint_dir);
     let facts = inspect(&dir, &job)?;
     let holder = Holder::this_process(clock.now_ms());
@@ -60,7 +62,7 @@ pub fn open<'a>(
             .detail(format!("The checkpoint in {} has batches; the job continues after them.", dir.display()))
             .hint("Leave --start out, or set another checkpoint_dir.".to_owned()));
     }
-    let mut run = Run::open(job, options, clock, drain, bars, lock, facts, edges)?;
+    let mut run = Run::open(job, options, around, lock, facts)?;
     run.accepted = accepted;
     Ok(run)
 }
@@ -178,13 +180,11 @@ impl<'a> Run<'a> {
     fn open(
         job: Job,
         options: &RunOptions,
-        clock: &'a dyn Clock,
-        drain: Drain,
-        bars: &Bars,
+        around: Around<'a, '_>,
         lock: Lock,
         facts: Option<Facts>,
-        edges: &dyn Edges,
     ) -> Result<Run<'a>, DriverError> {
+        let Around { clock, drain, bars, edges } = around;
         let now_ms = clock.now_ms();
         let interval = Interval::new(job.batch_interval_ms);
         let facts = facts.unwrap_or_else(|| no_facts(&job, interval.zero(interval.first_time(now_ms))));

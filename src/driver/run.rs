@@ -17,7 +17,7 @@ use super::{
     inputs::{Bound, Inputs, Positions},
     options::RunOptions,
     progress::{Durations, Reporter},
-    recovery::{self, Accepted, checkpoint_failed},
+    recovery::{self, Accepted, Around, checkpoint_failed},
     trigger::{Ticks, Trigger},
 };
 use crate::{
@@ -105,7 +105,7 @@ pub fn run_between(
     requests: Receiver<()>,
     bars: &Bars,
 ) -> Result<(), DriverError> {
-    let mut run = recovery::open(job, options, clock, Drain::new(requests), bars, edges)?;
+    let mut run = recovery::open(job, options, Around { clock, drain: Drain::new(requests), bars, edges })?;
     let mut due = None;
     loop {
         let planned = match due.take() {
