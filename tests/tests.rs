@@ -3,11 +3,16 @@
 mod architecture;
 mod broker;
 mod cli;
+mod conformance;
 mod dependencies;
+mod determinism;
 mod differential;
 mod example_jobs;
 mod job;
 mod kafka_source;
+mod kill;
 mod native;
+mod run;
 mod scripted_broker;
 mod signal;
+mod support;

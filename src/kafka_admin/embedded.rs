@@ -159,6 +159,11 @@ impl Feed {
         self.length * self.topics.len() as u64
     }
 
+    /// Whether all of it is due within the first tick: then it is there from the start.
+    fn is_due_at_once(&self) -> bool {
+        self.rate * TICK.as_secs_f64() >= self.length as f64
+    }
+
     /// Records of one partition number, in every topic.
     fn records_of(&self, partition: u64) -> u64 {
         (self.length + self.partitions - 1 - partition) / self.partitions
@@ -205,7 +210,7 @@ fn run(feed: &Feed, fed: &AtomicU64, ready: &SyncSender<Result<String, ChoreErro
     let started = cluster(feed).and_then(|(cluster, producer)| {
         let (read_before, rest) = feed.order();
         append(feed, &producer, &read_before, fed)?;
-        if !feed.rate.is_finite() {
+        if feed.is_due_at_once() {
             append(feed, &producer, &rest, fed)?;
             return Ok((cluster, producer, Vec::new()));
         }
