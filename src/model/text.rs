@@ -166,17 +166,19 @@ fn put_bytes_literal(out: &mut String, bytes: &[u8]) {
     out.push(char::from(quote));
 }
 
-/// Python's `isprintable` of a character that is not ASCII: not a control, format, separator, private, surrogate or
+/// Python's `isprintable` of a character: not a control, format, separator, private, surrogate or
 /// unassigned one. The standard library escapes the same classes in debug texts, but for the marks that extend a
 /// character, which it escapes and Python shows.
-fn is_printable(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return matches!(c, ' '..='~');
+    }
     if c.is_control() || c.is_whitespace() || is_format(c) {
         return false;
     }
     // A preceding letter keeps a combining mark from being escaped for its own sake.
     let pair: String = ['a', c].iter().collect();
-    let shown = format!("{pair:?}");
-    !shown.contains("\\u{")
+    pair.escape_debug().nth(2).is_none()
 }
 
 /// Characters of the category "format", which steer text and show nothing.

@@ -7,7 +7,8 @@ use crate::{
 };
 
 fn index_fault(what: &str) -> Fault {
-    Fault::new(EvalErrorKind::Index, format!("{what} index out of range"))
+    let message = if what == "byte" { "index out of range".to_owned() } else { format!("{what} index out of range") };
+    Fault::new(EvalErrorKind::Index, message)
 }
 
 /// A Python index into `len` elements; negative ones count from the end.
@@ -52,7 +53,7 @@ pub fn index(value: &Value, idx: &Value) -> Result<Value, Fault> {
             let at = position(idx, text.chars().count(), "string")?;
             text.chars().nth(at).map(|c| Value::str(c.encode_utf8(&mut [0; 4]))).ok_or_else(|| index_fault("string"))
         }
-        Value::Bytes(bytes) => Ok(Value::Int(i64::from(bytes[position(idx, bytes.len(), "index")?]))),
+        Value::Bytes(bytes) => Ok(Value::Int(i64::from(bytes[position(idx, bytes.len(), "byte")?]))),
         Value::Opaque(opaque) => match range::of(opaque) {
             Some(range) => {
                 let len = usize::try_from(range.len()).unwrap_or(usize::MAX);

@@ -74,7 +74,10 @@ fn big_ints(op: BinaryOp, a: &BigInt, b: &BigInt, budget: &mut Budget) -> Result
         BinaryOp::Divide => return true_division(a, b),
         BinaryOp::FloorDivide | BinaryOp::Percent => {
             if b.is_zero() {
-                return Err(zero_division("integer division or modulo by zero"));
+                return Err(zero_division(match op {
+                    BinaryOp::Percent => "integer modulo by zero",
+                    _ => "integer division or modulo by zero",
+                }));
             }
             let (mut quotient, mut rest) = (a / b, a % b);
             if !rest.is_zero() && (rest.sign() == Sign::Minus) != (b.sign() == Sign::Minus) {
@@ -110,10 +113,10 @@ fn true_division(a: &BigInt, b: &BigInt) -> Result<Value, Fault> {
     if b.is_zero() {
         return Err(zero_division("division by zero"));
     }
-    let small = 1i64 << 53;
+    let small = 1u64 << 53;
     if let (Some(x), Some(y)) = (a.to_i64(), b.to_i64())
-        && x.abs() <= small
-        && y.abs() <= small
+        && x.unsigned_abs() <= small
+        && y.unsigned_abs() <= small
     {
         return Ok(Value::Float(x as f64 / y as f64));
     }
@@ -360,7 +363,7 @@ mod tests {
             check(BinaryOp::Percent, Value::Int(a), Value::Int(b), rest);
         }
         check(BinaryOp::FloorDivide, Value::Int(i64::MIN), Value::Int(-1), "9223372036854775808");
-        check(BinaryOp::Percent, Value::Int(5), Value::Int(0), "ZeroDivision: integer division or modulo by zero");
+        check(BinaryOp::Percent, Value::Int(5), Value::Int(0), "ZeroDivision: integer modulo by zero");
         check(BinaryOp::Divide, Value::Int(1), Value::Int(0), "ZeroDivision: division by zero");
     }
 

@@ -79,9 +79,11 @@ impl Spec {
         }
         if chars.get(at) == Some(&'0') {
             at += 1;
-            if spec.align.is_none() {
-                (spec.fill, spec.align) = ('0', Some(Align::Number));
+            // The zero fills wherever no other fill is given; it aligns only where nothing else does.
+            if chars.len() < 2 || align(chars.get(1)).is_none() {
+                spec.fill = '0';
             }
+            spec.align = spec.align.or(Some(Align::Number));
         }
         spec.width = number(&chars, &mut at)?.unwrap_or(0);
         if let Some(c @ (',' | '_')) = chars.get(at) {
@@ -201,6 +203,9 @@ pub fn format_int(int: &BigInt, spec: &Spec, budget: &mut Budget) -> Result<Stri
         }
         other => return Err(unknown(other, "int")),
     };
+    if let (Some(','), true, Some(kind)) = (spec.grouping, radix != 10, spec.kind) {
+        return Err(Fault::value_error(format!("Cannot specify ',' with '{kind}'.")));
+    }
     let mut digits = int.abs().to_str_radix(radix);
     if spec.kind == Some('X') {
         digits.make_ascii_uppercase();

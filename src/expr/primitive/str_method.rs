@@ -24,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "isalnum",
     "isalpha",
     "isascii",
+    "isprintable",
     "isdecimal",
     "isdigit",
     "isidentifier",
@@ -90,6 +91,10 @@ pub fn method(name: &str) -> Option<MethodFn> {
         "isascii" => |s, a, _| {
             a.take("isascii", [], 0)?;
             Ok(Value::Bool(of(s).is_ascii()))
+        },
+        "isprintable" => |s, a, _| {
+            a.take("isprintable", [], 0)?;
+            Ok(Value::Bool(of(s).chars().all(crate::model::text::is_printable)))
         },
         "isdecimal" => |s, a, _| {
             all("isdecimal", s, a, |c| {
