@@ -193,24 +193,28 @@ fn fill(shared: &mut Shared, definitions: Vec<(u32, Definition)>, errors: &mut V
     shared.values = vec![None; count];
     shared.codes = vec![None; count];
     shared.mutates = vec![false; count];
-    let mut uses: Vec<Vec<u32>> = vec![Vec::new(); count];
+    let mut uses = Vec::with_capacity(count);
     for (idx, definition) in &definitions {
-        let at = *idx as usize;
         let code = match definition {
             Definition::Function(compiled) => {
-                shared.codes[at] = Some(Arc::clone(&compiled.code));
+                if let Some(place) = shared.codes.get_mut(*idx as usize) {
+                    *place = Some(Arc::clone(&compiled.code));
+                }
                 &compiled.code
             }
             Definition::Constant(code) => code,
         };
-        shared.mutates[at] = code.mutates;
-        uses[at] = code.globals.to_vec();
+        if let Some(place) = shared.mutates.get_mut(*idx as usize) {
+            *place = code.mutates;
+        }
+        uses.push((*idx, Arc::clone(code)));
     }
     // As many rounds as there are names reach every use of a use.
     for _ in 0..count {
-        for at in 0..count {
-            if uses[at].iter().any(|used| shared.mutates(*used)) {
-                shared.mutates[at] = true;
+        for (idx, code) in &uses {
+            let changes = code.globals.iter().any(|used| shared.mutates(*used));
+            if let (true, Some(place)) = (changes, shared.mutates.get_mut(*idx as usize)) {
+                *place = true;
             }
         }
     }

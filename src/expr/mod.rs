@@ -1,8 +1,21 @@
 //! Lambdas: parse, check, compile, evaluate. Total, bounded, deterministic; no I/O, no clock, no randomness.
 //!
-//! The language is Starlark (parsed by `starlark_syntax`) with Python's texts. A function is compiled once
-//! ([`Function::compile`]) and shared by all tasks; every task evaluates it with an [`Evaluator`] of its own, a chunk at
-//! a time. `primitive` holds what both ways of running (column kernels and the tree evaluator) are made of.
+//! The language is Starlark (parsed by `starlark_syntax`) with Python's texts. `job` compiles functions
+//! ([`Function::compile`]) and reports every mistake in them at once; `operator` runs them over columns, each task with
+//! an [`Evaluator`] of its own.
+//!
+//! ```text
+//!  text -> scan -> parse -> compile -> node ---> kernel    columns at once, or gives up on the chunk
+//!          bounds  syntax   names,     resolved            |
+//!          Python   tree    checks     tree     ---> evaluate   element by element; decides every error
+//!                                                          |
+//!                                                primitive: all that happens to values
+//! ```
+//!
+//! Promises: no text and no input makes this room panic, overflow the stack or run without end. Steps and memory are
+//! counted per element. A kernel never differs from the evaluator in a value, nor in an error's kind, message or place.
+//!
+//! It does not know operators, batches or jobs, and keeps nothing from element to element.
 
 mod builder;
 mod chunk;

@@ -2,7 +2,7 @@
 //!
 //! Called when the parser refuses a text; looks at the tokens, so one run finds all such forms.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use super::{
     LambdaError,
@@ -11,7 +11,7 @@ use super::{
 
 /// All forms of Python in `source` that the parser does not know.
 pub fn forms(source: &str, scan: &Scan) -> Vec<LambdaError> {
-    let finder = Finder { source, tokens: &scan.tokens };
+    let finder = Finder::new(source, &scan.tokens);
     (0..scan.tokens.len()).filter_map(|idx| finder.at(idx)).collect()
 }
 
@@ -39,9 +39,31 @@ const WORDS: &[(&str, &str)] = &[
 struct Finder<'a> {
     source: &'a str,
     tokens: &'a [Token],
+    /// The bracket that each token stands in.
+    inside: Vec<Option<usize>>,
+    /// The token that closes each bracket.
+    closing: HashMap<usize, usize>,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    fn new(source: &'a str, tokens: &'a [Token]) -> Finder<'a> {
+        let mut open = Vec::new();
+        let mut inside = Vec::with_capacity(tokens.len());
+        let mut closing = HashMap::new();
+        for (idx, token) in tokens.iter().enumerate() {
+            if matches!(token.kind, TokenKind::Close | TokenKind::FieldClose)
+                && let Some(bracket) = open.pop()
+            {
+                closing.insert(bracket, idx);
+            }
+            inside.push(open.last().copied());
+            if matches!(token.kind, TokenKind::Open | TokenKind::FieldOpen) {
+                open.push(idx);
+            }
+        }
+        Finder { source, tokens, inside, closing }
+    }
+
     fn text(&self, idx: usize) -> &str {
         self.tokens.get(idx).and_then(|token| self.source.get(token.span.clone())).unwrap_or_default()
     }
@@ -139,31 +161,12 @@ impl Finder<'_> {
         }
     }
 
-    /// The bracket that `idx` stands in.
     fn inside(&self, idx: usize) -> Option<usize> {
-        let mut depth = 0;
-        for at in (0..idx).rev() {
-            match self.kind(at)? {
-                TokenKind::Close | TokenKind::FieldClose => depth += 1,
-                TokenKind::Open | TokenKind::FieldOpen if depth == 0 => return Some(at),
-                TokenKind::Open | TokenKind::FieldOpen => depth -= 1,
-                _ => {}
-            }
-        }
-        None
+        self.inside.get(idx).copied().flatten()
     }
 
     fn closing(&self, open: usize) -> Option<usize> {
-        let mut depth = 0;
-        for at in open + 1..self.tokens.len() {
-            match self.kind(at)? {
-                TokenKind::Open | TokenKind::FieldOpen => depth += 1,
-                TokenKind::Close | TokenKind::FieldClose if depth == 0 => return Some(at),
-                TokenKind::Close | TokenKind::FieldClose => depth -= 1,
-                _ => {}
-            }
-        }
-        None
+        self.closing.get(&open).copied()
     }
 
     /// Tokens directly inside a bracket, not inside deeper ones.

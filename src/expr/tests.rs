@@ -33,12 +33,11 @@ fn check(library: &str, cases: &[(&str, &str, &str)]) {
     for (lambda, input, expected) in cases {
         let function = compile(lambda, library, 1).unwrap_or_else(|e| panic!("{lambda}: {e:?}"));
         let argument = value(input);
-        let shown = show(Evaluator::default().call(&function, &[argument.clone()]));
+        let shown = show(Evaluator::default().call(&function, std::slice::from_ref(&argument)));
         assert_eq!(&shown, expected, "{lambda} of {input}");
         let column = Column::Any(Arc::new(vec![argument]));
         for force_evaluator in [false, true] {
-            let mut evaluator = Evaluator::default();
-            evaluator.force_evaluator = force_evaluator;
+            let mut evaluator = Evaluator { force_evaluator, ..Evaluator::default() };
             let (mapped, poison) = evaluator.map(&function, &column);
             let shown = match poison.into_iter().next() {
                 Some((_, error)) => show(Err(error)),
@@ -303,6 +302,14 @@ fn deep_trees_fit_the_stack() {
         let result = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
         assert_eq!(result, Ok(()), "{source}");
     }
+    let minus = "-".repeat(230);
+    let library = format!("def a(x): return {minus}b(x)\ndef b(x): return {minus}c(x)\ndef c(x): return {minus}x\n");
+    for (source, fits) in [("lambda x: b(x)".to_owned(), true), (format!("lambda x: {minus}a(x)"), false)] {
+        let function = compile(&source, &library, 1).unwrap();
+        let run = move || Evaluator::default().call(&function, &[Value::Int(1)]).is_ok();
+        let result = std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
+        assert_eq!(result, fits, "{source}");
+    }
     for open in ["(", "[", "{", "f(", "-", "not ", "lambda: ", "x if x else ", "x + ", "x."] {
         let source = format!("lambda x: {}", open.repeat(10_000));
         assert!(compile(&source, "", 1).is_err(), "{open}");
@@ -411,8 +418,8 @@ fn all_mistakes_of_functions_are_found_at_once() {
             ][..],
         ),
         (
-            "A = 1 // 0\n",
-            &[("1 // 0", "division by zero", "constants and defaults are computed when the job is read")][..],
+            "A = [][0]\n",
+            &[("[][0]", "list index out of range", "constants and defaults are computed when the job is read")][..],
         ),
         ("def f(a, b): return a\ndef g(x): return f(x)\n", &[("f(x)", "`f` takes 2 arguments, not 1", "")][..]),
         (
@@ -470,8 +477,11 @@ fn folds_are_recognised_by_shape() {
     }
 }
 
+/// Key and value of a record.
+type Pair<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 /// Records with these keys and values, offsets from 10.
-pub(super) fn records(pairs: &[(Option<&[u8]>, Option<&[u8]>)], format: ValueFormat) -> Column {
+pub(super) fn records(pairs: &[Pair<'_>], format: ValueFormat) -> Column {
     fn raw(parts: Vec<Option<&[u8]>>) -> RawColumn {
         let mut buffer = Vec::new();
         let views = parts.into_iter().map(|part| match part {
@@ -522,8 +532,7 @@ fn only_what_a_function_uses_of_a_record_is_decoded() {
     ] {
         for force_evaluator in [false, true] {
             let function = compile(lambda, "", 1).unwrap();
-            let mut evaluator = Evaluator::default();
-            evaluator.force_evaluator = force_evaluator;
+            let mut evaluator = Evaluator { force_evaluator, ..Evaluator::default() };
             let (column, poison) = evaluator.map(&function, &input);
             assert_eq!(repr_all(&column), expected, "{lambda}");
             let poison = poison.first().map_or(String::new(), |(idx, error)| {
@@ -566,8 +575,7 @@ fn flat_map_flattens_lists_tuples_ranges_and_dicts() {
     ] {
         for force_evaluator in [false, true] {
             let function = compile(lambda, "", 1).unwrap();
-            let mut evaluator = Evaluator::default();
-            evaluator.force_evaluator = force_evaluator;
+            let mut evaluator = Evaluator { force_evaluator, ..Evaluator::default() };
             let (column, found, poison) = evaluator.flat_map(&function, &input);
             assert_eq!((repr_all(&column).as_str(), found.as_slice()), (expected, counts), "{lambda}");
             let message = poison.first().map_or("", |(_, error)| error.message.as_str());
@@ -586,8 +594,7 @@ fn filter_keeps_what_is_true_in_pythons_sense() {
         ("lambda x: None", &[][..]),
     ] {
         for force_evaluator in [false, true] {
-            let mut evaluator = Evaluator::default();
-            evaluator.force_evaluator = force_evaluator;
+            let mut evaluator = Evaluator { force_evaluator, ..Evaluator::default() };
             let (kept, poison) = evaluator.filter(&compile(lambda, "", 1).unwrap(), &input);
             assert_eq!((kept.as_slice(), poison.len()), (expected, 0), "{lambda}");
         }

@@ -23,7 +23,7 @@ use rdkafka::{
     ClientConfig,
     error::KafkaError,
     mocking::MockCluster,
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
     types::RDKafkaErrorCode,
 };
 
@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// 2026-01-01T00:00:00Z.
 const FIRST_TIMESTAMP_MS: i64 = 1_767_225_600_000;
 const START_LIMIT: Duration = Duration::from_secs(30);
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
 
 /// Runs until dropped.
 pub struct EmbeddedBroker {
@@ -103,6 +105,9 @@ impl Drop for EmbeddedBroker {
     }
 }
 
+/// Index of a topic, and of a line of the feed.
+type Place = (usize, u64);
+
 /// What goes into the topics, and in which order.
 struct Feed {
     lines: Vec<String>,
@@ -154,6 +159,11 @@ impl Feed {
         self.length * self.topics.len() as u64
     }
 
+    /// Whether all of it is due within the first tick: then it is there from the start.
+    fn is_due_at_once(&self) -> bool {
+        self.rate * TICK.as_secs_f64() >= self.length as f64
+    }
+
     /// Records of one partition number, in every topic.
     fn records_of(&self, partition: u64) -> u64 {
         (self.length + self.partitions - 1 - partition) / self.partitions
@@ -186,7 +196,7 @@ impl Feed {
     }
 
     /// The feed of all topics, line by line, those records first that have been read before.
-    fn order(&self) -> (Vec<(usize, u64)>, Vec<(usize, u64)>) {
+    fn order(&self) -> (Vec<Place>, Vec<Place>) {
         let records = (0..self.length).flat_map(|idx| (0..self.topics.len()).map(move |topic| (topic, idx)));
         records.partition(|&(topic, idx)| {
             let name = self.topics.get(topic).map_or("", |name| name);
@@ -200,7 +210,7 @@ fn run(feed: &Feed, fed: &AtomicU64, ready: &SyncSender<Result<String, ChoreErro
     let started = cluster(feed).and_then(|(cluster, producer)| {
         let (read_before, rest) = feed.order();
         append(feed, &producer, &read_before, fed)?;
-        if !feed.rate.is_finite() {
+        if feed.is_due_at_once() {
             append(feed, &producer, &rest, fed)?;
             return Ok((cluster, producer, Vec::new()));
         }
@@ -217,9 +227,7 @@ fn run(feed: &Feed, fed: &AtomicU64, ready: &SyncSender<Result<String, ChoreErro
     let _ = stopped.recv(); // quiet until the broker is dropped
 }
 
-fn cluster(
-    feed: &Feed,
-) -> Result<(MockCluster<'static, rdkafka::producer::DefaultProducerContext>, BaseProducer), KafkaError> {
+fn cluster(feed: &Feed) -> Result<(Mock, BaseProducer), KafkaError> {
     let cluster = MockCluster::new(1)?;
     let partitions = i32::try_from(feed.partitions).unwrap_or(i32::MAX);
     for topic in &feed.topics {
@@ -238,7 +246,7 @@ fn cluster(
 fn trickle(
     feed: &Feed,
     producer: &BaseProducer,
-    rest: &[(usize, u64)],
+    rest: &[Place],
     fed: &AtomicU64,
     stopped: &Receiver<()>,
 ) -> Result<(), KafkaError> {
@@ -257,7 +265,7 @@ fn trickle(
 }
 
 /// Appends records and waits until the broker has them.
-fn append(feed: &Feed, producer: &BaseProducer, records: &[(usize, u64)], fed: &AtomicU64) -> Result<(), KafkaError> {
+fn append(feed: &Feed, producer: &BaseProducer, records: &[Place], fed: &AtomicU64) -> Result<(), KafkaError> {
     for &(topic, idx) in records {
         let topic = feed.topics.get(topic).map_or("", |name| name);
         let record = BaseRecord::<(), str>::to(topic)
@@ -292,6 +300,15 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::{
+        kafka_admin::{
+            Cluster,
+            consume::{ConsumeOptions, Format, consume},
+            produce::{ProduceOptions, produce},
+            topics::{describe, list},
+        },
+        source::Start,
+    };
 
     fn spec(lines: &tempfile::NamedTempFile, repeat: u32, rate: f64, partitions: u32) -> EmbeddedSpec {
         EmbeddedSpec { lines: lines.path().to_owned(), repeat, rate, partitions }
@@ -334,11 +351,113 @@ mod tests {
         let stored = [(TopicPartition::new("t", 0), 3), (TopicPartition::new("t", 1), 1)];
         let feed =
             Feed::read(&spec(&file, 2, 1.0, 3), &["t".into()], &stored).unwrap_or_else(|error| panic!("{error}"));
-        let place = |records: &[(usize, u64)]| records.iter().map(|(_, idx)| (idx % 3, idx / 3)).collect::<Vec<_>>();
+        let place = |records: &[Place]| records.iter().map(|(_, idx)| (idx % 3, idx / 3)).collect::<Vec<_>>();
         let (read_before, rest) = feed.order();
         assert_eq!(place(&read_before), [(0, 0), (1, 0), (0, 1), (0, 2)]);
         assert_eq!(place(&rest)[..3], [(2, 0), (1, 1), (2, 1)], "order within a partition is by offset");
         assert_eq!(read_before.len() + rest.len(), 20);
         assert_eq!((0..3).map(|partition| feed.records_of(partition)).collect::<Vec<_>>(), [7, 7, 6]);
+    }
+
+    fn read(broker: &EmbeddedBroker, topic: &str) -> Vec<(i64, i64, String)> {
+        let cluster =
+            Cluster { brokers: broker.brokers().into(), properties: Default::default(), timeout: START_LIMIT };
+        let options = ConsumeOptions {
+            topic: topic.into(),
+            from: Start::Earliest,
+            format: Format::Json,
+            max: None,
+            until_end: true,
+        };
+        let mut out = Vec::new();
+        consume(&cluster, &options, &mut out).unwrap();
+        let records = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let records = records.map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap());
+        records
+            .map(|json| {
+                let number = |name: &str| json[name].as_i64().unwrap();
+                (number("partition"), number("offset"), format!("{}@{}", json["value"], number("timestamp")))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_broker_started_again_holds_what_was_read_before_at_once() {
+        let file = lines(20, 1);
+        let all = EmbeddedBroker::start(&spec(&file, 2, f64::INFINITY, 2), &["t".into()], &[]).unwrap();
+        assert!(all.caught_up() && all.total() == 40);
+        let whole = read(&all, "t");
+        assert_eq!(whole.len(), 40);
+        assert_eq!(whole[1], (0, 1, format!("\"line 2\"@{}", FIRST_TIMESTAMP_MS + 2)));
+
+        let stored = [(TopicPartition::new("t", 0), 15), (TopicPartition::new("t", 1), 3)];
+        let again = EmbeddedBroker::start(&spec(&file, 2, 0.001, 2), &["t".into()], &stored).unwrap();
+        assert_eq!((again.fed(), again.caught_up()), (18, false));
+        let expected: Vec<_> =
+            whole.into_iter().filter(|(partition, offset, _)| *offset < [15, 3][*partition as usize]).collect();
+        assert_eq!(read(&again, "t"), expected);
+    }
+
+    #[test]
+    fn the_rest_of_the_feed_appears_at_its_rate() {
+        let file = lines(60, 1);
+        let broker = EmbeddedBroker::start(&spec(&file, 1, 200.0, 3), &["t".into(), "u".into()], &[]).unwrap();
+        assert!(broker.fed() < broker.total());
+        let limit = Instant::now() + START_LIMIT;
+        while !broker.caught_up() {
+            assert!(Instant::now() < limit, "{} of {}", broker.fed(), broker.total());
+            std::thread::sleep(TICK);
+        }
+        assert_eq!((read(&broker, "t").len(), read(&broker, "u").len()), (60, 60));
+    }
+
+    #[test]
+    fn lines_are_produced_and_consumed_with_keys() {
+        let broker = EmbeddedBroker::start(&spec(&lines(0, 1), 1, 1.0, 3), &["t".into()], &[]).unwrap();
+        let cluster =
+            Cluster { brokers: broker.brokers().into(), properties: Default::default(), timeout: START_LIMIT };
+        let options = ProduceOptions {
+            topic: "t".into(),
+            files: vec![],
+            rate: None,
+            key_separator: Some(":".into()),
+            partition: Some(1),
+        };
+        let mut out = Vec::new();
+        let written = produce(&cluster, &options, &mut &b"a:1\nb:2\r\nthree"[..], &mut out).unwrap();
+        assert_eq!((written, String::from_utf8(out).unwrap()), (3, "3 records written to t\n".to_owned()));
+        let read_back = |max| {
+            let mut out = Vec::new();
+            let (from, format) = (Start::Earliest, Format::KeyValue);
+            let options = ConsumeOptions { topic: "t".into(), from, format, max, until_end: max.is_none() };
+            let printed = consume(&cluster, &options, &mut out).unwrap();
+            (printed, String::from_utf8(out).unwrap())
+        };
+        assert_eq!(read_back(None), (3, "a\t1\nb\t2\n\tthree\n".to_owned()));
+        assert_eq!(read_back(Some(2)), (2, "a\t1\nb\t2\n".to_owned()));
+
+        let unknown = ProduceOptions { topic: "no-such-topic".into(), ..options.clone() };
+        let error = produce(&cluster, &unknown, &mut &b"a"[..], &mut Vec::new()).unwrap_err();
+        assert!(error.message.contains("topic 'no-such-topic' does not exist"), "{error}");
+        let beyond = ProduceOptions { partition: Some(3), ..options };
+        let error = produce(&cluster, &beyond, &mut &b"a"[..], &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind, ChoreErrorKind::Usage);
+        assert!(error.message.contains("has 3 partitions; there is no partition 3"), "{error}");
+    }
+
+    #[test]
+    fn topics_are_listed_with_their_offsets() {
+        let broker = EmbeddedBroker::start(&spec(&lines(7, 1), 1, f64::INFINITY, 2), &["t".into()], &[]).unwrap();
+        let cluster =
+            Cluster { brokers: broker.brokers().into(), properties: Default::default(), timeout: START_LIMIT };
+        let mut out = Vec::new();
+        list(&cluster, false, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "TOPIC  PARTITIONS  OFFSETS\nt               2        7\n");
+        let mut out = Vec::new();
+        describe(&cluster, &["t".into()], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("          0         0         4       1"), "{text}");
+        let error = describe(&cluster, &["u".into()], &mut Vec::new()).unwrap_err();
+        assert!(error.message.contains("topic 'u' does not exist"), "{error}");
     }
 }

@@ -4,7 +4,10 @@
 //! the embedded broker for jobs that say `brokers = "embedded"`. Every chore ends: each call to a broker has a deadline.
 //! Deliberately absent: anything a job's batches depend on; those go through `source::kafka` and `sink::kafka`.
 
+pub mod consume;
 pub mod embedded;
+pub mod produce;
+pub mod topics;
 
 use std::{collections::BTreeMap, io, time::Duration};
 

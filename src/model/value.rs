@@ -65,6 +65,10 @@ pub trait Opaque: fmt::Debug + Send + Sync {
     /// The name `type()` gives it.
     fn type_name(&self) -> &'static str;
     fn as_any(&self) -> &dyn Any;
+    /// Python's text of it.
+    fn repr(&self) -> String {
+        format!("<{}>", self.type_name())
+    }
 }
 
 impl Value {

@@ -98,8 +98,7 @@ impl Accumulator {
             }
             _ => {}
         }
-        for i in done..numbers.len() {
-            let number = numbers[i];
+        for (i, &number) in numbers.iter().enumerate().skip(done) {
             let value = element(values, i).map_err(|error| FoldError { number, error })?;
             self.fold_value(fold, number, value, evaluator)?;
         }

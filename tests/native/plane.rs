@@ -80,8 +80,8 @@ impl Plane {
         Ok(())
     }
 
-    pub fn identity(&self, partition: i32) -> (Option<String>, Option<i32>) {
-        self.plane.identity(&TopicPartition::new(self.topic.clone(), partition))
+    pub fn known_topic_id(&self, partition: i32) -> Option<String> {
+        self.plane.topic_id(&TopicPartition::new(self.topic.clone(), partition))
     }
 
     pub fn assign(&mut self, positions: &[(i32, i64)]) {

@@ -277,7 +277,8 @@ impl Machine {
         span: Span,
     ) -> Evaluated {
         self.step(span)?;
-        if self.active.iter().any(|active| Arc::ptr_eq(active, code)) {
+        let address = Arc::as_ptr(code) as usize;
+        if self.active.iter().any(|(active, _)| *active == address) {
             let message = format!("{}() calls itself: there is no recursion", code.name);
             return self.fail(span, EvalErrorKind::Value, message);
         }
@@ -301,7 +302,7 @@ impl Machine {
         }
         let outer = (self.base, self.depth, self.in_library);
         (self.base, self.depth, self.in_library) = (base, depth, code.in_library);
-        self.active.push(Arc::clone(code));
+        self.active.push((address, code.span));
         let result = match &code.body {
             Body::Expression(node) => self.eval(node),
             Body::Block(statements) => self.body(statements),
@@ -360,7 +361,7 @@ impl Given {
 
 impl Caller for Machine {
     fn call(&mut self, function: &Value, arguments: &[Value]) -> Result<Value, Fault> {
-        let span = self.active.last().map(|code| code.span).unwrap_or_default();
+        let span = self.active.last().map(|(_, span)| *span).unwrap_or_default();
         let deep = self.deep;
         let mut result = self.call_value(function, arguments.to_vec(), Vec::new(), span);
         if let (Ok(value), true) = (&mut result, self.mutates && deep) {

@@ -40,8 +40,8 @@ pub struct Machine {
     base: usize,
     budget: Budget,
     shared: Arc<Shared>,
-    /// Functions that are being called, for recursion.
-    active: Vec<Arc<Code>>,
+    /// Functions that are being called, by address, for recursion; and where their text is.
+    active: Vec<(usize, Span)>,
     depth: u32,
     in_library: bool,
     /// Lists and dicts are cells.

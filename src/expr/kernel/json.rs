@@ -3,7 +3,9 @@
 //! Every byte of the document is checked all the same, by the strict grammar of RFC 8259. What Python takes beyond it
 //! (NaN), keys with escapes, and what would raise (a missing key) is left to the evaluator.
 
-use std::{ops::Range, sync::Arc};
+use std::{cell::RefCell, ops::Range, sync::Arc};
+
+use smol_str::SmolStr;
 
 use super::{operand::str_column, walk::Frame};
 use crate::{
@@ -18,24 +20,108 @@ use crate::{
 /// Deepest nesting that is read here.
 const MAX_DEPTH: usize = 100;
 
+/// Most fields that one reading finds.
+const MAX_FIELDS: usize = 64;
+/// Longest number that is read here; Python has a limit of its own.
+const MAX_NUMBER_BYTES: usize = 300;
+
+/// The fields that a function takes of documents, so that one reading of a document finds them all.
+#[derive(Default)]
+pub struct Documents<'a> {
+    fields: Vec<(Document, Vec<&'a str>)>,
+    /// Fields that have been read, for the texts they were read from.
+    known: RefCell<Vec<(StrColumn, Document, Vec<Option<Column>>)>>,
+}
+
+/// The simple expressions a document may be.
+#[derive(Clone, PartialEq)]
+enum Document {
+    Local(u32),
+    Attribute(u32, SmolStr),
+    Index(u32, i64),
+}
+
+impl<'a> Documents<'a> {
+    pub fn of(node: &'a Node) -> Documents<'a> {
+        let mut documents = Documents::default();
+        documents.visit(node);
+        documents
+    }
+
+    fn visit(&mut self, node: &'a Node) {
+        let mut path = Vec::new();
+        match chain(node, &mut path).and_then(Document::of) {
+            Some(document) if !path.is_empty() && self.fields.len() < MAX_FIELDS => {
+                self.fields.push((document, path));
+            }
+            _ => node.children(&mut |child| self.visit(child)),
+        }
+    }
+
+    /// The field at `path`: read before, or read now together with all others of this document.
+    fn get(&self, document: &Document, path: &[&str], texts: &StrColumn, frame: &Frame<'_>) -> Option<Column> {
+        let fields = || self.fields.iter().filter(|(of, _)| of == document).map(|(_, path)| path.as_slice());
+        let at = fields().position(|field| field == path)?;
+        let same = |known: &StrColumn| {
+            Arc::ptr_eq(&known.views, &texts.views) && known.buffer.as_ptr() == texts.buffer.as_ptr()
+        };
+        let mut known = self.known.borrow_mut();
+        if let Some((.., columns)) = known.iter().find(|(texts, of, _)| same(texts) && of == document) {
+            return columns.get(at)?.clone();
+        }
+        let columns = read(texts, &fields().collect::<Vec<_>>(), frame);
+        let column = columns.as_ref().and_then(|columns| columns.get(at)?.clone());
+        known.push((texts.clone(), document.clone(), columns.unwrap_or_default()));
+        column
+    }
+}
+
+impl Document {
+    fn of(node: &Node) -> Option<Document> {
+        let local = |node: &Node| match &node.kind {
+            Kind::Local(slot) => Some(*slot),
+            _ => None,
+        };
+        match &node.kind {
+            Kind::Local(slot) => Some(Document::Local(*slot)),
+            Kind::Attribute(of, name) => Some(Document::Attribute(local(of)?, name.clone())),
+            Kind::Index(pair) => match &pair.1.kind {
+                Kind::Constant(Value::Int(idx)) => Some(Document::Index(local(&pair.0)?, *idx)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// The column of a node that is a chain of str keys on `json.loads`; none if it is not, or to give up.
 pub fn project(frame: &Frame<'_>, node: &Node) -> Option<Column> {
     let mut path = Vec::new();
     let document = chain(node, &mut path)?;
     let column = frame.eval(document)?;
     let texts = str_column(&column)?;
-    let mut found = Vec::with_capacity(texts.len());
+    let shared = Document::of(document).and_then(|document| frame.documents.get(&document, &path, texts, frame));
+    shared.or_else(|| read(texts, &[&path], frame)?.pop()?)
+}
+
+/// Reads every document once. A field that is missing anywhere has no column.
+fn read(texts: &StrColumn, paths: &[&[&str]], frame: &Frame<'_>) -> Option<Vec<Option<Column>>> {
+    let mut found: Vec<Vec<Option<Range<usize>>>> = vec![Vec::with_capacity(texts.len()); paths.len()];
+    let mut ranges = vec![None; paths.len()];
+    let all = u64::MAX >> (64 - paths.len().clamp(1, MAX_FIELDS));
     for idx in 0..texts.len() {
+        ranges.fill(None);
         let mut scanner = Scanner { bytes: texts.bytes(idx), at: 0, depth: 0 };
         scanner.space();
-        let range = scanner.field(&path)?;
+        scanner.fields(paths, all, 0, &mut ranges)?;
         scanner.space();
         if scanner.at != scanner.bytes.len() {
             return None;
         }
-        found.push(range);
+        found.iter_mut().zip(&ranges).for_each(|(found, range)| found.push(range.clone()));
     }
-    collect(texts, found, frame)
+    let columns = found.into_iter().map(|found| collect(texts, found.into_iter().collect::<Option<_>>()?, frame));
+    Some(columns.collect())
 }
 
 fn chain<'a>(node: &'a Node, path: &mut Vec<&'a str>) -> Option<&'a Node> {
@@ -116,23 +202,40 @@ impl Scanner<'_> {
         found.then_some(())
     }
 
-    /// The bytes of the value at a path of keys; of a key that is there twice, the last.
-    fn field(&mut self, path: &[&str]) -> Option<Range<usize>> {
-        let Some((key, rest)) = path.split_first() else {
-            let start = self.at;
-            self.value()?;
-            return Some(start..self.at);
-        };
-        let mut found = None;
-        self.object(|scanner, name| {
-            if name == key.as_bytes() {
-                found = Some(scanner.field(rest)?);
-                Some(())
-            } else {
-                scanner.value()
+    /// The bytes of the values at paths of keys, those in the set `active`, whose first `level` keys led here. Of a key
+    /// that is there twice, the last counts.
+    fn fields(
+        &mut self,
+        paths: &[&[&str]],
+        active: u64,
+        level: usize,
+        found: &mut [Option<Range<usize>>],
+    ) -> Option<()> {
+        let start = self.at;
+        let members = |active: u64| (0..paths.len()).filter(move |idx| active & (1 << idx) != 0);
+        let deeper = members(active).any(|idx| paths.get(idx).is_some_and(|path| path.len() > level));
+        match deeper && self.peek() == b'{' {
+            false => self.value()?,
+            true => self.object(|scanner, name| {
+                let mut next = 0u64;
+                for idx in members(active) {
+                    if paths.get(idx)?.get(level).is_some_and(|key| key.as_bytes() == name) {
+                        next |= 1 << idx;
+                        *found.get_mut(idx)? = None;
+                    }
+                }
+                match next {
+                    0 => scanner.value(),
+                    next => scanner.fields(paths, next, level + 1, found),
+                }
+            })?,
+        }
+        for idx in members(active) {
+            if paths.get(idx)?.len() == level {
+                *found.get_mut(idx)? = Some(start..self.at);
             }
-        })?;
-        found
+        }
+        Some(())
     }
 
     /// Calls `member` at the value of every member.
@@ -216,6 +319,7 @@ impl Scanner<'_> {
     }
 
     fn number(&mut self) -> Option<()> {
+        let start = self.at;
         let _ = self.take(b'-');
         if self.take(b'0').is_none() {
             self.digits()?;
@@ -230,7 +334,7 @@ impl Scanner<'_> {
             }
             self.digits()?;
         }
-        Some(())
+        (self.at - start <= MAX_NUMBER_BYTES).then_some(())
     }
 
     /// A string; gives the range between the quotes.

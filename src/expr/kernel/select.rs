@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     expr::{builder::Builder, primitive},
-    model::{Column, Value},
+    model::Column,
 };
 
 /// Python's truth of every element.
@@ -33,26 +33,27 @@ pub fn indices(kept: &[bool]) -> Vec<u32> {
     indices
 }
 
-/// The next element of `then` where it is true, else the next of `otherwise`.
-pub fn merge(truth: &[bool], then: &Column, otherwise: &Column) -> Column {
-    match (then, otherwise) {
+/// The next element of `then` where it is true, else the next of `otherwise`. None where they are records, which are
+/// no values yet.
+pub fn merge(truth: &[bool], then: &Column, otherwise: &Column) -> Option<Column> {
+    Some(match (then, otherwise) {
         (Column::Int(a), Column::Int(b)) => Column::Int(zip(truth, a, b)),
         (Column::Float(a), Column::Float(b)) => Column::Float(zip(truth, a, b)),
         (Column::Bool(a), Column::Bool(b)) => Column::Bool(zip(truth, a, b)),
         (Column::Tuple(a), Column::Tuple(b)) if a.len() == b.len() => {
-            Column::Tuple(a.iter().zip(b.iter()).map(|(a, b)| merge(truth, a, b)).collect())
+            Column::Tuple(a.iter().zip(b.iter()).map(|(a, b)| merge(truth, a, b)).collect::<Option<_>>()?)
         }
         _ => {
             let mut builder = Builder::default();
             let (mut yes, mut no) = (0, 0);
             for take in truth {
                 let (column, next) = if *take { (then, &mut yes) } else { (otherwise, &mut no) };
-                builder.push(column.get(*next).unwrap_or(Value::None));
+                builder.push(column.get(*next)?);
                 *next += 1;
             }
             builder.finish()
         }
-    }
+    })
 }
 
 fn zip<T: Copy>(truth: &[bool], then: &[T], otherwise: &[T]) -> Arc<Vec<T>> {

@@ -212,8 +212,7 @@ fn run(source: &str, input: &Column, seen: &Seen) -> Result<(), TestCaseError> {
         && super::run(&inner.code, inner.record, &inner.shared, input, Default::default()).is_some();
     seen.native.fetch_add(usize::from(native), Ordering::Relaxed);
     let both = [false, true].map(|force_evaluator| {
-        let mut evaluator = Evaluator::default();
-        evaluator.force_evaluator = force_evaluator;
+        let mut evaluator = Evaluator { force_evaluator, ..Evaluator::default() };
         let (column, poison) = evaluator.map(&function, input);
         let mapped = outcome(&column, &[], &poison);
         let (kept, poison) = evaluator.filter(&function, input);

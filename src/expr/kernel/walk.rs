@@ -1,6 +1,6 @@
 //! Walks a resolved tree, a column at a time.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use super::{arithmetic, decode, general, json, list, operand::same, select, text};
 use crate::{
@@ -22,6 +22,8 @@ pub struct Frame<'a> {
     pub limits: Limits,
     /// Fields of the input's records that have been decoded.
     decoded: Option<Decoded>,
+    /// Fields taken of json documents.
+    pub documents: Rc<json::Documents<'a>>,
 }
 
 /// Records, and their key and value where the function uses them.
@@ -34,7 +36,7 @@ pub struct Decoded {
 
 impl<'a> Frame<'a> {
     pub fn new(shared: &'a Shared, len: usize, slots: usize, limits: Limits) -> Frame<'a> {
-        Frame { shared, len, slots: vec![None; slots], limits, decoded: None }
+        Frame { shared, len, slots: vec![None; slots], limits, decoded: None, documents: Rc::default() }
     }
 
     pub fn set(&mut self, slot: u32, column: Column) {
@@ -56,7 +58,14 @@ impl<'a> Frame<'a> {
             false => None,
         };
         let slots: Vec<Option<Column>> = self.slots.iter().enumerate().map(pick).collect();
-        let mut frame = Frame { shared: self.shared, len: indices.len(), slots, limits: self.limits, decoded: None };
+        let mut frame = Frame {
+            shared: self.shared,
+            len: indices.len(),
+            slots,
+            limits: self.limits,
+            decoded: None,
+            documents: Rc::clone(&self.documents),
+        };
         if let Some(decoded) = &self.decoded {
             let picked = self.slots.iter().zip(&frame.slots).find_map(|pair| match pair {
                 (Some(Column::Record(old)), Some(Column::Record(new))) if Arc::ptr_eq(old, &decoded.records) => {
@@ -71,6 +80,12 @@ impl<'a> Frame<'a> {
             });
         }
         frame
+    }
+
+    /// Evaluates the expression of a function.
+    pub fn result(mut self, node: &'a Node) -> Option<Column> {
+        self.documents = Rc::new(json::Documents::of(node));
+        self.eval(node)
     }
 
     pub fn set_decoded(&mut self, decoded: Option<Decoded>) {
@@ -171,7 +186,7 @@ impl<'a> Frame<'a> {
                 let mut frame = Frame::new(self.shared, self.len, code.slots as usize, self.limits);
                 frame.decoded = self.decoded.clone();
                 arguments.into_iter().enumerate().for_each(|(slot, column)| frame.set(slot as u32, column));
-                frame.eval(reducer::result(code)?)
+                frame.result(reducer::result(code)?)
             }
             Callee::Value(_) => None,
             Callee::Builtin(builtin) => {
@@ -223,7 +238,7 @@ impl<'a> Frame<'a> {
         let yes = select::indices(truth);
         let no: Vec<u32> = (0..truth.len() as u32).filter(|i| !truth[*i as usize]).collect();
         let (then, otherwise) = (then.some(self, &yes)?, otherwise.some(self, &no)?);
-        Some(select::merge(truth, &then, &otherwise))
+        select::merge(truth, &then, &otherwise)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         KeyTable,
         accumulator::value_bytes,
         combine::split_pairs,
-        key_table::key_column,
+        key_table::{Entry, key_column},
         merge::{cut_keys, sort_entries},
     },
 };
@@ -56,6 +56,9 @@ pub struct GroupTable {
     pub lists: Vec<Vec<Value>>,
     pub bytes: usize,
 }
+
+/// A task's groups, and its keys by shuffle partition.
+pub type CutTable = (GroupTable, Vec<Vec<Entry>>);
 
 struct Grouper {
     table: GroupTable,
@@ -136,7 +139,7 @@ impl Group {
     /// The groups of one shuffle partition, tables in task order.
     fn merge_partition(
         &self,
-        tables: &[(GroupTable, Vec<Vec<crate::shuffle::key_table::Entry>>)],
+        tables: &[CutTable],
         partition: usize,
         context: &MergeContext<'_>,
     ) -> Result<Column, StepFailure> {

@@ -1,13 +1,12 @@
 //! `join` and its outer forms, `cogroup`: the pairs of two streams with the same key, within this batch.
 
-use super::group::{Group, GroupTable};
+use super::group::{CutTable, Group, GroupTable};
 use crate::{
     job::JoinKind,
     model::{Column, Value},
     operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key, take_all},
     shuffle::{
         KeyTable,
-        key_table::Entry,
         merge::{cut_keys, each_partition, sort_entries},
     },
 };
@@ -47,7 +46,7 @@ impl Join {
 
     fn join_partition(
         &self,
-        sides: &[Vec<(GroupTable, Vec<Vec<Entry>>)>],
+        sides: &[Vec<CutTable>],
         partition: usize,
         context: &MergeContext<'_>,
     ) -> Result<Column, StepFailure> {

@@ -2,15 +2,12 @@
 
 use hashbrown::HashMap;
 
-use super::group::{Group, GroupTable};
+use super::group::{CutTable, Group, GroupTable};
 use crate::{
     expr::Function,
     model::{Column, Value, encode::put_value, key::Key},
     operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key, take_all},
-    shuffle::{
-        key_table::Entry,
-        merge::{cut_keys, each_partition},
-    },
+    shuffle::merge::{cut_keys, each_partition},
     state::keyed::{Held, KeyedState, put_entry},
 };
 
@@ -28,7 +25,7 @@ impl UpdateState {
     /// New state of one shuffle partition, and what changed.
     fn update(
         &self,
-        tables: &[(GroupTable, Vec<Vec<Entry>>)],
+        tables: &[CutTable],
         partition: usize,
         state: &KeyedState,
         context: &MergeContext<'_>,

@@ -22,7 +22,7 @@ impl Wide for SortBy {
         let mut evaluator = (context.evaluator)();
         let mut keyed = Vec::new();
         for value in elements(inputs)? {
-            let sort_key = evaluator.call(&self.key, &[value.clone()]).map_err(StepFailure::lambda)?;
+            let sort_key = evaluator.call(&self.key, std::slice::from_ref(&value)).map_err(StepFailure::lambda)?;
             let sort_key = key::Key::new(sort_key).map_err(|name| StepFailure::element(no_key(name)))?;
             keyed.push((sort_key, value));
         }

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Control {
     consumer: BaseConsumer<Events>,
     pub brokers: String,
-    /// Whether the broker tells topic ids; the embedded one makes new ones at each start.
+    /// Whether to ask for topic ids.
     ids: AtomicBool,
 }
 
@@ -53,11 +53,11 @@ impl Control {
         settings: &ClientSettings,
         isolation: Isolation,
         source: &str,
-        embedded: bool,
+        ids: bool,
     ) -> Result<Control, SourceError> {
         let events = Events::new(format!("{source} (plan)"), settings.token.clone());
         let consumer = create(settings.planning(isolation), events)?;
-        Ok(Control { consumer, brokers: settings.brokers.clone(), ids: AtomicBool::new(!embedded) })
+        Ok(Control { consumer, brokers: settings.brokers.clone(), ids: AtomicBool::new(ids) })
     }
 
     /// Serves what the handle has to say; between batches.
@@ -85,15 +85,15 @@ impl Control {
         }
     }
 
-    /// Every topic of the cluster that is not internal, sorted, with its number of partitions.
-    pub fn topics(&self, deadline: Instant) -> Result<Vec<(String, i32)>, SourceError> {
+    /// Every topic of the cluster, sorted, with its number of partitions; Kafka's own (`__*`) where `internal`.
+    pub fn topics(&self, internal: bool, deadline: Instant) -> Result<Vec<(String, i32)>, SourceError> {
         let mut topics = self
             .ask("the list of topics", deadline, |slice| {
                 let metadata = self.consumer.fetch_metadata(None, slice)?;
                 let named = metadata.topics().iter().filter(|topic| topic.error().is_none());
                 Ok(named
                     .map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32))
-                    .filter(|(name, partitions)| !name.starts_with("__") && *partitions > 0)
+                    .filter(|(name, partitions)| (internal || !name.starts_with("__")) && *partitions > 0)
                     .collect::<Vec<_>>())
             })
             .map_err(Failure::into_error)?;

@@ -25,6 +25,9 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Topics that exist, with their numbers of partitions.
+type Found = BTreeMap<Arc<str>, i32>;
+
 pub struct KafkaSource {
     name: String,
     brokers: String,
@@ -66,7 +69,7 @@ impl KafkaSource {
     }
 
     /// The selected topics that exist, with their numbers of partitions.
-    fn topics(&mut self, selection: &Selection, deadline: Instant) -> Result<BTreeMap<Arc<str>, i32>, SourceError> {
+    fn topics(&mut self, selection: &Selection, deadline: Instant) -> Result<Found, SourceError> {
         let patience = (Instant::now() + GRACE).min(deadline);
         loop {
             let (found, missing) = self.look(selection, deadline)?;
@@ -91,17 +94,13 @@ impl KafkaSource {
     }
 
     /// Topics found, and topics that ought to be there but are not.
-    fn look(
-        &self,
-        selection: &Selection,
-        deadline: Instant,
-    ) -> Result<(BTreeMap<Arc<str>, i32>, Vec<Arc<str>>), SourceError> {
+    fn look(&self, selection: &Selection, deadline: Instant) -> Result<(Found, Vec<Arc<str>>), SourceError> {
         let Some(named) = selection.named() else {
-            let found = selection.matching(self.control.topics(deadline)?);
+            let found = selection.matching(self.control.topics(false, deadline)?);
             let missing = self.seen.iter().filter(|topic| !found.contains_key(*topic)).cloned().collect();
             return Ok((found, missing));
         };
-        let (mut found, mut missing) = (BTreeMap::new(), Vec::new());
+        let (mut found, mut missing) = (Found::new(), Vec::new());
         for topic in named {
             match self.control.partitions(&topic, deadline)? {
                 Some(partitions) => drop(found.insert(topic, partitions)),
@@ -119,7 +118,7 @@ impl KafkaSource {
     }
 
     /// A partition assigned by hand that never existed.
-    fn check_assigned(&self, selection: &Selection, topics: &BTreeMap<Arc<str>, i32>) -> Result<(), SourceError> {
+    fn check_assigned(&self, selection: &Selection, topics: &Found) -> Result<(), SourceError> {
         let Selection::Assign(wanted) = selection else { return Ok(()) };
         let beyond = wanted
             .iter()

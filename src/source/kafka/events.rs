@@ -4,7 +4,10 @@
 use std::{
     collections::HashSet,
     error::Error,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rdkafka::{
@@ -25,6 +28,8 @@ pub struct Events {
     name: String,
     token: Option<TokenSource>,
     trouble: Mutex<Trouble>,
+    /// The handle is being closed: nobody waits for what it says.
+    closing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +43,7 @@ struct Trouble {
 
 impl Events {
     pub fn new(name: String, token: Option<TokenSource>) -> Events {
-        Events { name, token, trouble: Mutex::default() }
+        Events { name, token, ..Events::default() }
     }
 
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
@@ -65,7 +70,15 @@ impl Events {
         self.trouble().refused.clone()
     }
 
+    /// The handle is about to be closed; what it says from now on is not worth a warning.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
     pub fn note(&self, code: Code, reason: &str) {
+        if self.closing.load(Ordering::Relaxed) {
+            return;
+        }
         let mut trouble = self.trouble();
         if trouble.warned.insert(code as i32) {
             tracing::warn!(client = self.name, code = %code, reason, "Kafka client error");

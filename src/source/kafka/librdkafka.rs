@@ -100,6 +100,7 @@ impl LibrdkafkaPlane {
     fn close(&mut self) {
         let partitions = std::mem::take(&mut self.partitions);
         if let Some(consumer) = self.consumer.take() {
+            consumer.context().close();
             std::thread::spawn(move || {
                 drop(partitions);
                 drop(consumer);

@@ -16,7 +16,7 @@ use rdkafka::{
 
 use super::{Opening, open};
 use crate::{
-    job::{Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
+    job::{Begin, Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
     model::{Column, OffsetRange, RecordColumn, TopicPartition, ValueFormat},
     source::{ReadOptions, Source, SourceError, SourceErrorKind, Start},
 };
@@ -52,7 +52,7 @@ fn spec(topics: TopicSelection) -> KafkaSpec {
     KafkaSpec {
         brokers: "embedded".into(),
         topics,
-        start: Start::Earliest,
+        start: Begin::At(Start::Earliest),
         max_records_per_partition: 1_000,
         back_pressure: None,
         on_data_loss: OnDataLoss::Fail,

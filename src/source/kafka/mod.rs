@@ -68,11 +68,21 @@ pub trait DataPlane: Send + Sync {
 
 /// Opens a source. Properties are checked and secrets read; no answer of a broker is waited for.
 pub fn open(spec: &KafkaSpec, opening: Opening<'_>) -> Result<Box<dyn Source>, SourceError> {
+    // The embedded broker makes new topic ids at each start, over the same records.
+    let ids = spec.brokers != "embedded";
+    open_with(spec, opening, ids)
+}
+
+/// As [`open`], for one look at a topic: nobody compares topic ids, so none are asked for.
+pub fn open_once(spec: &KafkaSpec, opening: Opening<'_>) -> Result<Box<dyn Source>, SourceError> {
+    open_with(spec, opening, false)
+}
+
+fn open_with(spec: &KafkaSpec, opening: Opening<'_>, ids: bool) -> Result<Box<dyn Source>, SourceError> {
     let client_id = format!("kstream-{}", opening.job_name);
     let settings = ClientSettings::resolve(opening.brokers, &client_id, &spec.properties)?;
-    let embedded = spec.brokers == "embedded";
-    let control = Arc::new(Control::connect(&settings, spec.isolation, opening.source_name, embedded)?);
-    let plane = data_plane(spec, &opening, &settings, &control, embedded)?;
+    let control = Arc::new(Control::connect(&settings, spec.isolation, opening.source_name, ids)?);
+    let plane = data_plane(spec, &opening, &settings, &control, spec.brokers == "embedded")?;
     Ok(Box::new(KafkaSource::new(spec, opening, settings, control, plane)))
 }
 

@@ -31,6 +31,11 @@ impl Backoff {
         wait.saturating_mul(percent as u32) / 100
     }
 
+    /// Failures since the last success.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     pub fn reset(&mut self) {
         self.failures = 0;
         self.chance = RandomState::new();

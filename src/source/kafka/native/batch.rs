@@ -173,7 +173,7 @@ fn i64_at(bytes: &[u8], at: usize) -> Option<i64> {
 }
 
 /// What the fetching side must know of a set without touching its records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
     /// Bytes of whole batches.
     pub complete_len: usize,
@@ -183,22 +183,34 @@ pub struct Extent {
     pub leader_epoch: i32,
     /// Size of the batch that was cut off, where its header tells.
     pub cut_off_len: Option<usize>,
+    /// What is wrong behind the whole batches.
+    pub damage: Option<Malformed>,
 }
 
-/// Walks the headers of `set`, one cache line a batch.
-pub fn extent(set: &[u8]) -> Result<Extent, Malformed> {
-    let mut extent = Extent { complete_len: 0, next_offset: None, leader_epoch: -1, cut_off_len: None };
-    while let Some(batch) = Batch::peek(set, extent.complete_len)? {
-        if extent.next_offset.is_some_and(|next| batch.base_offset < next) {
-            return Err(Malformed::Batch {
-                offset: batch.base_offset,
-                what: "it begins before the batch ahead of it ends",
-            });
+/// Walks the headers of `set`, one cache line a batch. The checksum does not cover a batch's base offset: that offsets
+/// rise from batch to batch is checked here.
+pub fn extent(set: &[u8]) -> Extent {
+    let mut extent = Extent { complete_len: 0, next_offset: None, leader_epoch: -1, cut_off_len: None, damage: None };
+    loop {
+        match Batch::peek(set, extent.complete_len) {
+            Ok(Some(batch)) if extent.next_offset.is_some_and(|next| batch.base_offset < next) => {
+                let what = "it begins before the batch ahead of it ends";
+                extent.damage = Some(Malformed::Batch { offset: batch.base_offset, what });
+                return extent;
+            }
+            Ok(Some(batch)) => {
+                extent.complete_len = batch.end;
+                extent.next_offset = Some(batch.next_offset());
+                extent.leader_epoch = batch.leader_epoch;
+            }
+            Ok(None) => {
+                extent.cut_off_len = Batch::wanted_len(set, extent.complete_len);
+                return extent;
+            }
+            Err(damage) => {
+                extent.damage = Some(damage);
+                return extent;
+            }
         }
-        extent.complete_len = batch.end;
-        extent.next_offset = Some(batch.next_offset());
-        extent.leader_epoch = batch.leader_epoch;
     }
-    extent.cut_off_len = Batch::wanted_len(set, extent.complete_len);
-    Ok(extent)
 }

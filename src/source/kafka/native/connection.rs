@@ -17,6 +17,7 @@ use kafka_protocol::{
 use openssl::{hash::MessageDigest, ssl::SslConnector};
 
 use super::{
+    buffer::BufferPool,
     failure::{refused, unreachable},
     scram::Scram,
     settings::{Endpoint, Mechanism, SaslSettings, Settings},
@@ -52,6 +53,7 @@ pub struct Connection {
     renew_at: Option<Instant>,
     output: BytesMut,
     response_len: usize,
+    buffers: BufferPool,
 }
 
 /// What opening a connection needs; shared by all connections of a plane.
@@ -83,6 +85,7 @@ impl Dialer {
             renew_at: None,
             output: BytesMut::new(),
             response_len: 0,
+            buffers: BufferPool::default(),
         };
         let deadline = Instant::now() + settings.request_timeout;
         connection.negotiate(deadline)?;
@@ -143,11 +146,11 @@ impl Connection {
             let limit = self.response_limit;
             return Err(self.broken::<R>(format!("its response claims {len} bytes, the limit is {limit}")));
         }
-        let mut body = Vec::with_capacity(len);
+        let mut body = self.buffers.take(len);
         let got = self.stream.read_onto(&mut body, len, &self.stop, deadline);
         got.map_err(|error| self.broken::<R>(error))?;
         self.response_len = len;
-        let body = Bytes::from(body);
+        let body = self.buffers.freeze(body);
         match body.slice(..SIZE_LEN).get_i32() == self.correlation_id {
             true => Ok(body),
             false => Err(self.broken::<R>("its response answers another request")),

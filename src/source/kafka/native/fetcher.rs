@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::{
     backoff::Backoff,
-    batch,
+    batch::{self, Extent, Malformed},
     connection::{Connection, Dialer},
     failure::{corrupt, is_refused, refused},
     fetch::{self, Answer},
@@ -171,6 +171,10 @@ impl Fetcher {
 
     /// The connection is lost: lanes fail where asking again will not help, else ask who leads them now.
     fn give_up(&mut self, error: &SourceError) {
+        match self.backoff.failures() {
+            1 => tracing::warn!(source = %self.dialer.settings.source, %error, "fetching pauses"),
+            _ => tracing::debug!(source = %self.dialer.settings.source, %error, "fetching still pauses"),
+        }
         for mut lane in std::mem::take(&mut self.lanes) {
             lane.shared.change_facts(|facts| facts.trouble = Some(error.message.clone()));
             if lane.is_parked {
@@ -210,14 +214,14 @@ impl Fetcher {
             (true, false) => Duration::ZERO,
         };
         let (answers, throttle) = fetch::fetch(connection, settings, &self.lanes, &wanted, max_wait)?;
-        let received = connection.response_len();
+        let response_len = connection.response_len();
         let mut moved = Vec::new();
         let mut records = 0;
         for (idx, answer) in answers {
             if let Answer::Records { bytes, .. } = &answer {
                 records += bytes.len();
             }
-            self.take_answer(idx, answer, connection, received, &mut moved)?;
+            self.take_answer(idx, answer, connection, response_len, &mut moved)?;
         }
         moved.sort_unstable();
         for idx in moved.into_iter().rev() {
@@ -244,7 +248,7 @@ impl Fetcher {
         idx: usize,
         answer: Answer,
         connection: &mut Connection,
-        received: usize,
+        response_len: usize,
         moved: &mut Vec<usize>,
     ) -> Result<(), SourceError> {
         let Some(lane) = self.lanes.get_mut(idx).filter(|lane| lane.is_current()) else { return Ok(()) };
@@ -260,7 +264,17 @@ impl Fetcher {
                 });
                 lane.backoff.reset();
                 if !bytes.is_empty() {
-                    take_records(lane, bytes, aborted, broker, received, self.dialer.settings.response_limit_bytes);
+                    let extent = batch::extent(&bytes);
+                    // The offset of the last batch is covered by no checksum: it must exist. The bounds in the response
+                    // may be a moment older than its records, so they only raise the question.
+                    let impossible = match extent.next_offset {
+                        Some(next) if latest < next => {
+                            fetch::list_offsets(connection, &self.dialer.settings, lane)?.1 < next
+                        }
+                        _ => false,
+                    };
+                    let received = Received { bytes, extent, impossible, aborted, broker, response_len };
+                    take_records(lane, received, self.dialer.settings.response_limit_bytes);
                 }
             }
             Answer::OutOfRange => {
@@ -329,38 +343,47 @@ fn truncated(lane: &mut Lane, connection: &Connection, end_offset: i64) {
     lane.park(Content::Lost { earliest, latest: end_offset.max(0), message });
 }
 
-/// Hands a set on and moves the lane behind its whole batches.
-fn take_records(
-    lane: &mut Lane,
+/// A record set as it came.
+struct Received {
     bytes: Bytes,
+    extent: Extent,
+    /// It claims offsets that do not exist.
+    impossible: bool,
     aborted: Vec<(i64, i64)>,
     broker: Arc<str>,
-    received: usize,
-    limit: usize,
-) {
-    let extent = batch::extent(&bytes);
-    let next = extent.as_ref().ok().and_then(|extent| extent.next_offset).filter(|&next| lane.position < next);
-    match (extent, next) {
-        (Ok(extent), Some(next)) => {
-            let set = bytes.slice(..extent.complete_len);
-            let is_crumb = set.len() * OWN_COPY_PART < received && received > SMALL_RESPONSE_BYTES;
-            let set = if is_crumb { Bytes::copy_from_slice(&set) } else { set };
-            lane.deliver(FetchedSet { bytes: set, aborted, broker, topic_id: lane.topic_id });
-            lane.position = next;
-            lane.last_epoch = extent.leader_epoch;
-            lane.wanted_bytes = 0;
-            lane.stuck = 0;
-        }
-        // The reader meets the same damage where it stands, and decides.
-        (Err(_), _) => {
-            lane.deliver(FetchedSet { bytes, aborted, broker, topic_id: lane.topic_id });
-            lane.is_parked = true;
-        }
-        (Ok(extent), None) => {
+    response_len: usize,
+}
+
+/// Hands a set on and moves the lane behind its whole batches.
+fn take_records(lane: &mut Lane, received: Received, limit: usize) {
+    let Received { bytes, extent, impossible, aborted, broker, response_len } = received;
+    let at = format!("broker {broker}: {} at offset {}", lane.tp(), lane.position);
+    if impossible {
+        return lane.park(Content::Failed(corrupt(format!("{at}: a record batch claims offsets that do not exist"))));
+    }
+    let next = extent.next_offset.filter(|&next| lane.position < next);
+    if let Some(next) = next {
+        let set = bytes.slice(..extent.complete_len);
+        let is_crumb = set.len() * OWN_COPY_PART < response_len && response_len > SMALL_RESPONSE_BYTES;
+        let set = if is_crumb { Bytes::copy_from_slice(&set) } else { set };
+        lane.deliver(FetchedSet { bytes: set, aborted, broker, topic_id: lane.topic_id });
+        lane.position = next;
+        // Not covered by the checksum either; an epoch that cannot be is not handed back to the broker.
+        lane.last_epoch = if extent.leader_epoch <= lane.leader_epoch { extent.leader_epoch } else { -1 };
+        lane.wanted_bytes = 0;
+        lane.stuck = 0;
+    }
+    match extent.damage {
+        Some(damage @ Malformed::OldMagic(_)) => lane.park(Content::Failed(refused(
+            format!("{at}: {damage}"),
+            Some("Let Kafka rewrite the topic in its present format, or read a newer one."),
+        ))),
+        Some(damage) => lane.park(Content::Failed(corrupt(format!("{at}: {damage}")))),
+        None if next.is_none() => {
             lane.stuck += 1;
             let wanted = extent.cut_off_len.unwrap_or(0);
-            let at = format!("broker {broker}: {} at offset {}", lane.tp(), lane.position);
-            if wanted > limit {
+            lane.wanted_bytes = wanted.min(limit);
+            if lane.stuck > STUCK_MAX && wanted > limit {
                 let hint = "Raise receive.message.max.bytes, if the broker's log is sound.";
                 let message =
                     format!("{at}: a record batch claims {wanted} bytes, receive.message.max.bytes is {limit}");
@@ -368,7 +391,7 @@ fn take_records(
             } else if lane.stuck > STUCK_MAX {
                 lane.park(Content::Failed(corrupt(format!("{at}: no whole record batch comes"))));
             }
-            lane.wanted_bytes = wanted;
         }
+        None => {}
     }
 }

@@ -112,6 +112,8 @@ impl Cluster {
         let response = connection.call(&request, version, Instant::now() + self.dialer.settings.request_timeout)?;
         let directory = Directory::new(&response, connection.endpoint());
         self.connection = Some(connection);
+        // Brokers that are gone are forgotten; those the job names stay.
+        self.known.truncate(self.dialer.settings.bootstrap.len());
         for endpoint in directory.endpoints.values() {
             if !self.known.contains(endpoint) {
                 self.known.push(endpoint.clone());

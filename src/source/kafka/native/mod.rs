@@ -16,13 +16,14 @@
 //! range is data loss, never silence; prefetched memory is bounded and split evenly; dropping the plane ends its threads
 //! within a second. It does not decode keys or values, use fetch sessions or read from followers.
 //!
-//! Files: `settings` what it honours; `stream`, `tls`, `scram`, `connection`, `shape` the wire; `metadata`, `router`,
+//! Files: `settings` what it honours; `stream`, `tls`, `scram`, `connection`, `shape`, `buffer` the wire; `metadata`, `router`,
 //! `fetcher`, `fetch`, `lane` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
 //! `chunk`, `varint` the reading side.
 
 mod aborted;
 mod backoff;
 mod batch;
+mod buffer;
 mod chunk;
 mod compression;
 mod connection;
@@ -110,13 +111,10 @@ impl NativePlane {
         Ok(NativePlane { dialer, readings: HashMap::new(), orphaned, ringer, gone })
     }
 
-    /// Topic id (as Kafka prints it, where the broker has them) and leader epoch of an assigned partition, once known.
-    pub fn identity(&self, tp: &TopicPartition) -> (Option<String>, Option<i32>) {
-        let Some(facts) = self.readings.get(tp).map(|slot| slot.shared.facts()) else {
-            return (None, None);
-        };
-        let topic_id = (!facts.topic_id.is_nil()).then(|| reader::print_topic_id(facts.topic_id));
-        (topic_id, facts.leader_epoch)
+    /// The id of an assigned partition's topic, as Kafka prints it, once metadata has told it.
+    pub fn topic_id(&self, tp: &TopicPartition) -> Option<String> {
+        let id = self.readings.get(tp)?.shared.facts().topic_id;
+        (!id.is_nil()).then(|| reader::print_topic_id(id))
     }
 
     fn add(&mut self, tp: &TopicPartition, position: i64, quota_bytes: usize) {

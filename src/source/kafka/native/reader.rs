@@ -235,3 +235,20 @@ pub fn parse_topic_id(text: &str) -> Option<Uuid> {
 pub fn print_topic_id(id: Uuid) -> String {
     openssl::base64::encode_block(id.as_bytes()).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_ids_are_read_in_every_form_they_are_printed_in() {
+        let id = Uuid::from_u128(0xfbff_0000_0000_0000_0000_0000_0000_00fe);
+        assert_eq!(print_topic_id(id), "-_8AAAAAAAAAAAAAAAAA_g");
+        for text in ["-_8AAAAAAAAAAAAAAAAA_g", "+/8AAAAAAAAAAAAAAAAA/g", "+/8AAAAAAAAAAAAAAAAA/g==", &id.to_string()] {
+            assert_eq!(parse_topic_id(text), Some(id), "{text}");
+        }
+        for text in ["", "short", "-_8AAAAAAAAAAAAAAAAA_gAA", "no topic id at all!!!!"] {
+            assert_eq!(parse_topic_id(text), None, "{text}");
+        }
+    }
+}

@@ -11,6 +11,14 @@ pub fn read(bytes: &[u8], at: &mut usize) -> Option<i64> {
         *at += 1;
         return Some(i64::from(first >> 1) ^ -i64::from(first & 1));
     }
+    // Deltas in a batch of up to 8,192 records, and lengths of up to 8,191 bytes.
+    if let Some(&second) = bytes.get(*at + 1)
+        && second < 0x80
+    {
+        *at += 2;
+        let number = u16::from(first & 0x7f) | u16::from(second) << 7;
+        return Some(i64::from(number >> 1) ^ -i64::from(number & 1));
+    }
     read_long(bytes, at)
 }
 

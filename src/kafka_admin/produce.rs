@@ -1,0 +1,254 @@
+//! `kstream produce`: lines to records, each written once and in order.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    error::KafkaError,
+    message::Message,
+    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
+    types::RDKafkaErrorCode as Code,
+};
+
+use super::{
+    ChoreError, Cluster,
+    topics::{control, deadline, unknown_topic},
+};
+use crate::source::kafka::events::Events;
+
+#[derive(Debug, Clone)]
+pub struct ProduceOptions {
+    /// Must exist.
+    pub topic: String,
+    /// Files of lines; the given input where there is none.
+    pub files: Vec<PathBuf>,
+    /// Records a second; as fast as the brokers take them where `None`.
+    pub rate: Option<f64>,
+    /// What stands in a line before the first of these is the key; a line without one has no key.
+    pub key_separator: Option<String>,
+    /// By key, else spread, where `None`.
+    pub partition: Option<i32>,
+}
+
+/// Writes every line of the files, or of `input`, as one record; returns their number once the brokers have them all.
+pub fn produce(
+    cluster: &Cluster,
+    options: &ProduceOptions,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+) -> Result<u64, ChoreError> {
+    let topic = &options.topic;
+    let Some(partitions) = control(cluster)?.partitions(topic, deadline(cluster))? else {
+        return Err(unknown_topic(cluster, topic));
+    };
+    if let Some(partition) = options.partition.filter(|partition| !(0..partitions).contains(partition)) {
+        let message = format!("topic '{topic}' has {partitions} partitions; there is no partition {partition}");
+        return Err(ChoreError::usage(message, "Partitions count from 0."));
+    }
+    let mut writer = Writer::connect(cluster, options)?;
+    if options.files.is_empty() {
+        writer.write_lines(input, "the input")?;
+    }
+    for path in &options.files {
+        let name = path.display().to_string();
+        let file = File::open(path)
+            .map_err(|error| ChoreError::usage(format!("cannot read {name}: {error}"), "Correct the path."))?;
+        writer.write_lines(&mut BufReader::new(file), &name)?;
+    }
+    let written = writer.finish()?;
+    let noun = if written == 1 { "record" } else { "records" };
+    writeln!(out, "{written} {noun} written to {topic}")?;
+    Ok(written)
+}
+
+struct Writer<'a> {
+    cluster: &'a Cluster,
+    options: &'a ProduceOptions,
+    producer: BaseProducer<Deliveries>,
+    started_at: Instant,
+    sent: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn connect(cluster: &'a Cluster, options: &'a ProduceOptions) -> Result<Writer<'a>, ChoreError> {
+        let settings = cluster.settings()?;
+        let mut config: ClientConfig = settings.producing();
+        config.set("linger.ms", "5");
+        let events = Events::new("kstream (produce)".into(), settings.token.clone());
+        let context = Deliveries { events, failed: Mutex::default() };
+        let producer: BaseProducer<Deliveries> = config
+            .create_with_context(context)
+            .map_err(|error| ChoreError::failed("use these properties", &cluster.brokers, &error))?;
+        Ok(Writer { cluster, options, producer, started_at: Instant::now(), sent: 0 })
+    }
+
+    fn write_lines(&mut self, input: &mut dyn BufRead, name: &str) -> Result<(), ChoreError> {
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            let read = input.read_until(b'\n', &mut line);
+            let read =
+                read.map_err(|error| ChoreError::usage(format!("cannot read {name}: {error}"), "Is it text?"))?;
+            if read == 0 {
+                return Ok(());
+            }
+            let (key, value) = split(without_line_end(&line), self.options.key_separator.as_deref());
+            self.wait_for_turn()?;
+            self.send(key, value).map_err(|error| {
+                ChoreError::failed(&format!("write line {number} of {name}"), &self.cluster.brokers, &error)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn wait_for_turn(&self) -> Result<(), ChoreError> {
+        if let Some(rate) = self.options.rate {
+            let due = self.started_at + Duration::from_secs_f64(self.sent as f64 / rate.max(f64::MIN_POSITIVE));
+            while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                self.producer.poll(left.min(Duration::from_millis(100)));
+            }
+        }
+        self.check_deliveries()
+    }
+
+    fn send(&mut self, key: Option<&[u8]>, value: &[u8]) -> Result<(), KafkaError> {
+        let limit = Instant::now() + self.cluster.timeout;
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.options.topic).payload(value);
+        (record.key, record.partition) = (key, self.options.partition);
+        while let Err((error, again)) = self.producer.send(record) {
+            let full = matches!(error, KafkaError::MessageProduction(Code::QueueFull));
+            if !full || Instant::now() > limit {
+                return Err(error);
+            }
+            self.producer.poll(Duration::from_millis(10));
+            record = again;
+        }
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// Waits until everything is acknowledged; the deadline is renewed by every acknowledgement.
+    fn finish(self) -> Result<u64, ChoreError> {
+        let (mut left, mut limit) = (self.producer.in_flight_count(), deadline(self.cluster));
+        while left > 0 {
+            self.producer.poll(Duration::from_millis(10));
+            self.check_deliveries()?;
+            let now = self.producer.in_flight_count();
+            if now < left {
+                limit = deadline(self.cluster);
+            } else if Instant::now() > limit {
+                let reason = self.producer.context().events.explanation().map(|(_, reason)| format!(": {reason}"));
+                let message = format!(
+                    "brokers {} did not acknowledge {now} of {} records for topic '{}' within {} ms{}",
+                    self.cluster.brokers,
+                    self.sent,
+                    self.options.topic,
+                    self.cluster.timeout.as_millis(),
+                    reason.unwrap_or_default()
+                );
+                return Err(ChoreError::kafka(message));
+            }
+            left = now;
+        }
+        self.check_deliveries()?;
+        Ok(self.sent)
+    }
+
+    fn check_deliveries(&self) -> Result<(), ChoreError> {
+        match self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(ChoreError::failed(
+                &format!("write to topic '{}'", self.options.topic),
+                &self.cluster.brokers,
+                &error,
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn without_line_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Key and value of a line.
+fn split<'a>(line: &'a [u8], separator: Option<&str>) -> (Option<&'a [u8]>, &'a [u8]) {
+    let Some(separator) = separator.filter(|separator| !separator.is_empty()) else {
+        return (None, line);
+    };
+    match memchr::memmem::find(line, separator.as_bytes()) {
+        Some(at) => (line.get(..at), line.get(at + separator.len()..).unwrap_or_default()),
+        None => (None, line),
+    }
+}
+
+/// Remembers the first record that could not be written.
+struct Deliveries {
+    events: Events,
+    failed: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.events.log(level, facility, message);
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.events.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.events.generate_oauth_token(config)
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            tracing::debug!(%error, topic = message.topic(), "record not delivered");
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stands_before_the_first_separator() {
+        let check = |line: &str, separator: Option<&str>, key: Option<&str>, value: &str| {
+            let expected = (key.map(str::as_bytes), value.as_bytes());
+            assert_eq!(split(line.as_bytes(), separator), expected, "{line} by {separator:?}");
+        };
+        check("a:b:c", None, None, "a:b:c");
+        check("a:b:c", Some(":"), Some("a"), "b:c");
+        check("a => b", Some(" => "), Some("a"), "b");
+        check(":b", Some(":"), Some(""), "b");
+        check("a:", Some(":"), Some("a"), "");
+        check("abc", Some(":"), None, "abc");
+        check("abc", Some(""), None, "abc");
+    }
+
+    #[test]
+    fn line_ends_of_both_kinds_are_no_part_of_a_record() {
+        assert_eq!(without_line_end(b"a\n"), b"a");
+        assert_eq!(without_line_end(b"a\r\n"), b"a");
+        assert_eq!(without_line_end(b"a"), b"a");
+        assert_eq!(without_line_end(b"\n"), b"");
+    }
+}

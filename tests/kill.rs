@@ -1,0 +1,117 @@
+//! `kill -9` at random moments, and a start after each: the log must be that of a run that nobody disturbed.
+
+use std::{thread, time::Duration};
+
+use super::{
+    run::totals,
+    support::{PATIENCE, Place, Random, START_MS, wait_until},
+};
+
+/// Kills of one job before it is left alone.
+const KILLS: usize = 8;
+
+const LINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/data/harbour.txt");
+
+fn embedded() -> String {
+    format!(
+        r#"
+name = "killed"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "kafka"
+brokers = "embedded"
+topics = ["words"]
+max_records_per_partition = 2
+[source.embedded]
+lines = "{LINES}"
+repeat = 4
+rate = 1_000_000_000
+partitions = 2
+[[steps]]
+flat_map = 'lambda record: record.value.split(" ")'
+[[steps]]
+name = "pairs"
+map = "lambda word: (word, 1)"
+[[steps]]
+reduce_by_key = "lambda a, b: a + b"
+[[steps]]
+pprint = {{ num = 100_000, to = "out.log" }}
+[[steps]]
+from = "pairs"
+count = true
+[[steps]]
+pprint = {{ num = 10, to = "count.log" }}
+[[steps]]
+save_as_text_files = "saved/count"
+"#
+    )
+}
+
+/// Runs until done, with kills in between. Gives how many of them met a live process that had begun its work.
+fn disturbed(place: &Place, random: &mut Random) -> usize {
+    let bounded = format!("run job.toml --until-caught-up --manual-clock {START_MS}");
+    let mut met = 0;
+    for _ in 0..KILLS {
+        let before = place.read("out.log").len();
+        let mut running = place.start(&bounded);
+        // Some kills come before the first effect of this process, most of them in the middle of its batches.
+        if random.below(4) > 0 {
+            let more = random.below(2_000) as usize;
+            wait_until("more log", || place.read("out.log").len() > before + more || !running.is_running());
+        }
+        thread::sleep(Duration::from_micros(random.below(20_000)));
+        met += usize::from(running.kill());
+    }
+    assert!(PATIENCE > Duration::from_secs(1));
+    place.catch_up();
+    met
+}
+
+fn check(fill: impl Fn(&Place), files: &[&str]) {
+    let mut random = Random::seeded();
+    let (calm, rough) = (Place::with_job(""), Place::with_job(""));
+    fill(&calm);
+    fill(&rough);
+    calm.catch_up();
+    let met = disturbed(&rough, &mut random);
+    assert!(met > KILLS / 2, "only {met} kills met a live process");
+    for file in files {
+        assert!(!calm.read(file).is_empty(), "{file}");
+        assert_eq!(rough.read(file), calm.read(file), "{file}");
+    }
+    let digests = |place: &Place| -> Vec<_> {
+        place.ledger().into_iter().map(|row| (row["id"].clone(), row["time"].clone(), row["outputs"].clone())).collect()
+    };
+    assert_eq!(digests(&rough), digests(&calm));
+    rough.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
+fn kills_leave_no_trace_in_the_logs_and_directories_of_a_word_count() {
+    let saved = |place: &Place| -> Vec<String> {
+        let entries = std::fs::read_dir(place.path("saved")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let compare = |calm: &Place, rough: &Place| {
+        assert_eq!(saved(rough), saved(calm));
+        for name in saved(calm) {
+            let part = format!("saved/{name}/part-00000");
+            assert_eq!(rough.read(&part), calm.read(&part), "{part}");
+        }
+    };
+    let mut random = Random::seeded();
+    let (calm, rough) = (Place::with_job(&embedded()), Place::with_job(&embedded()));
+    calm.catch_up();
+    disturbed(&rough, &mut random);
+    compare(&calm, &rough);
+    check(|place| place.write("job.toml", embedded()), &["out.log", "count.log"]);
+}
+
+#[test]
+fn kills_leave_no_trace_in_the_log_of_running_totals() {
+    check(|place| totals(place, 300), &["out.log"]);
+}

@@ -1,0 +1,297 @@
+//! The native data plane against a broker that misbehaves: it recovers, or says what is wrong; it never hangs, panics or
+//! gives other records than were asked for.
+
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::ApiKey;
+use kstream::{
+    job::Isolation,
+    source::{SourceError, SourceErrorKind, kafka::native::PlaneConfig},
+};
+use uuid::Uuid;
+
+use super::plane::{Plane, config};
+use crate::scripted_broker::{Fault, ScriptedBroker, TOPIC, batch, fetch_response_len};
+
+/// Short waits, so that hundreds of faults take seconds.
+fn quick(broker: &ScriptedBroker) -> PlaneConfig {
+    let mut config = config(&broker.address, Isolation::ReadCommitted);
+    for (name, value) in [
+        ("retry.backoff.ms", "2"),
+        ("retry.backoff.max.ms", "10"),
+        ("reconnect.backoff.ms", "2"),
+        ("reconnect.backoff.max.ms", "10"),
+        ("socket.timeout.ms", "150"),
+        ("fetch.wait.max.ms", "5"),
+    ] {
+        config.properties.insert(name.into(), value.into());
+    }
+    config
+}
+
+fn open(broker: &ScriptedBroker) -> Plane {
+    let mut plane = Plane::open(&quick(broker), TOPIC, &[0]);
+    plane.stall_timeout_ms = 5_000;
+    plane
+}
+
+/// The whole log, whole.
+fn check_all(plane: &Plane, what: &str) {
+    let records = plane.read(0, 0, 20).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let values: Vec<String> = records.iter().map(|record| record.value_text()).collect();
+    assert_eq!(values, (0..20).map(|i| format!("v{i}")).collect::<Vec<_>>(), "{what}");
+}
+
+fn check_loss(error: SourceError, expected: (i64, i64), text: &str) {
+    let SourceErrorKind::DataLoss { earliest, latest, .. } = error.kind else { panic!("{error:?}") };
+    assert_eq!((earliest, latest), expected, "{error}");
+    assert!(error.message.contains(text), "{error}");
+}
+
+#[test]
+fn every_version_from_kafka_2_1_on_is_spoken_and_older_ones_are_refused_by_name() {
+    let max = [(7, 10, 4, 2), (8, 11, 5, 3), (9, 12, 6, 4), (10, 13, 6, 4), (12, 15, 7, 4), (13, 18, 10, 4)];
+    for (metadata, fetch, list_offsets, epochs) in max {
+        let broker = ScriptedBroker::start();
+        broker.change(|state| {
+            for (key, max) in [
+                (ApiKey::ApiVersions, if metadata < 9 { 2 } else { 4 }),
+                (ApiKey::Metadata, metadata),
+                (ApiKey::Fetch, fetch),
+                (ApiKey::ListOffsets, list_offsets),
+                (ApiKey::OffsetForLeaderEpoch, epochs),
+            ] {
+                state.versions.insert(key as i16, (0, max));
+            }
+        });
+        check_all(&open(&broker), &format!("Fetch up to {fetch}"));
+        let (version, id, epoch) = broker.change(|state| state.last_fetch).unwrap();
+        assert_eq!(version, fetch.min(15));
+        assert_eq!(id.is_nil(), fetch < 13, "topic ids from version 13 on");
+        assert!(fetch >= 12 || epoch == -1);
+    }
+    let broker = ScriptedBroker::start();
+    broker.change(|state| state.versions.insert(ApiKey::Fetch as i16, (0, 7)));
+    let error = open(&broker).read(0, 0, 20).unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Refused);
+    assert!(error.message.contains("older than Kafka 2.1") && error.message.contains(&broker.address), "{error}");
+}
+
+#[test]
+fn a_response_cut_at_any_byte_is_asked_for_again() {
+    let broker = ScriptedBroker::start();
+    let plane = open(&broker);
+    for len in 0..fetch_response_len(&broker, 15) {
+        broker.push(Fault::CutAt(len));
+        check_all(&plane, &format!("cut at {len}"));
+        broker.assert_played();
+    }
+}
+
+#[test]
+fn responses_that_make_no_sense_are_asked_for_again() {
+    let broker = ScriptedBroker::start();
+    let plane = open(&broker);
+    let mut faults = vec![Fault::WrongCorrelationId, Fault::Silence, Fault::NoRecords, Fault::NoPartition];
+    faults.extend([i32::MIN, -1, 0, 3, 5, 100_000, 100_000_001, i32::MAX].map(Fault::Length));
+    // Arrays of billions, of which nothing is there.
+    faults.extend(
+        [vec![], vec![0xff; 40], vec![0x7f; 40], [vec![0; 10], vec![0xff, 0xff, 0xff, 0xff, 0x0f]].concat()]
+            .map(Fault::Body),
+    );
+    for fault in faults {
+        broker.push(fault.clone());
+        check_all(&plane, &format!("{fault:?}"));
+        broker.assert_played();
+    }
+}
+
+#[test]
+fn every_error_code_passes_or_ends_with_its_kind() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    let is_refused = |code| [29, 31, 35, 42, 43, 76].contains(&code);
+    for code in (-1..=135).filter(|code| *code != 0) {
+        plane.stall_timeout_ms = 5_000;
+        broker.push(Fault::Error(code));
+        if is_refused(code) {
+            let error = plane.read(0, 0, 20).unwrap_err();
+            assert_eq!(error.kind, SourceErrorKind::Refused, "{code}: {error}");
+            assert!(error.message.contains(&broker.address), "{error}");
+        }
+        check_all(&plane, &format!("error {code} once"));
+        broker.assert_played();
+        broker.push(Fault::TopError(code));
+        check_all(&plane, &format!("error {code} of the response"));
+    }
+    // The same without end.
+    for code in [-1, 1, 2, 3, 6, 29, 56, 74, 75, 78, 100, 103, 999] {
+        plane.stall_timeout_ms = 150;
+        broker.change(|state| state.lasting_fault = Some(Fault::Error(code)));
+        let error = plane.read(0, 0, 20).unwrap_err();
+        let as_expected = match code {
+            1 => matches!(error.kind, SourceErrorKind::DataLoss { .. }),
+            2 => error.kind == SourceErrorKind::Corrupt,
+            29 => error.kind == SourceErrorKind::Refused,
+            _ => error.kind == SourceErrorKind::Unreachable && error.message.contains("150 ms"),
+        };
+        assert!(as_expected, "{code}: {error:?}");
+        broker.change(|state| state.lasting_fault = None);
+        plane.stall_timeout_ms = 5_000;
+        check_all(&plane, &format!("after error {code}"));
+    }
+}
+
+#[test]
+fn damaged_bytes_are_fetched_again_and_then_stop_the_range() {
+    let broker = ScriptedBroker::start();
+    let plane = open(&broker);
+    let first = broker.change(|state| state.batches[0].2.len());
+    for at in 0..first + 20 {
+        broker.push(Fault::FlipByte(at));
+        let result = plane.read(0, 0, 20);
+        // Magic 0 and 1 are known and refused; nothing else may change what is read.
+        match result {
+            Ok(records) => assert_eq!(records.len(), 20, "byte {at}"),
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+        broker.assert_played();
+    }
+    broker.change(|state| state.lasting_fault = Some(Fault::FlipByte(first + 70)));
+    let before = broker.change(|state| state.answered.len());
+    let error = plane.read(0, 0, 20).unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Corrupt, "{error}");
+    for fact in [&*broker.address, "t/0", "offset 5", "checksum"] {
+        assert!(error.message.contains(fact), "{error} without {fact}");
+    }
+    let fetched = broker.change(|state| state.answered[before..].iter().filter(|(_, offset)| *offset == 0).count());
+    assert_eq!(fetched, 3, "once, and twice again");
+    broker.change(|state| state.lasting_fault = None);
+    check_all(&plane, "after the damage");
+}
+
+#[test]
+fn a_log_that_was_cut_is_data_loss() {
+    let broker = ScriptedBroker::start();
+    let plane = open(&broker);
+    assert_eq!(plane.read(0, 0, 20).unwrap().len(), 20);
+    // Seen by the broker, from the epoch that we read last.
+    broker.change(|state| {
+        state.batches.push(batch(20, 5));
+        state.faults.push_back(Fault::Diverging { epoch: 2, end_offset: 17 });
+    });
+    check_loss(plane.read(0, 20, 25).unwrap_err(), (0, 17), "was cut at offset 17");
+    assert_eq!(broker.change(|state| state.last_fetch).unwrap().2, 3, "the epoch of the last record was sent");
+    check_all(&plane, "after the loss was accepted");
+
+    // Seen by us, from the epoch that the plan was made in.
+    broker.change(|state| state.epoch_end = 12);
+    let mut later = open(&broker);
+    later.leader_epoch = Some(2);
+    check_loss(later.read(0, 10, 15).unwrap_err(), (0, 12), "was cut at offset 12");
+    let mut later = open(&broker);
+    later.leader_epoch = Some(2);
+    assert_eq!(later.read(0, 10, 12).unwrap().len(), 2, "a plan that ends before the cut is whole");
+
+    // A plan of an epoch that the topic has not reached again.
+    let mut newer = open(&broker);
+    newer.leader_epoch = Some(9);
+    check_loss(newer.read(0, 0, 5).unwrap_err(), (0, 0), "made again");
+
+    // A log that ends before the plan does.
+    let mut short = open(&broker);
+    short.stall_timeout_ms = 200;
+    check_loss(short.read(0, 15, 30).unwrap_err(), (0, 25), "ends at offset 25");
+    check_loss(short.read(0, 28, 30).unwrap_err(), (0, 25), "holds offsets 0..25");
+}
+
+#[test]
+fn another_topic_id_is_another_topic() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    assert_eq!(plane.read(0, 0, 5).unwrap().len(), 5);
+    broker.change(|state| state.topic_id = Uuid::from_u128(8));
+    check_loss(plane.read(0, 0, 5).unwrap_err(), (0, 0), "made again");
+    plane.assign(&[(0, 0)]);
+    check_all(&plane, "after the source was assigned again");
+
+    let mut planned = open(&broker);
+    planned.topic_id = Some("AAAAAAAAAAAAAAAAAAAACA".into());
+    check_all(&planned, "the id as Kafka prints it");
+    planned.topic_id = Some("AAAAAAAAAAAAAAAAAAAABw".into());
+    check_loss(planned.read(0, 0, 5).unwrap_err(), (0, 0), "made again");
+}
+
+#[test]
+fn a_leader_that_moves_is_followed() {
+    let (old, new) = (ScriptedBroker::start(), ScriptedBroker::start());
+    let plane = open(&old);
+    assert_eq!(plane.read(0, 0, 10).unwrap().len(), 10);
+    for broker in [&old, &new] {
+        broker.change(|state| {
+            state.leader = Some(new.address.clone());
+            state.leader_epoch = 4;
+        });
+    }
+    old.change(|state| state.lasting_fault = Some(Fault::Error(6)));
+    new.change(|state| state.batches.push(batch(20, 5)));
+    assert_eq!(plane.read(0, 10, 25).unwrap().len(), 15);
+    assert!(new.requests(ApiKey::Fetch) > 0);
+}
+
+#[test]
+fn a_broker_that_dies_is_named_and_one_that_comes_back_is_used() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    assert_eq!(plane.read(0, 0, 5).unwrap().len(), 5);
+    broker.change(|state| state.lasting_fault = Some(Fault::CutAt(0)));
+    plane.stall_timeout_ms = 200;
+    let error = plane.read(0, 0, 20).unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Unreachable);
+    assert!(error.message.contains(&broker.address) && error.message.contains("closed the connection"), "{error}");
+    broker.change(|state| state.lasting_fault = None);
+    check_all(&plane, "after it came back");
+}
+
+#[test]
+fn silence_ends_at_the_deadline() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    broker.change(|state| state.lasting_fault = Some(Fault::Silence));
+    plane.stall_timeout_ms = 400;
+    let begun = Instant::now();
+    let error = plane.read(0, 0, 20).unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Unreachable, "{error}");
+    assert!((400..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_throttled_client_waits_as_long_as_it_was_told() {
+    let broker = ScriptedBroker::start();
+    broker.push(Fault::Throttle(300));
+    check_all(&open(&broker), "throttled");
+    broker.assert_played();
+    let answered = broker.change(|state| state.answered.clone());
+    assert!(answered[1].0 - answered[0].0 >= Duration::from_millis(290), "{:?}", answered[1].0 - answered[0].0);
+}
+
+#[test]
+fn an_unknown_topic_is_data_loss_once_it_stays_unknown() {
+    let broker = ScriptedBroker::start();
+    let mut plane = Plane::open(&quick(&broker), "nowhere", &[0]);
+    plane.stall_timeout_ms = 100;
+    check_loss(plane.read(0, 0, 5).unwrap_err(), (0, 0), "knows no topic nowhere");
+}
+
+#[test]
+fn idle_planes_ask_seldom() {
+    let broker = ScriptedBroker::start();
+    let mut config = quick(&broker);
+    config.properties.insert("fetch.wait.max.ms".into(), "100".into());
+    let plane = Plane::open(&config, TOPIC, &[0]);
+    assert_eq!(plane.read(0, 0, 20).unwrap().len(), 20);
+    let before = broker.requests(ApiKey::Fetch);
+    std::thread::sleep(Duration::from_millis(1_000));
+    let asked = broker.requests(ApiKey::Fetch) - before;
+    assert!((5..=12).contains(&asked), "{asked} requests in a second");
+}
