@@ -72,7 +72,8 @@ fn run(batches: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
 fn a_difference_is_shown_line_by_line_and_ends_with_7() {
     let (code, told, _) = run("[[batch]]\nsource = [1, 2, 5]\nexpect = ['10', '4', '2']\n", &[]);
     assert_eq!(code, Some(7));
-    let shown = "FAILED   FIXTURE\n  batch 0, output pprint#1 (- expected, + given)\n      10\n    - 4\n    + 5\n      2\n";
+    let shown =
+        "FAILED   FIXTURE\n  batch 0, output pprint#1 (- expected, + given)\n      10\n    - 4\n    + 5\n      2\n";
     assert!(told.starts_with(shown), "{told}");
     assert!(told.contains("0 passed, 1 failed"), "{told}");
 }
