@@ -8,6 +8,7 @@ mod dependencies;
 mod determinism;
 mod differential;
 mod example_jobs;
+mod fixture;
 mod job;
 mod kafka_source;
 mod kill;

@@ -143,7 +143,7 @@ fn dispatch(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Rewind(args) => rewind::run(args, session),
         Command::Check(args) => check::run(args, session),
         Command::Explain(args) => explain::run(args, session),
-        Command::Test(args) => test::run(args, session),
+        Command::Test(args) => test::run(args),
         Command::Topics(args) => topics::run(args, session),
         Command::Produce(args) => produce::run(args, session),
         Command::Consume(args) => consume::run(args, session),

@@ -102,6 +102,8 @@ pub enum LeavePublished {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestOptions {
     pub files: Vec<PathBuf>,
+    /// Write what the jobs give into the fixtures.
+    pub update: bool,
 }
 
 /// A moment given on the command line.

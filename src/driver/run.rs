@@ -159,6 +159,9 @@ impl Run<'_> {
         if self.bounded.is_none() && self.held_trigger.is_none() && !self.ticks.is_due(self.clock) {
             return Ok(None);
         }
+        if self.may_catch_up() {
+            return Ok(None);
+        }
         self.advance(plan);
         let mut hand = Hand::default();
         if self.bounded.is_none() {
@@ -174,6 +177,12 @@ impl Run<'_> {
             Some(held) => Some(held),
             None => self.ticks.wait(self.last_time, self.clock, self.drain.channel()),
         }
+    }
+
+    /// Whether the next batch may be one at a skipped time. Which, if any, is known only once the windows have taken
+    /// the batch before.
+    fn may_catch_up(&self) -> bool {
+        self.bounded.as_ref().is_none_or(|bounded| bounded.next_time.is_none()) && !self.engine.windows().is_empty()
     }
 
     /// Positions and batch time as they are once `plan` is committed. Done twice, it changes nothing more.

@@ -68,7 +68,7 @@ pub fn open(job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
     Ok(opened)
 }
 
-fn read_json(text: &[u8]) -> Result<Value, String> {
+pub(super) fn read_json(text: &[u8]) -> Result<Value, String> {
     primitive::parse_json(text, &mut primitive::Budget::new(Limits::default())).map_err(|fault| fault.message)
 }
 
