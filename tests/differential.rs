@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kstream::{
-    job::{Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
+    job::{Begin, Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
     model::{Column, OffsetRange, TopicPartition, ValueFormat},
     source::{
         ReadOptions, Source, SourceErrorKind, Start,
@@ -26,7 +26,7 @@ impl Planes {
         let spec = |fetch| KafkaSpec {
             brokers: brokers.to_owned(),
             topics: TopicSelection::Topics(vec![topic.into()]),
-            start: Start::Earliest,
+            start: Begin::At(Start::Earliest),
             max_records_per_partition: 100_000,
             back_pressure: None,
             on_data_loss: OnDataLoss::Fail,

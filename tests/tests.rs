@@ -8,6 +8,7 @@ mod determinism;
 mod differential;
 mod example_jobs;
 mod job;
+mod kafka_run;
 mod kafka_source;
 mod kill;
 mod native;
