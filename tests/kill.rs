@@ -92,7 +92,8 @@ fn check(fill: impl Fn(&Place), files: &[&str]) {
 fn kills_leave_no_trace_in_the_logs_and_directories_of_a_word_count() {
     let saved = |place: &Place| -> Vec<String> {
         let entries = std::fs::read_dir(place.path("saved")).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     };

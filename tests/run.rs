@@ -112,7 +112,8 @@ fn replay_prints_what_was_printed_and_verify_finds_no_difference() {
     let files = place.files("checkpoint");
     place.kstream("replay job.toml --verify").expect(0);
     let replayed = place.kstream("replay shown.toml").expect(0).out;
-    let (of_log, of_stdout): (Vec<_>, Vec<_>) = blocks(&replayed).into_iter().enumerate().partition(|(at, _)| at % 2 == 0);
+    let (of_log, of_stdout): (Vec<_>, Vec<_>) =
+        blocks(&replayed).into_iter().enumerate().partition(|(at, _)| at % 2 == 0);
     let bare = |blocks: Vec<(usize, _)>| blocks.into_iter().map(|(_, block)| block).collect::<Vec<_>>();
     assert_eq!(bare(of_stdout), blocks(&printed));
     assert_eq!(bare(of_log), blocks(&place.read("out.log")));
@@ -318,7 +319,12 @@ fn a_damaged_checkpoint_is_refused_and_nothing_changes() {
     };
     assert_eq!(check("sound", bytes.clone()), Some(0), "the copy itself is fine");
     for kept in [bytes.len() / 4, bytes.len() / 2, bytes.len() - 4096, bytes.len() - 1, 100, 1] {
-        assert_eq!(check(&format!("cut to {kept}"), bytes[..kept].to_vec()), Some(3), "cut to {kept} of {}", bytes.len());
+        assert_eq!(
+            check(&format!("cut to {kept}"), bytes[..kept].to_vec()),
+            Some(3),
+            "cut to {kept} of {}",
+            bytes.len()
+        );
     }
     let mut refused = 0;
     let places = 16;
@@ -357,13 +363,21 @@ pprint = { num = 100, to = "out.log" }
 fn a_poison_record_is_named_or_skipped_and_counted() {
     let place = Place::with_job(POISONED);
     place.write("numbers.txt", "1\n2\n3\n4\n5\nsix\n7\n");
-    place.kstream("run job.toml --until-caught-up").expect(1).says(&["numbers", "numbers/1", "offset 2", "line 1", "column", "six"]);
+    place.kstream("run job.toml --until-caught-up").expect(1).says(&[
+        "numbers",
+        "numbers/1",
+        "offset 2",
+        "line 1",
+        "column",
+        "six",
+    ]);
     assert_eq!(place.read("out.log"), "");
     place.kstream("run job.toml --until-caught-up --set on_error=skip").expect(1);
     let place = Place::with_job(&POISONED.replace("batch_interval", "on_error = \"skip\"\nbatch_interval"));
     place.write("numbers.txt", "1\n2\n3\n4\n5\nsix\n7\n");
     place.kstream("run job.toml --until-caught-up --progress progress.jsonl").expect(0);
-    let progress: serde_json::Value = serde_json::from_str(place.read("progress.jsonl").lines().next().unwrap()).unwrap();
+    let progress: serde_json::Value =
+        serde_json::from_str(place.read("progress.jsonl").lines().next().unwrap()).unwrap();
     assert_eq!(progress["poison"]["numbers"], 1, "{progress}");
     assert_eq!(progress["input_rows"], 7);
     assert_eq!(blocks(&place.read("out.log"))[0].lines, ["1", "3", "5", "7", "2", "4"]);

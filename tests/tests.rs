@@ -3,6 +3,7 @@
 mod architecture;
 mod broker;
 mod cli;
+mod conformance;
 mod dependencies;
 mod determinism;
 mod differential;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    edges::Edges,
     error::{Class, DriverError},
     snapshot::Rolling,
 };
@@ -150,12 +151,16 @@ impl Engine {
     }
 
     /// Opens the sinks of all outputs and tells them what they remembered.
-    pub fn open_sinks(&mut self, facts: &BTreeMap<String, (SinkFacts, Option<BatchId>)>) -> Result<(), DriverError> {
+    pub fn open_sinks(
+        &mut self,
+        facts: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+        edges: &dyn Edges,
+    ) -> Result<(), DriverError> {
         for &step in &self.executor.lineage().outputs {
             let job = self.executor.job();
             let spec = &job.steps[step];
             let name = spec.id.to_string();
-            let mut sink = sink::open(job, spec).map_err(|error| sink_failed(&name, &error))?;
+            let mut sink = edges.sink(job, spec).map_err(|error| sink_failed(&name, &error))?;
             sink.restore(facts.get(&name).map(|(facts, _)| facts)).map_err(|error| sink_failed(&name, &error))?;
             self.outputs.push(OutputSink { step, settings: output_settings(&spec.operator), name, sink });
         }
@@ -179,7 +184,7 @@ impl Engine {
 }
 
 /// Deltas and snapshots in the order of their batches: a snapshot makes its slot whole as of its batch.
-fn restore(state: &mut dyn StepState, image: StateImage) -> Result<(), DecodeError> {
+pub(super) fn restore(state: &mut dyn StepState, image: StateImage) -> Result<(), DecodeError> {
     let mut snapshots: Vec<_> = image.snapshots.into_iter().collect();
     snapshots.sort_by_key(|snapshot| snapshot.batch);
     let mut snapshots = snapshots.into_iter().peekable();

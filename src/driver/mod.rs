@@ -8,8 +8,10 @@ pub mod batch;
 pub mod bounded;
 pub mod clock;
 pub mod drain;
+pub mod edges;
 pub mod engine;
 pub mod error;
+pub mod fixture;
 pub mod inputs;
 pub mod options;
 pub mod progress;
@@ -23,4 +25,4 @@ pub mod sources;
 pub mod trigger;
 
 pub use error::{Class, DriverError};
-pub use run::run;
+pub use run::{run, run_between};

@@ -10,13 +10,13 @@ use super::{
     bounded::Bounded,
     clock::Clock,
     drain::Drain,
+    edges::Edges,
     engine::Engine,
     error::{Class, DriverError},
     inputs::{Inputs, Positions},
     options::{AcceptChanges, RunOptions, Until},
     progress::Reporter,
     run::{Hand, Next, Run},
-    sources,
     trigger::Ticks,
 };
 use crate::{
@@ -36,14 +36,17 @@ pub struct Accepted {
     pub states: Vec<String>,
 }
 
+/// What surrounds a run and outlives its job.
+pub struct Around<'a, 'b> {
+    pub clock: &'a dyn Clock,
+    pub drain: Drain,
+    pub bars: &'b Bars,
+    pub edges: &'b dyn Edges,
+}
+
 /// Opens everything and finishes a batch in flight.
-pub fn open<'a>(
-    job: Job,
-    options: &RunOptions,
-    clock: &'a dyn Clock,
-    drain: Drain,
-    bars: &Bars,
-) -> Result<Run<'a>, DriverError> {
+pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Result<Run<'a>, DriverError> {
+    let clock = around.clock;
     let dir = job.absolute(&job.checkpoint_dir);
     let facts = inspect(&dir, &job)?;
     let holder = Holder::this_process(clock.now_ms());
@@ -59,7 +62,7 @@ pub fn open<'a>(
             .detail(format!("The checkpoint in {} has batches; the job continues after them.", dir.display()))
             .hint("Leave --start out, or set another checkpoint_dir.".to_owned()));
     }
-    let mut run = Run::open(job, options, clock, drain, bars, lock, facts)?;
+    let mut run = Run::open(job, options, around, lock, facts)?;
     run.accepted = accepted;
     Ok(run)
 }
@@ -177,17 +180,16 @@ impl<'a> Run<'a> {
     fn open(
         job: Job,
         options: &RunOptions,
-        clock: &'a dyn Clock,
-        drain: Drain,
-        bars: &Bars,
+        around: Around<'a, '_>,
         lock: Lock,
         facts: Option<Facts>,
     ) -> Result<Run<'a>, DriverError> {
+        let Around { clock, drain, bars, edges } = around;
         let now_ms = clock.now_ms();
         let interval = Interval::new(job.batch_interval_ms);
         let facts = facts.unwrap_or_else(|| no_facts(&job, interval.zero(interval.first_time(now_ms))));
         let positions = positions(&facts);
-        let opened = sources::open(&job, &positions)?;
+        let opened = edges.sources(&job, &positions)?;
         let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
         let inputs = Inputs::new(&job, opened.sources, start.as_ref(), now_ms);
         let mut checkpoint = if facts.checkpoint.is_empty() {
@@ -213,7 +215,7 @@ impl<'a> Run<'a> {
             _ => job.clone(),
         };
         let engine_text = in_flight.as_ref().map_or_else(|| job_text.clone(), |plan| plan.job_text.clone());
-        let engine = engine(engine_job, engine_text, options, &checkpoint, &facts)?;
+        let engine = engine(engine_job, engine_text, options, &checkpoint, &facts, edges)?;
         let last_time = facts.committed().map(|commit| commit.time);
         if facts.batch_interval_ms != job.batch_interval_ms {
             checkpoint.set_grid(job.batch_interval_ms, facts.zero);
@@ -240,6 +242,7 @@ impl<'a> Run<'a> {
             committed_batches: 0,
             max_batches: options.max_batches,
             ticks,
+            held_trigger: None,
             accepted: Accepted::default(),
             _brokers: opened.brokers,
         };
@@ -250,7 +253,7 @@ impl<'a> Run<'a> {
             next = Run::following(facts.head_committed).0,
             "started"
         );
-        run.settle(facts, &job, &job_text, options)?;
+        run.settle(facts, &job, &job_text, options, edges)?;
         Ok(run)
     }
 
@@ -261,6 +264,7 @@ impl<'a> Run<'a> {
         job: &Job,
         job_text: &JobTextHash,
         options: &RunOptions,
+        edges: &dyn Edges,
     ) -> Result<(), DriverError> {
         if let Some(rewind) = &facts.rewind {
             super::rewind::finish(&mut self.engine, &mut self.checkpoint, rewind)?;
@@ -270,7 +274,7 @@ impl<'a> Run<'a> {
         self.recover(planned)?;
         if self.engine.job_text != *job_text {
             let facts = self.checkpoint.archive().facts().map_err(|error| checkpoint_failed(&error))?;
-            self.engine = engine(job.clone(), job_text.clone(), options, &self.checkpoint, &facts)?;
+            self.engine = engine(job.clone(), job_text.clone(), options, &self.checkpoint, &facts, edges)?;
         }
         Ok(())
     }
@@ -290,6 +294,7 @@ fn engine(
     options: &RunOptions,
     checkpoint: &Checkpoint,
     facts: &Facts,
+    edges: &dyn Edges,
 ) -> Result<Engine, DriverError> {
     let mut engine = Engine::new(job, job_text, options.threads)?;
     let archive = checkpoint.archive();
@@ -297,7 +302,7 @@ fn engine(
         None => Ok(None),
         Some(at) => state_image(archive, name, at),
     })?;
-    engine.open_sinks(&facts.sinks)?;
+    engine.open_sinks(&facts.sinks, edges)?;
     Ok(engine)
 }
 

@@ -11,12 +11,13 @@ use super::{
     bounded::Bounded,
     clock::Clock,
     drain::Drain,
+    edges::{Edges, World},
     engine::{Engine, sink_failed},
     error::DriverError,
     inputs::{Bound, Inputs, Positions},
     options::RunOptions,
     progress::{Durations, Reporter},
-    recovery::{self, Accepted, checkpoint_failed},
+    recovery::{self, Accepted, Around, checkpoint_failed},
     trigger::{Ticks, Trigger},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub struct Run<'a> {
     pub(super) last_time: Option<BatchTime>,
     /// What sinks remembered, by output.
     pub(super) known_sinks: BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+    /// A trigger whose own batch comes after those at skipped times.
+    pub(super) held_trigger: Option<Trigger>,
     /// Drops that the user accepted, for the next plan.
     pub(super) accepted: Accepted,
     pub(super) hand: Hand,
@@ -90,7 +93,19 @@ pub fn run(
     requests: Receiver<()>,
     bars: &Bars,
 ) -> Result<(), DriverError> {
-    let mut run = recovery::open(job, options, clock, Drain::new(requests), bars)?;
+    run_between(&World, job, options, clock, requests, bars)
+}
+
+/// [`run`] with sources and sinks from `edges`.
+pub fn run_between(
+    edges: &dyn Edges,
+    job: Job,
+    options: &RunOptions,
+    clock: &dyn Clock,
+    requests: Receiver<()>,
+    bars: &Bars,
+) -> Result<(), DriverError> {
+    let mut run = recovery::open(job, options, Around { clock, drain: Drain::new(requests), bars, edges })?;
     let mut due = None;
     loop {
         let planned = match due.take() {
@@ -117,7 +132,7 @@ impl Run<'_> {
         }
         let mut hand = Hand::default();
         if self.bounded.is_none() {
-            hand.trigger = self.ticks.wait(self.last_time, self.clock, self.drain.channel());
+            hand.trigger = self.trigger();
             if hand.trigger.is_none() {
                 self.drain.now();
                 return Ok(None);
@@ -141,16 +156,24 @@ impl Run<'_> {
         if next == Next::Never || self.hand.recovering || self.is_finished(self.committed_batches + 1) {
             return Ok(None);
         }
-        if self.bounded.is_none() && !self.ticks.is_due(self.clock) {
+        if self.bounded.is_none() && self.held_trigger.is_none() && !self.ticks.is_due(self.clock) {
             return Ok(None);
         }
         self.advance(plan);
         let mut hand = Hand::default();
         if self.bounded.is_none() {
-            hand.trigger = self.ticks.wait(self.last_time, self.clock, self.drain.channel());
+            hand.trigger = self.trigger();
         }
         let following = self.plan(plan.batch.next(), &mut hand)?;
         Ok(following.map(|following| (following, hand)))
+    }
+
+    /// The clock says a batch is due: now, where the last one stood for a skipped time.
+    fn trigger(&mut self) -> Option<Trigger> {
+        match self.held_trigger.take() {
+            Some(held) => Some(held),
+            None => self.ticks.wait(self.last_time, self.clock, self.drain.channel()),
+        }
     }
 
     /// Positions and batch time as they are once `plan` is committed. Done twice, it changes nothing more.
@@ -221,6 +244,9 @@ impl Run<'_> {
         }
         ranges.lost.iter().for_each(|lost| tracing::warn!(%lost, "offsets are lost and skipped"));
         hand.catching_up = skipped.is_some();
+        if hand.catching_up {
+            self.held_trigger = hand.trigger;
+        }
         let accepted = std::mem::take(&mut self.accepted);
         let bases = self.engine.bases(&self.known_sinks)?;
         self.known_sinks.extend(bases.iter().map(|(name, base)| (name.clone(), (base.clone(), None))));

@@ -60,6 +60,11 @@ impl KeyedState {
         self.slots.iter().skip(partition).step_by(self.partitions).flatten()
     }
 
+    /// All entries, in no particular order.
+    pub fn entries(&self) -> impl Iterator<Item = (&Key, &Held)> {
+        self.slots.iter().flatten()
+    }
+
     fn slot(&self, key: &Key) -> usize {
         (key.partition_hash() % self.slots.len() as u64) as usize
     }

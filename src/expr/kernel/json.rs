@@ -30,8 +30,11 @@ const MAX_NUMBER_BYTES: usize = 300;
 pub struct Documents<'a> {
     fields: Vec<(Document, Vec<&'a str>)>,
     /// Fields that have been read, for the texts they were read from.
-    known: RefCell<Vec<(StrColumn, Document, Vec<Option<Column>>)>>,
+    known: RefCell<Vec<Known>>,
 }
+
+/// Texts, the document in them, and the columns of its fields.
+type Known = (StrColumn, Document, Vec<Option<Column>>);
 
 /// The simple expressions a document may be.
 #[derive(Clone, PartialEq)]
