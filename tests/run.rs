@@ -73,9 +73,11 @@ pprint = { num = 1000, to = "out.log" }
 pub fn sums(log: &str) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for line in blocks(log).into_iter().flat_map(|block| block.lines) {
-        let pair = line.strip_prefix("('").and_then(|rest| rest.strip_suffix(')'));
-        let (word, count) = pair.and_then(|pair| pair.split_once("', ")).unwrap_or_else(|| panic!("no pair: {line}"));
-        *sums.entry(word.to_owned()).or_default() += count.parse::<u64>().expect("count");
+        // A word with an apostrophe is in double quotes.
+        let pair =
+            line.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).and_then(|pair| pair.split_once(", "));
+        let (word, count) = pair.unwrap_or_else(|| panic!("no pair: {line}"));
+        *sums.entry(word[1..word.len() - 1].to_owned()).or_default() += count.parse::<u64>().expect("count");
     }
     sums
 }

@@ -1,6 +1,7 @@
 //! `kstream batches`
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::{self, Write},
 };
@@ -49,6 +50,9 @@ pub struct BatchRow {
     /// Offsets lost and skipped, as `topic/partition start..until (reason)`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<String>,
+    /// Elements dropped by `on_error`, by step.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub poison: BTreeMap<String, u64>,
     pub durations_ms: Option<VerbDurations>,
     /// Outputs and the digests of what they delivered, in the order of the job.
     pub outputs: Vec<OutputDigest>,
@@ -105,6 +109,7 @@ fn row(row: LedgerRow) -> BatchRow {
         records: row.commit.as_ref().map(|commit| commit.records_read),
         lost: row.plan.lost.iter().map(ToString::to_string).collect(),
         ranges: row.plan.ranges,
+        poison: row.commit.iter().flat_map(|commit| &commit.poison).map(|p| (p.step.clone(), p.count)).collect(),
         durations_ms,
         outputs: row.commit.map_or(Vec::new(), |commit| {
             let digest = |output: OutputRecord| OutputDigest {
@@ -226,6 +231,7 @@ mod tests {
                 records: Some(1234),
                 ranges: vec![range("words", 0, 5, 9), range("words", 1, 3, 7), range("other", 0, 0, 0)],
                 lost: vec!["words/0 2..5 (retention)".to_owned()],
+                poison: BTreeMap::new(),
                 durations_ms: Some(VerbDurations { execute: 12.0, publish: 0.25, ..VerbDurations::default() }),
                 outputs: vec![OutputDigest {
                     output: "pprint#1".to_owned(),
@@ -240,6 +246,7 @@ mod tests {
                 records: None,
                 ranges: vec![],
                 lost: vec![],
+                poison: BTreeMap::new(),
                 durations_ms: None,
                 outputs: vec![],
             },

@@ -210,12 +210,16 @@ impl Run<'_> {
 
     /// Brokers were away while a batch was read: waits until they answer again, within the limit.
     fn outlast(&mut self, trouble: &Trouble) -> Result<(), DriverError> {
+        let first = self.trouble_since.is_none();
         let since = *self.trouble_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= self.inputs.unreachable_limit() {
             let Trouble::Execution(BatchFailure::Source { error, .. }) = trouble else { return Ok(()) };
             return Err(source_failed(error));
         }
-        tracing::warn!(error = %trouble.text(), "reading the batch again");
+        match first {
+            true => tracing::warn!(error = %trouble.text(), "reading the batch again"),
+            false => tracing::debug!(error = %trouble.text(), "reading the batch once more"),
+        }
         match self.inputs.available(&mut self.drain)? {
             Some(_) => Ok(()),
             None => Err(DriverError::new(Class::Kafka, "asked to stop while Kafka was away")

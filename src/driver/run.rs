@@ -281,10 +281,15 @@ impl Run<'_> {
         if bounded.next_time.is_some() {
             return Ok(bounded.next_time);
         }
-        let needed = bounded.settle_ends(available, &self.inputs, &self.positions, &mut self.checkpoint);
+        let mut needed = bounded.settle_ends(available, &self.inputs, &self.positions, &mut self.checkpoint);
         if needed == 0 {
-            self.checkpoint.set_bounded_end(None);
-            return Ok(None);
+            // Nothing to read: what was lost must be seen all the same, and one batch records it where it is skipped.
+            let ends = Bound::Ends(&bounded.ends);
+            if self.inputs.plan(available, &self.positions, &ends, self.interval)?.lost.is_empty() {
+                self.checkpoint.set_bounded_end(None);
+                return Ok(None);
+            }
+            needed = 1;
         }
         bounded.bar = Some(self.reporter.bar(needed));
         let time = match (bounded.resumed, self.last_time) {

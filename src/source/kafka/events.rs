@@ -81,7 +81,13 @@ impl Events {
         }
         let mut trouble = self.trouble();
         if trouble.warned.insert(code as i32) {
-            tracing::warn!(client = self.name, code = %code, reason, "Kafka client error");
+            match kind_of(code) {
+                // The call that runs into it says so, once for all of these.
+                SourceErrorKind::Unreachable => {
+                    tracing::info!(client = self.name, code = %code, reason, "Kafka is away")
+                }
+                _ => tracing::warn!(client = self.name, code = %code, reason, "Kafka client error"),
+            }
         }
         // A group is only ever a mirror, so a group's ACL stops nothing.
         if kind_of(code) == SourceErrorKind::Refused && code != Code::GroupAuthorizationFailed {

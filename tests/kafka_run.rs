@@ -1,0 +1,238 @@
+//! Whole jobs on a real Kafka: many batches under kills, losses, transactions, brokers that go away.
+
+use std::{thread, time::Duration};
+
+use super::{
+    broker::{Broker, End, NewRecord, broker, own_broker, unique_name},
+    run::{sums, truth},
+    support::{Place, Random, START_MS, blocks, wait_until},
+};
+
+const PARTITIONS: i32 = 4;
+
+/// Word counts of a topic into `out.log`.
+fn word_count(brokers: &str, topic: &str, source: &str) -> String {
+    format!(
+        r#"
+name = "counted"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "kafka"
+brokers = "{brokers}"
+topics = ["{topic}"]
+{source}
+[[steps]]
+flat_map = 'lambda record: record.value.split(" ")'
+[[steps]]
+map = "lambda word: (word, 1)"
+[[steps]]
+reduce_by_key = "lambda a, b: a + b"
+[[steps]]
+pprint = {{ num = 100_000, to = "out.log" }}
+"#
+    )
+}
+
+/// The line at an offset of a partition.
+fn line(partition: i32, offset: u64) -> String {
+    format!("p{partition} w{} w{} w{}", offset % 7, offset % 101, (offset * 31) % 997)
+}
+
+fn fill(broker: &Broker, topic: &str, lines: u64) -> Vec<String> {
+    let mut all = Vec::new();
+    for partition in 0..PARTITIONS {
+        let lines: Vec<String> = (0..lines).map(|offset| line(partition, offset)).collect();
+        broker.produce(topic, partition, &lines);
+        all.extend(lines);
+    }
+    all
+}
+
+fn bounded() -> String {
+    format!("run job.toml --until-caught-up --manual-clock {START_MS}")
+}
+
+#[test]
+fn kills_lose_no_record_and_double_none() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("killed", PARTITIONS);
+    let lines = fill(broker, topic.name(), 25_000);
+    let place = Place::with_job(&word_count(&broker.brokers, topic.name(), "max_records_per_partition = 250"));
+    let mut random = Random::seeded();
+    let mut met = 0;
+    for _ in 0..8 {
+        let before = place.read("out.log").len();
+        let mut running = place.start(&bounded());
+        let more = random.below(40_000) as usize;
+        wait_until("more log", || place.read("out.log").len() > before + more || !running.is_running());
+        thread::sleep(Duration::from_micros(random.below(20_000)));
+        met += usize::from(running.kill());
+    }
+    assert!(met >= 3, "only {met} kills met a live process");
+    place.catch_up();
+    let log = place.read("out.log");
+    assert_eq!(sums(&log), truth(lines.iter().map(String::as_str)));
+    let times: Vec<_> = blocks(&log).into_iter().map(|block| block.time).collect();
+    assert_eq!(times.len(), 100, "a batch for each 250 offsets");
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+    let calm = Place::with_job(&place.read("job.toml"));
+    calm.catch_up();
+    assert_eq!(calm.read("out.log"), log);
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
+fn a_replay_of_deleted_records_names_the_range() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("gone", PARTITIONS);
+    fill(broker, topic.name(), 100);
+    let place = Place::with_job(&word_count(&broker.brokers, topic.name(), "max_records_per_partition = 50"));
+    place.catch_up();
+    broker.delete_records(topic.name(), 2, 30);
+    let name = format!("{}/2", topic.name());
+    place.kstream("replay job.toml --verify").expect(4).says(&[&name, "0..30"]);
+    place.kstream("replay job.toml --verify --batch 1").expect(0);
+}
+
+#[test]
+fn retention_past_the_committed_offset_is_data_loss_or_skipped_and_recorded() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("lost", PARTITIONS);
+    fill(broker, topic.name(), 10);
+    let place = Place::with_job(&word_count(&broker.brokers, topic.name(), ""));
+    place.catch_up();
+    let log = place.read("out.log");
+    fill(broker, topic.name(), 20);
+    broker.delete_records(topic.name(), 1, 25);
+    let name = format!("{}/1", topic.name());
+    place.kstream(&bounded()).expect(4).says(&[&name, "10", "25", "on_data_loss"]);
+    assert_eq!(place.read("out.log"), log);
+    place.kstream(&format!("{} --set source.on_data_loss=skip", bounded())).expect(0).says(&[&name]);
+    let words: u64 = sums(&place.read("out.log")).values().sum();
+    assert_eq!(words, 4 * (4 * 10 + 3 * 20 + 5));
+    let ledger = place.ledger();
+    let lost = ledger.last().unwrap()["lost"][0].as_str().unwrap_or_else(|| panic!("{ledger:?}")).to_owned();
+    assert!(lost.contains(&format!("{name} 10..25")), "{lost}");
+}
+
+#[test]
+fn a_deleted_or_recreated_topic_is_data_loss() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("deleted", PARTITIONS);
+    fill(broker, topic.name(), 10);
+    let place = Place::with_job(&word_count(&broker.brokers, topic.name(), ""));
+    place.catch_up();
+    let log = place.read("out.log");
+    broker.delete_topic(topic.name());
+    place.kstream(&bounded()).expect(4).says(&[topic.name()]);
+    broker.create_topic(topic.name(), PARTITIONS, &[]);
+    fill(broker, topic.name(), 5);
+    place.kstream(&bounded()).expect(4).says(&[topic.name()]);
+    assert_eq!(place.read("out.log"), log);
+}
+
+#[test]
+fn aborted_records_are_never_seen_and_markers_alone_are_a_batch() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("aborted", 1);
+    broker.transaction(topic.name(), [(0, "a"), (0, "a")], End::Abort);
+    broker.transaction(topic.name(), [(0, "b")], End::Commit);
+    broker.transaction(topic.name(), [(0, "c"), (0, "d")], End::Abort);
+    let place = Place::with_job(&word_count(&broker.brokers, topic.name(), "max_records_per_partition = 1"));
+    place.catch_up();
+    let log = place.read("out.log");
+    assert_eq!(sums(&log), truth(["b"]));
+    assert_eq!(blocks(&log).len(), 8, "each offset is a batch, markers too");
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
+fn a_partition_that_is_added_is_read_from_its_beginning() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("grown", 1);
+    broker.produce(topic.name(), 0, ["a b"]);
+    let job =
+        word_count(&broker.brokers, topic.name(), "properties = { \"topic.metadata.refresh.interval.ms\" = \"200\" }");
+    let place = Place::with_job(&job.replace("batch_interval = \"1s\"", "batch_interval = \"200ms\""));
+    let running = place.start("run job.toml");
+    wait_until("the first record", || place.read("out.log").contains("('a', 1)"));
+    broker.add_partitions(topic.name(), 2);
+    broker.produce(topic.name(), 1, ["c"]);
+    wait_until("the new partition", || place.read("out.log").contains("('c', 1)"));
+    running.signal("-TERM");
+    running.wait().expect(0);
+    assert_eq!(sums(&place.read("out.log")), truth(["a b c"]));
+}
+
+#[test]
+fn a_broker_that_is_killed_and_comes_back_costs_one_warning_and_no_record() {
+    let Some(mut own) = own_broker() else { return };
+    let topic = unique_name("away");
+    own.create_topic(&topic, PARTITIONS, &[]);
+    let mut lines = fill(&own, &topic, 100);
+    let job = word_count(&own.brokers, &topic, "");
+    let place = Place::with_job(&job.replace("batch_interval = \"1s\"", "batch_interval = \"200ms\""));
+    let mut running = place.start("run job.toml");
+    wait_until("the first records", || place.read("out.log").contains("p0"));
+    own.kill();
+    thread::sleep(Duration::from_secs(4));
+    assert!(running.is_running(), "{}", running.err());
+    own.start_again();
+    own.produce(&topic, 0, ["back again"]);
+    lines.push("back again".to_owned());
+    wait_until("records after the return", || place.read("out.log").contains("'again'"));
+    running.signal("-TERM");
+    let ended = running.wait().expect(0);
+    let warnings: Vec<_> = ended.err.lines().filter(|line| line.contains("WARN")).collect();
+    let late = |line: &&&str| line.contains("falling behind");
+    assert_eq!(warnings.len() - warnings.iter().filter(late).count(), 1, "{}", ended.err);
+    assert_eq!(sums(&place.read("out.log")), truth(lines.iter().map(String::as_str)));
+    place.kstream("replay job.toml --verify --batch 0").expect(0);
+}
+
+#[test]
+fn a_broker_that_is_not_there_ends_the_run_after_the_limit() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = Place::with_job(&word_count(&closed.to_string(), "words", "unreachable_limit = \"2s\""));
+    let ended = place.kstream("run job.toml").expect(6).says(&[&closed.to_string()]);
+    assert_eq!(ended.err.matches("WARN").count(), 1, "{}", ended.err);
+}
+
+fn sasl(broker: &Broker, topic: &str, mechanism: &str) -> String {
+    let ca = broker.ca.display();
+    let user = &broker.user;
+    word_count(
+        &broker.sasl_ssl_brokers,
+        topic,
+        &format!(
+            r#"unreachable_limit = "5s"
+properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{ca}", "sasl.mechanism" = "{mechanism}", "sasl.username" = "{user}", "sasl.password" = {{ env = "TEST_SECRET" }} }}"#
+        ),
+    )
+}
+
+#[test]
+fn scram_over_tls_reads_and_a_wrong_password_is_refused_and_never_shown() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("secured", 1);
+    broker.produce_records(topic.name(), 0, [NewRecord::value("a b").key("k"), NewRecord::value("b")]);
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] {
+        let place = Place::with_job(&sasl(broker, topic.name(), mechanism));
+        let run = |secret: &str, verbose: &str| {
+            let mut command = place.command(&format!("{} --progress progress.jsonl {verbose}", bounded()));
+            command.env("TEST_SECRET", secret);
+            place.spawn(command).wait()
+        };
+        let refused = run("wr0ng-passw0rd", "-vv").expect(6);
+        assert!(!(refused.err.clone() + &refused.out).contains("wr0ng-passw0rd"), "{}", refused.err);
+        assert_eq!(place.read("out.log"), "");
+        run(&broker.password, "-vv").expect(0);
+        assert_eq!(sums(&place.read("out.log")), truth(["a b b"]), "{mechanism}");
+        for (name, bytes) in place.files("checkpoint") {
+            let secret = broker.password.as_bytes();
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{name} holds the secret");
+        }
+    }
+}
