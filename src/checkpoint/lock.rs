@@ -46,6 +46,9 @@ const HOLDER: &str = "holder.json";
 /// How long the loser of a race waits before it reads the winner's note, which is written after the lock is taken.
 const NOTE_WAIT: Duration = Duration::from_millis(100);
 
+/// How often a taken lock is tried again: within a second, the second process must have given up.
+const LOCK_TRIES: u32 = 3;
+
 /// The checkpoint directory, held by this process until dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -60,10 +63,18 @@ impl Lock {
         let path = dir.join(LOCK);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|error| CheckpointError::unusable(dir, "open its lock file", &error))?;
-        match file.try_lock() {
+        let mut tries = 0;
+        let locked = loop {
+            match file.try_lock() {
+                // A process that was just started by a holder that has gone has its files for a moment longer.
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => std::thread::sleep(NOTE_WAIT),
+                other => break other,
+            }
+            tries += 1;
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                std::thread::sleep(NOTE_WAIT);
                 return Err(CheckpointError::InUse { dir: dir.to_owned(), holder: read_note(dir) });
             }
             Err(TryLockError::Error(error)) => return Err(CheckpointError::unusable(dir, "lock it", &error)),

@@ -62,7 +62,9 @@ pub fn rooms_used(text: &str) -> BTreeSet<String> {
         let rest = &code[at + found.len()..];
         match rest.strip_prefix('{') {
             Some(group) => rooms.extend(heads_of(group)),
-            None => rooms.insert(head_of(rest)).then_some(()).unwrap_or_default(),
+            None => {
+                rooms.insert(head_of(rest));
+            }
         }
     }
     rooms.into_iter().filter(|room| room.starts_with(|c: char| c.is_ascii_lowercase())).collect()

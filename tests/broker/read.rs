@@ -62,14 +62,14 @@ impl Broker {
         }
         consumer.assign(&assignment).expect("assign");
 
-        let mut open = assignment.count();
+        let mut ended = std::collections::BTreeSet::new();
         let mut records = Vec::new();
         let deadline = Instant::now() + TIMEOUT;
-        while open > 0 {
+        while ended.len() < assignment.count() {
             assert!(Instant::now() < deadline, "{topic} was not read to its end; {} records so far", records.len());
             match consumer.poll(TIMEOUT) {
                 None => {}
-                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
                 Some(Err(error)) => panic!("read {topic}: {error}"),
                 Some(Ok(message)) => records.push(ReadRecord {
                     partition: message.partition(),
