@@ -13,6 +13,7 @@ use super::{Exit, Failure};
 use crate::{
     driver::options::{JobRef, Moment, Where},
     job::Setting,
+    kafka_admin::{Cluster, DEFAULT_TIMEOUT},
     model::TopicPartition,
 };
 
@@ -55,6 +56,11 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
+    /// The cluster that a chore works on.
+    pub fn cluster(&self) -> Result<Cluster, Failure> {
+        Ok(Cluster { brokers: self.brokers.clone(), properties: self.properties()?, timeout: DEFAULT_TIMEOUT })
+    }
+
     /// Not read by clap, whose messages would show a secret that should not have been written.
     pub fn properties(&self) -> Result<BTreeMap<String, Setting>, Failure> {
         let read = |text: &String| {

@@ -1,11 +1,15 @@
 //! `kstream consume`
 
-use std::num::NonZeroU64;
+use std::{io, num::NonZeroU64};
 
 use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
 
-use super::{Failure, Session, args};
-use crate::driver::options::Where;
+use super::{Failure, Session, args, failure};
+use crate::{
+    driver::options::Where,
+    kafka_admin::consume::{self, ConsumeOptions},
+};
 
 /// Print the records of a topic.
 #[derive(Debug, Args)]
@@ -49,15 +53,18 @@ pub fn run(args: ConsumeArgs, session: &Session) -> Result<(), Failure> {
     call(args, session)
 }
 
-fn call(args: ConsumeArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (
-        args.connect.properties()?,
-        args.connect.brokers,
-        args.topic,
-        args.from,
-        args.format,
-        args.max,
-        args.until_end,
-    );
-    Err(Failure::not_wired("consume"))
+fn call(args: ConsumeArgs, session: &Session) -> Result<(), Failure> {
+    let cluster = args.connect.cluster()?;
+    let options = ConsumeOptions {
+        topic: args.topic,
+        from: args.from.resolve(session.clock.now_ms(), &TimeZone::system()),
+        format: match args.format {
+            Format::Value => consume::Format::Value,
+            Format::KeyValue => consume::Format::KeyValue,
+            Format::Json => consume::Format::Json,
+        },
+        max: args.max.map(NonZeroU64::get),
+        until_end: args.until_end,
+    };
+    failure::chore(consume::consume(&cluster, &options, &mut io::stdout().lock()).map(drop))
 }

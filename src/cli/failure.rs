@@ -12,7 +12,10 @@ use std::{
 };
 
 use super::Exit;
-use crate::driver::{Class, DriverError};
+use crate::{
+    driver::{Class, DriverError},
+    kafka_admin::{ChoreError, ChoreErrorKind},
+};
 
 /// Why the process ends without having done what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +44,6 @@ impl Failure {
     /// A text that is in the house's form, all of it.
     pub fn rendered(exit: Exit, text: impl Into<String>) -> Failure {
         Failure { exit, text: Text::Rendered(text.into()) }
-    }
-
-    /// A subcommand whose work has no room yet.
-    pub(super) fn not_wired(subcommand: &str) -> Failure {
-        Failure::new(Exit::JobFailed, format!("`kstream {subcommand}` is not wired"))
     }
 
     /// The facts, in sentences; a line each. May be called more than once.
@@ -112,6 +110,19 @@ pub fn driven(result: Result<(), DriverError>) -> Result<(), Failure> {
         Err(error) if error.class == Class::ReaderGone => Ok(()),
         other => other.map_err(Failure::from),
     }
+}
+
+/// The end of an everyday chore.
+pub fn chore(result: Result<(), ChoreError>) -> Result<(), Failure> {
+    let Err(error) = result else { return Ok(()) };
+    let exit = match error.kind {
+        ChoreErrorKind::ReaderGone => return Ok(()),
+        ChoreErrorKind::Usage => Exit::Usage,
+        ChoreErrorKind::Kafka => Exit::Kafka,
+        ChoreErrorKind::Output => Exit::JobFailed,
+    };
+    let failure = Failure::new(exit, error.message);
+    Err(error.hint.iter().fold(failure, |failure, hint| failure.hint(hint)))
 }
 
 /// Failure to write what was asked for to stdout: a reader that has gone is no failure.

@@ -1,10 +1,11 @@
 //! `kstream produce`
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use clap::Args;
 
-use super::{Failure, Session, args};
+use super::{Failure, Session, args, failure};
+use crate::kafka_admin::produce::{ProduceOptions, produce};
 
 /// Write lines to a topic, one record each.
 #[derive(Debug, Args)]
@@ -38,14 +39,13 @@ pub fn run(args: ProduceArgs, session: &Session) -> Result<(), Failure> {
 }
 
 fn call(args: ProduceArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (
-        args.connect.properties()?,
-        args.connect.brokers,
-        args.topic,
-        args.files,
-        args.rate,
-        args.key_separator,
-        args.partition,
-    );
-    Err(Failure::not_wired("produce"))
+    let cluster = args.connect.cluster()?;
+    let options = ProduceOptions {
+        topic: args.topic,
+        files: args.files,
+        rate: args.rate,
+        key_separator: args.key_separator,
+        partition: args.partition,
+    };
+    failure::chore(produce(&cluster, &options, &mut io::stdin().lock(), &mut io::stdout().lock()).map(drop))
 }

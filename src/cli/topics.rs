@@ -1,8 +1,11 @@
 //! `kstream topics`
 
+use std::io;
+
 use clap::{Args, Subcommand};
 
-use super::{Failure, Session, args};
+use super::{Failure, Session, args, failure};
+use crate::kafka_admin::topics::{self, CreateOptions};
 
 /// List, create, describe and delete topics.
 #[derive(Debug, Args)]
@@ -78,28 +81,27 @@ pub fn run(args: TopicsArgs, session: &Session) -> Result<(), Failure> {
 }
 
 fn call_list(args: ListArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect.properties()?, args.connect.brokers, args.internal);
-    Err(Failure::not_wired("topics list"))
+    let cluster = args.connect.cluster()?;
+    failure::chore(topics::list(&cluster, args.internal, &mut io::stdout().lock()))
 }
 
 fn call_create(args: CreateArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (
-        args.connect.properties()?,
-        args.connect.brokers,
-        args.topics,
-        args.partitions,
-        args.replication_factor,
-        args.config,
-    );
-    Err(Failure::not_wired("topics create"))
+    let cluster = args.connect.cluster()?;
+    let options = CreateOptions {
+        topics: args.topics,
+        partitions: args.partitions,
+        replication_factor: args.replication_factor,
+        config: args.config,
+    };
+    failure::chore(topics::create(&cluster, &options, &mut io::stdout().lock()))
 }
 
 fn call_describe(args: NamesArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect.properties()?, args.connect.brokers, args.topics);
-    Err(Failure::not_wired("topics describe"))
+    let cluster = args.connect.cluster()?;
+    failure::chore(topics::describe(&cluster, &args.topics, &mut io::stdout().lock()))
 }
 
 fn call_delete(args: DeleteArgs, _session: &Session) -> Result<(), Failure> {
-    let _ = (args.connect.properties()?, args.connect.brokers, args.topics);
-    Err(Failure::not_wired("topics delete"))
+    let cluster = args.connect.cluster()?;
+    failure::chore(topics::delete(&cluster, &args.topics, &mut io::stdout().lock()))
 }
