@@ -87,7 +87,7 @@ fn compare(case: &Value, expected: &Value, outcome: &Outcome) -> Result<(), Stri
     }
     let Some(snapshots) = case["expected"]["state_snapshots"].as_array() else { return Ok(()) };
     let states: Vec<Value> =
-        outcome.batches.iter().filter_map(|batch| batch.states.values().next()).map(pairs).collect();
+        outcome.batches.iter().filter_map(|batch| batch.states.values().next()).map(|state| pairs(state)).collect();
     if states.len() != snapshots.len() {
         return Err(format!("{} states, expected {}", states.len(), snapshots.len()));
     }
@@ -99,7 +99,7 @@ fn compare(case: &Value, expected: &Value, outcome: &Outcome) -> Result<(), Stri
     Ok(())
 }
 
-fn pairs(state: &Vec<(kstream::model::Value, kstream::model::Value)>) -> Value {
+fn pairs(state: &[(kstream::model::Value, kstream::model::Value)]) -> Value {
     state.iter().map(|(key, value)| json!([shape::json(key), shape::json(value)])).collect()
 }
 
