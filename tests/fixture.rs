@@ -103,18 +103,18 @@ fn an_update_rewrites_expectations_and_nothing_else() {
 #[test]
 fn an_expected_error_must_come_where_it_is_expected() {
     let failing = |batches: &str| run(batches, &[]).0;
-    assert_eq!(failing("[[batch]]\nsource = [0]\nerror = 'division by zero'\n"), Some(0));
+    assert_eq!(failing("[[batch]]\nsource = [0]\nerror = 'modulo by zero'\n"), Some(0));
     assert_eq!(failing("[[batch]]\nsource = [0]\nerror = 'out of range'\n"), Some(7));
     assert_eq!(failing("[[batch]]\nsource = [0]\nexpect = []\n"), Some(7));
-    assert_eq!(failing("[[batch]]\nsource = [1]\nerror = 'division by zero'\n"), Some(7));
-    assert_eq!(failing("[[batch]]\nsource = [1]\n[[batch]]\nsource = [0]\nerror = 'division by zero'\n"), Some(0));
+    assert_eq!(failing("[[batch]]\nsource = [1]\nerror = 'modulo by zero'\n"), Some(7));
+    assert_eq!(failing("[[batch]]\nsource = [1]\n[[batch]]\nsource = [0]\nerror = 'modulo by zero'\n"), Some(0));
 }
 
 #[test]
 fn a_refused_job_may_be_what_is_expected() {
     assert_eq!(run("error = 'nothing to execute'\n", &[]).0, Some(7), "the job is accepted");
     let refused = |error: &str| run(&format!("set = {{ batch_interval = '0s' }}\nerror = '{error}'\n"), &[]).0;
-    assert_eq!(refused("batch interval"), Some(0));
+    assert_eq!(refused("a duration must be positive"), Some(0));
     assert_eq!(refused("no such thing"), Some(7));
 }
 
@@ -126,7 +126,7 @@ fn a_fixture_that_cannot_run_is_bad_usage() {
         ("[[batch]]\nexpect.pprint = []\n", "`pprint` is no output of the job; it has pprint#1"),
         ("[[batch]]\nstate.totals = []\n", "`totals` has no keyed state"),
         ("bach = 1\n", "unknown key `bach`"),
-        ("set = { batch_interval = '0s' }\n", "batch interval"),
+        ("set = { batch_interval = '0s' }\n", "a duration must be positive"),
     ] {
         let (code, told, _) = run(batches, &[]);
         assert_eq!(code, Some(2), "{told}");
