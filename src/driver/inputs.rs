@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// One call of the control plane may take this long before it counts as failed.
-const CALL_DEADLINE: Duration = Duration::from_secs(10);
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Between two tries while brokers are away: doubled each time, up to the longest.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
@@ -226,10 +226,12 @@ fn patient<T>(
     mut call: impl FnMut(Instant) -> Result<T, SourceError>,
 ) -> Result<Option<T>, DriverError> {
     let began = Instant::now();
+    // Several tries fit into the limit, so that a return is noticed soon and the wait is told before it ends.
+    let deadline = CALL_DEADLINE.min(settings.unreachable_limit / 4).max(FIRST_BACK_OFF);
     let mut back_off = FIRST_BACK_OFF;
     let mut warned = false;
     loop {
-        let error = match call(Instant::now() + CALL_DEADLINE.min(settings.unreachable_limit.max(FIRST_BACK_OFF))) {
+        let error = match call(Instant::now() + deadline) {
             Ok(answer) => {
                 if warned {
                     tracing::info!(
