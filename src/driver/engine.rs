@@ -17,7 +17,7 @@ use crate::{
     checkpoint::StateImage,
     executor::{Executor, ExecutorSettings},
     expr::Limits,
-    job::{Job, Operator},
+    job::{Job, OnError, Operator},
     model::{BatchId, BatchTime, encode::DecodeError},
     operator,
     planner::WindowInput,
@@ -156,6 +156,7 @@ impl Engine {
         facts: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
         edges: &dyn Edges,
     ) -> Result<(), DriverError> {
+        no_dead_letters(self.executor.job())?;
         for &step in &self.executor.lineage().outputs {
             let job = self.executor.job();
             let spec = &job.steps[step];
@@ -181,6 +182,18 @@ impl Engine {
         }
         Ok(bases)
     }
+}
+
+/// Dead letters have no sink yet: a job that asks for them is refused, so that none is ever dropped unseen.
+fn no_dead_letters(job: &Job) -> Result<(), DriverError> {
+    let of_sources = job.sources.iter().filter_map(|source| source.on_error.as_ref());
+    let of_steps = job.steps.iter().filter_map(|step| step.on_error.as_ref());
+    let asks = |on_error: &OnError| matches!(on_error, OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. });
+    if std::iter::once(&job.on_error).chain(of_sources).chain(of_steps).any(asks) {
+        return Err(DriverError::new(Class::Usage, "dead letters have no sink in this version")
+            .hint("Set on_error = \"fail\" or \"skip\".".to_owned()));
+    }
+    Ok(())
 }
 
 /// Deltas and snapshots in the order of their batches: a snapshot makes its slot whole as of its batch.
