@@ -1,6 +1,6 @@
 //! The order of things: trigger, batch loop, drain. The only room that sees all the others.
 //!
-//! The life of a batch is [`batch::Run::one_batch`]; [`run`](run()) is what surrounds it: recovery before, the next
+//! The life of a batch is [`run::Run::one_batch`]; [`run`](run()) is what surrounds it: recovery before, the next
 //! trigger after. The driver decides nothing about offsets (`planner`), results (`executor`) or durability
 //! (`checkpoint`, `sink`); it calls them in order and branches on how they fail.
 

@@ -1,7 +1,7 @@
 //! Job files: text to a validated [`Job`], every mistake with line and column, all at once.
 //!
-//! `cli` calls [`load`] for every subcommand that takes a job file; `driver` stores [`Job::text`] with each plan, brings
-//! jobs back with [`Job::from_text`] and asks [`compare`] what an edit means for the checkpoint.
+//! `cli` calls [`load()`] for every subcommand that takes a job file; `driver` stores [`Job::text`] with each plan, brings
+//! jobs back with [`Job::from_text`] and asks [`compare()`] what an edit means for the checkpoint.
 //!
 //! ```text
 //! file, --set, --brokers -> tree (positions) -> reader (types) -> source, step (keys) -> graph (names, slides) -> Job

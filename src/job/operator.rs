@@ -24,9 +24,9 @@ pub struct Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Index into [`Job::sources`].
+    /// Index into [`Job::sources`](super::Job::sources).
     Source(usize),
-    /// Index into [`Job::steps`].
+    /// Index into [`Job::steps`](super::Job::steps).
     Step(usize),
 }
 
