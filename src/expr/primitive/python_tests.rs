@@ -46,3 +46,38 @@ fn lambdas_give_what_python_gives() {
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), VECTORS.lines().count(), wrong.join("\n"));
 }
+
+/// Sizes that no machine has are refused before anything is allocated, also where their arithmetic leaves 64 bits.
+#[test]
+fn what_grows_asks_the_budget_first() {
+    let mut evaluator = Evaluator::new(Limits::default());
+    for text in [
+        "''.center(2**62, '😀')",
+        "''.ljust(2**63 - 1, '😀')",
+        "'-'.rjust(2**63 - 1)",
+        "'1'.zfill(2**63 - 1)",
+        "'\\t\\t'.expandtabs(2**63 - 1)",
+        "'%*d' % (2**63 - 1, 1)",
+        "'%.*f' % (2**62, 1.5)",
+        "'{:😀>9223372036854775807}'.format(1)",
+        "'a' * (2**62)",
+        "[0] * (2**62)",
+        "('ab' * 1000000).replace('a', 'b' * 1000000)",
+        "list(range(2**62))",
+        "b'x' * (2**62)",
+        "1 << 2**40",
+    ] {
+        let source = format!(
+            "lambda _: {}",
+            text.replace("2**62", "4611686018427387904")
+                .replace("2**63", "9223372036854775808")
+                .replace("2**40", "1099511627776")
+        );
+        let function = Function::compile(&source, &Library::default(), 1..=1).unwrap();
+        let error = evaluator.call(&function, &[crate::model::Value::None]).expect_err(text);
+        assert!(
+            matches!(error.kind, EvalErrorKind::Limit | EvalErrorKind::Overflow | EvalErrorKind::Value),
+            "{text}: {error:?}"
+        );
+    }
+}

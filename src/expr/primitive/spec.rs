@@ -105,7 +105,7 @@ impl Spec {
     pub fn pad(&self, sign: &str, body: &str, default: Align, budget: &mut Budget) -> Result<String, Fault> {
         let len = sign.chars().count() + body.chars().count();
         let missing = self.width.saturating_sub(len);
-        budget.allocate((sign.len() + body.len() + missing * self.fill.len_utf8()) as u64)?;
+        budget.allocate(missing.saturating_mul(self.fill.len_utf8()).saturating_add(sign.len() + body.len()) as u64)?;
         let fill = |count: usize| std::iter::repeat_n(self.fill, count).collect::<String>();
         Ok(match self.align.unwrap_or(default) {
             Align::Left => format!("{sign}{body}{}", fill(missing)),
@@ -221,7 +221,7 @@ pub fn format_int(int: &BigInt, spec: &Spec, budget: &mut Budget) -> Result<Stri
 pub fn format_float(float: f64, spec: &Spec, budget: &mut Budget) -> Result<String, Fault> {
     let kind = spec.kind;
     let precision = spec.precision.unwrap_or(6);
-    budget.allocate(precision as u64 + 320)?;
+    budget.allocate((precision as u64).saturating_add(320))?;
     let magnitude = float.abs();
     let mut body = match kind {
         _ if magnitude.is_nan() => "nan".to_owned(),

@@ -257,7 +257,7 @@ fn justify(
         // CPython puts the odd one on the left where the width is odd.
         let missing = width.saturating_sub(text.chars().count());
         let left = missing / 2 + (missing & width & 1);
-        caller.budget().allocate((text.len() + missing * fill.len_utf8()) as u64)?;
+        caller.budget().allocate(missing.saturating_mul(fill.len_utf8()).saturating_add(text.len()) as u64)?;
         let pad = |count: usize| std::iter::repeat_n(fill, count).collect::<String>();
         return Ok(Value::str(format!("{}{text}{}", pad(left), pad(missing - left))));
     }
