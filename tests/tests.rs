@@ -10,6 +10,7 @@ mod differential;
 mod example_jobs;
 mod fixture;
 mod job;
+mod kafka_output;
 mod kafka_run;
 mod kafka_source;
 mod kill;

@@ -8,10 +8,13 @@ use std::{
 use clap::Args;
 
 use super::{Exit, Failure, Session, args, failure, job_file};
-use crate::driver::{
-    self,
-    options::{AcceptChanges, JobRef, RunOptions, Until, Where},
-    signal::drain_on_signal,
+use crate::{
+    driver::{
+        self,
+        options::{AcceptChanges, JobRef, RunOptions, Until, Where},
+        signal::drain_on_signal,
+    },
+    sink::Assume,
 };
 
 /// Run a job until it is stopped.
@@ -35,6 +38,12 @@ pub struct RunArgs {
     /// Go on although the edited job drops state or topics; drops exactly what was listed.
     #[arg(long)]
     accept_changes: bool,
+    /// Where Kafka has forgotten whether the batch in flight was delivered: take it as delivered.
+    #[arg(long, conflicts_with = "assume_unpublished")]
+    assume_published: bool,
+    /// Where Kafka has forgotten whether the batch in flight was delivered: deliver it.
+    #[arg(long)]
+    assume_unpublished: bool,
     /// Threads that compute; all cores if not given.
     #[arg(long, value_name = "N", value_parser = args::parse_threads)]
     threads: Option<NonZeroUsize>,
@@ -51,6 +60,11 @@ pub fn run(args: RunArgs, session: &Session) -> Result<(), Failure> {
         accept_changes: match args.accept_changes {
             true => AcceptChanges::DropWhatIsListed,
             false => AcceptChanges::Refuse,
+        },
+        assume: match (args.assume_published, args.assume_unpublished) {
+            (true, _) => Some(Assume::Published),
+            (false, true) => Some(Assume::Unpublished),
+            (false, false) => None,
         },
         threads: args.threads,
         progress: args.progress,

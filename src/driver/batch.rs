@@ -196,6 +196,16 @@ impl Run<'_> {
                 }
                 _ => Err(self.explain(&batch, &trouble)),
             },
+            Trouble::Sink(_, error) if error.kind == SinkErrorKind::Unreachable => {
+                let since = *self.trouble_since.get_or_insert_with(|| {
+                    tracing::warn!(error = %trouble.text(), "trying the batch again until Kafka answers");
+                    Instant::now()
+                });
+                if since.elapsed() >= self.inputs.unreachable_limit() || self.drain.wait(FIRST_BACK_OFF * 5) {
+                    return Err(self.explain(&batch, &trouble));
+                }
+                Ok(batch)
+            }
             Trouble::Sink(_, error) if error.kind == SinkErrorKind::Transient && tries < MAX_TRIES => {
                 tracing::warn!(batch = batch.plan().batch.0, tries, error = %error, "trying the batch again");
                 let back_off = FIRST_BACK_OFF * 2u32.pow(tries);

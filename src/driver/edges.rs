@@ -1,5 +1,7 @@
 //! Where a run gets its sources and sinks: from the world, or from a test that stands in for it.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::{
     error::DriverError,
     inputs::Positions,
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::{
     job::{Job, Step},
-    sink::{self, Sink, SinkError},
+    sink::{self, Sink, SinkError, kafka::KafkaOutputs},
 };
 
 /// The two edges of a job that a run opens.
@@ -20,15 +22,30 @@ pub trait Edges {
 }
 
 /// Kafka, files, stdout: what the job names.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct World;
+#[derive(Default)]
+pub struct World {
+    shared: Mutex<Shared>,
+}
+
+/// What outputs share among themselves and with the sources.
+#[derive(Default)]
+struct Shared {
+    kafka: KafkaOutputs,
+    /// Address of the embedded broker, once it runs.
+    embedded: Option<String>,
+}
 
 impl Edges for World {
     fn sources(&self, job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
-        sources::open(job, positions)
+        let opened = sources::open(job, positions)?;
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.embedded = opened.brokers.first().map(|broker| broker.brokers().to_owned());
+        Ok(opened)
     }
 
     fn sink(&self, job: &Job, step: &Step) -> Result<Box<dyn Sink>, SinkError> {
-        sink::open(job, step)
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { kafka, embedded } = &mut *shared;
+        sink::open(job, step, kafka, embedded.as_deref())
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use super::{
     edges::Edges,
     error::{Class, DriverError},
+    patience::Patience,
     snapshot::Rolling,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     operator,
     planner::WindowInput,
     protocol::{JobTextHash, SinkFacts},
-    sink::{self, Sink},
+    sink::{self, Sink, Standing},
     state::{self, StepState, window::WindowState},
 };
 
@@ -168,14 +169,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets every sink look at what it holds and refuse.
+    pub fn inspect_sinks(&mut self, standing: &Standing, patience: &mut Patience<'_>) -> Result<(), DriverError> {
+        for output in &mut self.outputs {
+            patience.ask(&output.name, || output.sink.inspect(standing))?;
+        }
+        Ok(())
+    }
+
     /// Bases of sinks that the checkpoint does not know yet, for the plan of the first batch that writes to them.
     pub fn bases(
         &mut self,
         known: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+        patience: &mut Patience<'_>,
     ) -> Result<BTreeMap<String, SinkFacts>, DriverError> {
         let mut bases = BTreeMap::new();
         for output in self.outputs.iter_mut().filter(|output| !known.contains_key(&output.name)) {
-            if let Some(base) = output.sink.base_facts().map_err(|error| sink_failed(&output.name, &error))? {
+            if let Some(base) = patience.ask(&output.name, || output.sink.base_facts())? {
                 output.sink.restore(Some(&base)).map_err(|error| sink_failed(&output.name, &error))?;
                 bases.insert(output.name.clone(), base);
             }
@@ -237,6 +247,7 @@ pub fn output_settings(operator: &Operator) -> String {
 pub fn sink_failed(output: &str, error: &sink::SinkError) -> DriverError {
     let class = match error.kind {
         sink::SinkErrorKind::Transient | sink::SinkErrorKind::Failed => Class::Failed,
+        sink::SinkErrorKind::Unreachable | sink::SinkErrorKind::Denied => Class::Kafka,
         sink::SinkErrorKind::Refused => Class::Refused,
         sink::SinkErrorKind::Fenced => Class::InUse,
         sink::SinkErrorKind::ReaderGone => Class::ReaderGone,

@@ -17,6 +17,9 @@ use crate::{
     source::{Available, Source, SourceError, SourceErrorKind, queue::LINES_PER_BATCH},
 };
 
+/// For outputs of a job whose sources name no limit.
+const DEFAULT_UNREACHABLE_LIMIT: Duration = Duration::from_secs(120);
+
 /// One call of the control plane may take this long before it counts as failed.
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -208,9 +211,9 @@ impl Inputs {
         self.settings.iter().any(|settings| &*settings.name == source && settings.on_data_loss == OnDataLoss::Skip)
     }
 
-    /// Longest time any source's brokers may be away.
+    /// Longest time any brokers may be away.
     pub fn unreachable_limit(&self) -> Duration {
-        self.settings.iter().map(|settings| settings.unreachable_limit).max().unwrap_or_default()
+        self.settings.iter().map(|settings| settings.unreachable_limit).max().unwrap_or(DEFAULT_UNREACHABLE_LIMIT)
     }
 
     /// The back-pressure estimators, by source name.

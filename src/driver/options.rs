@@ -6,6 +6,7 @@ use jiff::{civil::DateTime, tz::TimeZone};
 
 use crate::{
     model::{BatchId, TopicPartition},
+    sink::Assume,
     source::Start,
 };
 
@@ -28,6 +29,8 @@ pub struct RunOptions {
     /// Where a job without checkpoint begins, in place of the job's `start`.
     pub start: Option<Where>,
     pub accept_changes: AcceptChanges,
+    /// What to take the batch in flight for where an output cluster has forgotten.
+    pub assume: Option<Assume>,
     /// Rayon workers; cores if not given.
     pub threads: Option<NonZeroUsize>,
     /// File for one JSON record a batch.

@@ -15,6 +15,7 @@ use super::{
     error::{Class, DriverError},
     inputs::{Inputs, Positions},
     options::{AcceptChanges, RunOptions, Until},
+    patience::Patience,
     progress::Reporter,
     run::{Hand, Next, Run},
     trigger::Ticks,
@@ -23,9 +24,10 @@ use crate::{
     checkpoint::{self, Checkpoint, CheckpointError, Holder, Lock, NewCheckpoint, StateImage},
     executor::BatchFailure,
     job::{self, Dropped, Job, Verdict},
-    model::{BatchId, BatchTime, TopicPartition},
+    model::{BatchId, BatchIdentity, BatchTime, TopicPartition},
     planner::{Interval, Position},
     protocol::{Decision, Expected, Facts, JobTextHash, PlannedBatch, decide},
+    sink::{Assume, Standing},
     telemetry::Bars,
 };
 
@@ -192,6 +194,12 @@ impl<'a> Run<'a> {
         let opened = edges.sources(&job, &positions)?;
         let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
         let inputs = Inputs::new(&job, opened.sources, start.as_ref(), now_ms);
+        let text = job.text();
+        let job_text = JobTextHash::of(text.as_bytes());
+        let mut drain = drain;
+        let mut patience = Patience { drain: &mut drain, limit: inputs.unreachable_limit() };
+        let engine = engine_in_hand(&job, &job_text, options, &lock, &facts, edges, &mut patience)?;
+        // Nothing has refused: from here on the checkpoint is written.
         let mut checkpoint = if facts.checkpoint.is_empty() {
             let new = NewCheckpoint {
                 job: &job.name,
@@ -204,18 +212,7 @@ impl<'a> Run<'a> {
             Checkpoint::resume(lock, &facts)
         }
         .map_err(|error| checkpoint_failed(&error))?;
-        let text = job.text();
-        let job_text = checkpoint.remember_job_text(&text);
-        let in_flight = facts.in_flight().cloned();
-        let engine_job = match &in_flight {
-            Some(plan) if plan.job_text != job_text => {
-                let text = checkpoint.archive().job_text_of(&plan.job_text);
-                from_text(&text.map_err(|error| checkpoint_failed(&error))?, &job)?
-            }
-            _ => job.clone(),
-        };
-        let engine_text = in_flight.as_ref().map_or_else(|| job_text.clone(), |plan| plan.job_text.clone());
-        let engine = engine(engine_job, engine_text, options, &checkpoint, &facts, edges)?;
+        checkpoint.remember_job_text(&text);
         let last_time = facts.committed().map(|commit| commit.time);
         if facts.batch_interval_ms != job.batch_interval_ms {
             checkpoint.set_grid(job.batch_interval_ms, facts.zero);
@@ -273,8 +270,13 @@ impl<'a> Run<'a> {
         let Decision::ReExecute(planned) = decide(facts, Expected { job: &job.name }) else { return Ok(()) };
         self.recover(planned)?;
         if self.engine.job_text != *job_text {
-            let facts = self.checkpoint.archive().facts().map_err(|error| checkpoint_failed(&error))?;
-            self.engine = engine(job.clone(), job_text.clone(), options, &self.checkpoint, &facts, edges)?;
+            let archive = self.checkpoint.archive();
+            let facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
+            // What the outputs of the old job hold open is closed before those of the new one open it.
+            self.engine.outputs.clear();
+            let mut patience = Patience { drain: &mut self.drain, limit: self.inputs.unreachable_limit() };
+            let text = job_text.clone();
+            self.engine = engine(job.clone(), text, options, Some(archive), &facts, edges, &mut patience)?;
         }
         Ok(())
     }
@@ -287,23 +289,65 @@ impl<'a> Run<'a> {
     }
 }
 
-/// An engine with its states as of the last commit and its sinks.
+/// The engine of the batch in flight, by the job text that planned it, or else of `job`. Nothing is written.
+fn engine_in_hand(
+    job: &Job,
+    job_text: &JobTextHash,
+    options: &RunOptions,
+    lock: &Lock,
+    facts: &Facts,
+    edges: &dyn Edges,
+    patience: &mut Patience<'_>,
+) -> Result<Engine, DriverError> {
+    if facts.checkpoint.is_empty() {
+        return engine(job.clone(), job_text.clone(), options, None, facts, edges, patience);
+    }
+    let archive = checkpoint::Archive::open(lock.dir()).map_err(|error| checkpoint_failed(&error))?;
+    let (job, text) = match facts.in_flight() {
+        Some(plan) if plan.job_text != *job_text => {
+            let text = archive.job_text_of(&plan.job_text).map_err(|error| checkpoint_failed(&error))?;
+            (from_text(&text, job)?, plan.job_text.clone())
+        }
+        _ => (job.clone(), job_text.clone()),
+    };
+    engine(job, text, options, Some(&archive), facts, edges, patience)
+}
+
+/// An engine with its states as of the last commit and its sinks, each of which has looked at what it holds.
 fn engine(
     job: Job,
     job_text: JobTextHash,
     options: &RunOptions,
-    checkpoint: &Checkpoint,
+    archive: Option<&checkpoint::Archive>,
     facts: &Facts,
     edges: &dyn Edges,
+    patience: &mut Patience<'_>,
 ) -> Result<Engine, DriverError> {
     let mut engine = Engine::new(job, job_text, options.threads)?;
-    let archive = checkpoint.archive();
-    engine.restore_states(facts.zero.0, |name| match facts.head_committed {
-        None => Ok(None),
-        Some(at) => state_image(archive, name, at),
+    engine.restore_states(facts.zero.0, |name| match (archive, facts.head_committed) {
+        (Some(archive), Some(at)) => state_image(archive, name, at),
+        _ => Ok(None),
     })?;
     engine.open_sinks(&facts.sinks, edges)?;
+    if archive.is_some() {
+        engine.inspect_sinks(&standing(facts, options.assume), patience)?;
+    }
     Ok(engine)
+}
+
+/// Where the job stands by the facts of its checkpoint.
+fn standing(facts: &Facts, assume: Option<Assume>) -> Standing {
+    let in_flight = facts.in_flight();
+    let next = match in_flight {
+        Some(plan) => plan.identity(&facts.checkpoint),
+        None => BatchIdentity {
+            checkpoint: facts.checkpoint.clone(),
+            timeline: facts.timeline,
+            batch: facts.next_batch(),
+            time: facts.last_time().unwrap_or(facts.zero),
+        },
+    };
+    Standing { next, in_flight: in_flight.is_some(), assume }
 }
 
 /// A state as it was after a batch; `None` where it had not begun.

@@ -33,7 +33,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     // The sinks of the job that wrote last know what can be taken back.
     let text = checkpoint.archive().job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
     let mut engine = Engine::new(from_text(&text, job)?, last.job_text.clone(), None)?;
-    engine.open_sinks(&facts.sinks, &World)?;
+    engine.open_sinks(&facts.sinks, &World::default())?;
     if let Some(unfinished) = &facts.rewind {
         finish(&mut engine, &mut checkpoint, unfinished)?;
     }

@@ -16,6 +16,7 @@ use super::{
     error::DriverError,
     inputs::{Bound, Inputs, Positions},
     options::RunOptions,
+    patience::Patience,
     progress::{Durations, Reporter},
     recovery::{self, Accepted, Around, checkpoint_failed},
     trigger::{Ticks, Trigger},
@@ -93,7 +94,7 @@ pub fn run(
     requests: Receiver<()>,
     bars: &Bars,
 ) -> Result<(), DriverError> {
-    run_between(&World, job, options, clock, requests, bars)
+    run_between(&World::default(), job, options, clock, requests, bars)
 }
 
 /// [`run`] with sources and sinks from `edges`.
@@ -257,7 +258,8 @@ impl Run<'_> {
             self.held_trigger = hand.trigger;
         }
         let accepted = std::mem::take(&mut self.accepted);
-        let bases = self.engine.bases(&self.known_sinks)?;
+        let mut patience = Patience { drain: &mut self.drain, limit: self.inputs.unreachable_limit() };
+        let bases = self.engine.bases(&self.known_sinks, &mut patience)?;
         self.known_sinks.extend(bases.iter().map(|(name, base)| (name.clone(), (base.clone(), None))));
         Ok(Some(PlanRecord {
             batch,

@@ -4,17 +4,13 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext,
-    client::OAuthToken,
-    config::RDKafkaLogLevel,
+    ClientConfig,
     error::KafkaError,
-    message::Message,
-    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
+    producer::{BaseProducer, BaseRecord, Producer},
     types::RDKafkaErrorCode as Code,
 };
 
@@ -22,7 +18,7 @@ use super::{
     ChoreError, Cluster,
     topics::{control, deadline, unknown_topic},
 };
-use crate::source::kafka::events::Events;
+use crate::{sink::kafka::deliveries::Deliveries, source::kafka::events::Events};
 
 #[derive(Debug, Clone)]
 pub struct ProduceOptions {
@@ -83,7 +79,7 @@ impl<'a> Writer<'a> {
         let mut config: ClientConfig = settings.producing();
         config.set("linger.ms", "5");
         let events = Events::new("kstream (produce)".into(), settings.token.clone());
-        let context = Deliveries { events, failed: Mutex::default() };
+        let context = Deliveries::new(events);
         let producer: BaseProducer<Deliveries> = config
             .create_with_context(context)
             .map_err(|error| ChoreError::failed("use these properties", &cluster.brokers, &error))?;
@@ -163,7 +159,7 @@ impl<'a> Writer<'a> {
     }
 
     fn check_deliveries(&self) -> Result<(), ChoreError> {
-        match self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.producer.context().failure() {
             Some(error) => Err(ChoreError::failed(
                 &format!("write to topic '{}'", self.options.topic),
                 &self.cluster.brokers,
@@ -187,41 +183,6 @@ fn split<'a>(line: &'a [u8], separator: Option<&str>) -> (Option<&'a [u8]>, &'a 
     match memchr::memmem::find(line, separator.as_bytes()) {
         Some(at) => (line.get(..at), line.get(at + separator.len()..).unwrap_or_default()),
         None => (None, line),
-    }
-}
-
-/// Remembers the first record that could not be written.
-struct Deliveries {
-    events: Events,
-    failed: Mutex<Option<KafkaError>>,
-}
-
-impl ClientContext for Deliveries {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.events.log(level, facility, message);
-    }
-
-    fn stats_raw(&self, _statistics: &[u8]) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.events.error(error, reason);
-    }
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.events.generate_oauth_token(config)
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            tracing::debug!(%error, topic = message.topic(), "record not delivered");
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
-        }
     }
 }
 

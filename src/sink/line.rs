@@ -21,11 +21,7 @@ pub fn put_line(out: &mut Vec<u8>, element: &Value, format: FileFormat) -> Resul
     match (format, element) {
         (FileFormat::Text, Value::Bytes(bytes)) => out.extend_from_slice(bytes),
         (FileFormat::Text, other) => put_text(out, other),
-        (FileFormat::Json, other) => {
-            let mut line = String::new();
-            put_json(&mut line, other, 0)?;
-            out.extend_from_slice(line.as_bytes());
-        }
+        (FileFormat::Json, other) => out.extend_from_slice(to_json(other)?.as_bytes()),
         (FileFormat::Csv, Value::Tuple(fields)) => put_fields(out, fields),
         (FileFormat::Csv, Value::List(fields)) => put_fields(out, fields),
         (FileFormat::Csv, Value::Record(record)) => put_fields(out, &[record.key.clone(), record.value.clone()]),
@@ -33,6 +29,13 @@ pub fn put_line(out: &mut Vec<u8>, element: &Value, format: FileFormat) -> Resul
     }
     out.push(b'\n');
     Ok(())
+}
+
+/// The JSON text of a value, without a line's end.
+pub fn to_json(value: &Value) -> Result<String, LineError> {
+    let mut text = String::new();
+    put_json(&mut text, value, 0)?;
+    Ok(text)
 }
 
 fn put_text(out: &mut Vec<u8>, value: &Value) {

@@ -12,6 +12,7 @@ use crate::{
 
 pub mod console;
 pub mod disk;
+pub mod kafka;
 pub mod line;
 pub mod log;
 pub mod open;
@@ -52,6 +53,24 @@ pub enum Published {
     Unknown,
 }
 
+/// Where the job stands when it starts, before anything is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The batch in flight, or else the one that comes next; its time matters to no sink.
+    pub next: BatchIdentity,
+    /// Whether that batch is planned already.
+    pub in_flight: bool,
+    /// What the user says of it where a sink has forgotten.
+    pub assume: Option<Assume>,
+}
+
+/// What to take the batch in flight for where the output cluster does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assume {
+    Published,
+    Unpublished,
+}
+
 /// One output of a job, for the life of the process.
 pub trait Sink: Send {
     fn name(&self) -> &str;
@@ -67,6 +86,11 @@ pub trait Sink: Send {
 
     /// Told once at start, before anything else: what the last commit (or else the plan) remembered.
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError>;
+
+    /// Told after `restore`, before anything is written for this start: looks, and refuses what must not go on.
+    fn inspect(&mut self, _standing: &Standing) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     fn stage(&mut self, batch: &BatchIdentity, output: Output) -> Result<(), SinkError>;
 
@@ -99,6 +123,10 @@ pub trait Sink: Send {
 pub enum SinkErrorKind {
     /// Worth another try in this process.
     Transient,
+    /// Kafka is away: tried until the limit, then the job stops (exit 6).
+    Unreachable,
+    /// Kafka refuses: credentials, an ACL (exit 6).
+    Denied,
     /// The batch fails and the job stops (exit 1).
     Failed,
     /// What the sink holds contradicts the checkpoint (exit 3).

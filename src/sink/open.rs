@@ -6,13 +6,20 @@ use super::{
     Sink, SinkError, SinkErrorKind,
     console::ConsoleSink,
     disk::LocalDisk,
+    kafka::KafkaOutputs,
     log::LogSink,
     text_files::{Naming, TextFilesSink},
 };
 use crate::job::{FileFormat, FileLayout, Job, Operator, Step};
 
-/// The sink of an output step of `job`. Nothing is written yet.
-pub fn open(job: &Job, step: &Step) -> Result<Box<dyn Sink>, SinkError> {
+/// The sink of an output step of `job`. Nothing is written or connected yet. `kafka` holds what Kafka outputs share;
+/// `embedded` is the address of the job's embedded broker.
+pub fn open(
+    job: &Job,
+    step: &Step,
+    kafka: &mut KafkaOutputs,
+    embedded: Option<&str>,
+) -> Result<Box<dyn Sink>, SinkError> {
     let name = step.id.to_string();
     let disk = Arc::new(LocalDisk);
     match &step.operator {
@@ -39,6 +46,7 @@ pub fn open(job: &Job, step: &Step) -> Result<Box<dyn Sink>, SinkError> {
         Operator::ToFile { path, layout: FileLayout::Append, .. } => {
             Ok(Box::new(LogSink::new(name, job.absolute(path), None, false, job.time_zone.clone(), disk)))
         }
+        Operator::ToKafka(spec) => kafka.open(job, name, spec, embedded),
         other => Err(SinkError::new(SinkErrorKind::Failed, format!("`{}` has no sink in this version", other.name()))),
     }
 }

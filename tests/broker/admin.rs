@@ -99,6 +99,14 @@ impl Broker {
         }
     }
 
+    /// Deletes the consumer group that is named `prefix` and the cluster's own id.
+    pub fn delete_groups(&self, prefix: &str) {
+        let consumer: BaseConsumer = self.client().create().expect("consumer");
+        let id = consumer.client().fetch_cluster_id(TIMEOUT).expect("the id of the cluster");
+        let done = block_on(self.admin().delete_groups(&[&format!("{prefix}{id}")], &options())).expect("delete group");
+        assert!(done.iter().all(Result::is_ok), "delete group {prefix}{id}: {done:?}");
+    }
+
     /// The first offset that exists and one past the last.
     pub fn offsets(&self, topic: &str, partition: i32) -> (i64, i64) {
         let consumer: BaseConsumer = self.client().create().expect("consumer");

@@ -65,6 +65,14 @@ impl Control {
         drain(&self.consumer);
     }
 
+    /// Kafka's own id of the cluster.
+    pub fn cluster_id(&self, deadline: Instant) -> Result<String, SourceError> {
+        let asked = self.ask("the id of the cluster", deadline, |slice| {
+            self.consumer.client().fetch_cluster_id(slice).ok_or(KafkaError::MetadataFetch(Code::OperationTimedOut))
+        });
+        asked.map_err(Failure::into_error)
+    }
+
     /// Number of partitions of a topic; `None` where the cluster does not know it.
     pub fn partitions(&self, topic: &str, deadline: Instant) -> Result<Option<i32>, SourceError> {
         let asked = self.ask(&format!("metadata of topic '{topic}'"), deadline, |slice| {

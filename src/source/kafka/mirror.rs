@@ -11,7 +11,7 @@ use super::{
     events::Events,
     settings::ClientSettings,
 };
-use crate::{model::TopicPartition, source::SourceError};
+use crate::{job::Isolation, model::TopicPartition, source::SourceError};
 
 pub struct Mirror {
     consumer: BaseConsumer<Events>,
@@ -21,7 +21,10 @@ pub struct Mirror {
 impl Mirror {
     pub fn connect(settings: &ClientSettings, source: &str, group: &str) -> Result<Mirror, SourceError> {
         let events = Events::new(format!("{source} (mirror)"), settings.token.clone());
-        Ok(Mirror { consumer: create(settings.mirroring(group), events)?, group: group.to_owned() })
+        Ok(Mirror {
+            consumer: create(settings.in_group(group, Isolation::ReadUncommitted), events)?,
+            group: group.to_owned(),
+        })
     }
 
     /// Sends the offsets on their way; a failure to store them shows as a warning later.

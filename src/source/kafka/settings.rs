@@ -105,6 +105,11 @@ impl ClientSettings {
         Ok(ClientSettings { brokers: brokers.to_owned(), client_id: client_id.to_owned(), properties: resolved, token })
     }
 
+    /// Whether the user has set a property.
+    pub fn sets(&self, name: &str) -> bool {
+        self.properties.contains_key(name)
+    }
+
     /// The user's properties, secrets included.
     pub(super) fn properties(&self) -> &BTreeMap<String, String> {
         &self.properties
@@ -154,9 +159,10 @@ impl ClientSettings {
         config
     }
 
-    /// A handle that commits offsets to `group` for others to look at.
-    pub fn mirroring(&self, group: &str) -> ClientConfig {
-        let mut config = self.consumer(Isolation::ReadUncommitted);
+    /// A handle that reads and commits offsets of `group` and joins it never. Under read_committed an offset is shown once
+    /// no transaction is open on it.
+    pub fn in_group(&self, group: &str, isolation: Isolation) -> ClientConfig {
+        let mut config = self.consumer(isolation);
         config.set("group.id", group);
         config
     }

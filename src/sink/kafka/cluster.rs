@@ -1,0 +1,463 @@
+//! One output cluster of a job: its producer, and the one transaction of a batch over all outputs there.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    entry::{Delivered, Entry, Home, Refusal, judge},
+    ledger::{Found, Ledger, carrier, from_source},
+    row::Row,
+    writer::{CALL, Writer},
+};
+use crate::{
+    job::Isolation,
+    model::{BatchId, BatchIdentity, RunEpoch, digest::Digest},
+    sink::{Assume, Holds, Published, SinkError, SinkErrorKind, Standing},
+    source::kafka::{control::Control, settings::ClientSettings},
+};
+
+/// Brokers forget the offset of a group without members after `offsets.retention.minutes` (a week): a job that delivers
+/// nothing renews it in time.
+const RENEWAL: Duration = Duration::from_secs(12 * 3600);
+
+/// Partition of the home topic whose offset carries the entry.
+const HOME_PARTITION: i32 = 0;
+
+/// Ids of the clusters that are in use, each with the brokers it was reached by.
+pub type ClusterIds = Arc<Mutex<BTreeMap<String, String>>>;
+
+pub struct Cluster {
+    job: String,
+    settings: ClientSettings,
+    transaction_timeout: Duration,
+    in_use: ClusterIds,
+    /// Kafka's own id of the cluster, once it was asked.
+    id: Option<String>,
+    control: Option<Control>,
+    /// Partitions of the topics that were asked for.
+    partitions: HashMap<String, i32>,
+    standing: Option<Standing>,
+    home: Option<Home>,
+    session: Option<Session>,
+    /// Rows and digest of each output that has something staged, by the output's name.
+    staged: BTreeMap<String, (Vec<Row>, Digest)>,
+    /// The batch that had nothing to deliver, so that no transaction was made.
+    skipped: Option<BatchId>,
+    /// The batch that is delivered and not committed.
+    delivered: Option<Delivered>,
+}
+
+/// An initialised producer. It goes with the first error, and with it what was known of the entry.
+struct Session {
+    writer: Writer,
+    ledger: Ledger,
+    entry: Option<Entry>,
+    transaction_at: Option<Instant>,
+}
+
+impl Cluster {
+    pub fn new(job: &str, settings: ClientSettings, transaction_timeout: Duration, in_use: ClusterIds) -> Cluster {
+        Cluster {
+            job: job.to_owned(),
+            settings,
+            transaction_timeout,
+            in_use,
+            id: None,
+            control: None,
+            partitions: HashMap::new(),
+            standing: None,
+            home: None,
+            session: None,
+            staged: BTreeMap::new(),
+            skipped: None,
+            delivered: None,
+        }
+    }
+
+    /// What the last commit remembered, from any of the outputs: the one with the latest delivery tells.
+    pub fn remember(&mut self, home: Home) {
+        let rank = |home: &Home| home.delivered.as_ref().map(|delivered| (delivered.timeline, delivered.batch));
+        if self.home.as_ref().is_none_or(|known| rank(known) < rank(&home)) {
+            self.home = Some(home);
+        }
+        (self.delivered, self.skipped) = (None, None);
+        self.staged.clear();
+    }
+
+    pub fn home(&self) -> Option<Home> {
+        let mut home = self.home.clone()?;
+        home.delivered = self.delivered.clone().or(home.delivered);
+        Some(home)
+    }
+
+    /// Looks without touching anything, and refuses what the job must not write behind.
+    pub fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
+        self.standing = Some(standing.clone());
+        let Some(home) = self.home.clone() else { return Ok(()) };
+        let found = self.peek(&home)?;
+        self.judged(found, &home, &standing.next, None).map(drop)
+    }
+
+    /// The home of the entry for a job that has none on this cluster yet; the first transaction says "nothing yet".
+    pub fn settle(&mut self, topic: &str, append: bool) -> Result<Home, SinkError> {
+        if let Some(home) = self.home() {
+            return Ok(home);
+        }
+        let cluster = self.connect()?;
+        let mut home = Home { cluster, topic: topic.to_owned(), partition: HOME_PARTITION, delivered: None };
+        let seen = self.peek(&home)?;
+        let ours = self.begun(seen, append)?;
+        self.begin(&home)?;
+        // Only now, with everybody else fenced, is the answer final.
+        let Some(session) = &mut self.session else { return Err(self.lost_session()) };
+        let found = session.ledger.look(&home)?;
+        home.delivered = ours;
+        let known = matches!(&found, Found::Entry(Some(entry)) if entry.batch == home.delivered);
+        if !known {
+            self.begun(found, append)?;
+            self.transact(&home, &[], Entry::NOTHING)?;
+        } else if let (Some(session), Found::Entry(entry)) = (&mut self.session, found) {
+            session.entry = entry;
+        }
+        self.home = Some(home.clone());
+        Ok(home)
+    }
+
+    /// What another run of this job has left where this checkpoint has delivered nothing: its own delivery, if any.
+    fn begun(&self, found: Found, append: bool) -> Result<Option<Delivered>, SinkError> {
+        let ours = |delivered: &Delivered| {
+            self.standing.as_ref().is_some_and(|standing| standing.next.checkpoint == delivered.checkpoint)
+        };
+        let what = match found {
+            Found::Entry(None) => return Ok(None),
+            Found::Entry(Some(entry)) => match entry.batch {
+                None => return Ok(None),
+                Some(delivered) if ours(&delivered) => return Ok(Some(delivered)),
+                Some(delivered) => {
+                    format!("Batch {} of checkpoint {} is delivered", delivered.batch, delivered.checkpoint)
+                }
+            },
+            Found::Other(what) => format!("There is {what}"),
+        };
+        if append {
+            return Ok(None);
+        }
+        let message = format!("this job has written to Kafka cluster {} with another checkpoint", self.id_or_brokers());
+        Err(SinkError::new(SinkErrorKind::Refused, message).with(
+            format!("{what} (group '{}').", self.group()),
+            "Put back that checkpoint, give the job another name, or set append = true on the output to write behind it.",
+        ))
+    }
+
+    /// Rows of one output.
+    pub fn stage(&mut self, output: &str, rows: Vec<Row>, digest: Digest) -> Result<(), SinkError> {
+        (self.skipped, self.delivered) = (None, None);
+        self.check_topics(&rows)?;
+        self.staged.insert(output.to_owned(), (rows, digest));
+        Ok(())
+    }
+
+    pub fn discard(&mut self) {
+        self.staged.clear();
+    }
+
+    pub fn published(&mut self, batch: &BatchIdentity) -> Result<Published, SinkError> {
+        if self.skipped == Some(batch.batch) {
+            return Ok(Published::Whole);
+        }
+        let digest = self.digest();
+        self.asked(batch, Some(&digest))
+    }
+
+    pub fn holds(&mut self, batch: &BatchIdentity) -> Result<Holds, SinkError> {
+        Ok(match self.asked(batch, None)? {
+            Published::No => Holds::Nothing,
+            Published::Whole => Holds::Something,
+            Published::Unknown => Holds::Unknown,
+        })
+    }
+
+    fn asked(&mut self, batch: &BatchIdentity, digest: Option<&str>) -> Result<Published, SinkError> {
+        let home = self.home.clone().ok_or_else(|| self.lost_session())?;
+        self.ready(&home)?;
+        let found = self.session.as_ref().and_then(|session| session.entry.clone());
+        let missing = found.is_none();
+        let published = self.judged(Found::Entry(found), &home, batch, digest)?;
+        if published == Published::Whole {
+            if missing {
+                // Told by the user: from now on the entry says it.
+                let entry = self.entry_of(batch, RunEpoch(0), digest.unwrap_or_default());
+                self.transact(&home, &[], entry)?;
+            }
+            self.delivered = self.session.as_ref().and_then(|session| session.entry.clone()?.batch);
+        }
+        Ok(published)
+    }
+
+    /// All rows of the batch and its identity, in one transaction. The first output's call delivers those of all.
+    pub fn publish(&mut self, batch: &BatchIdentity, run_epoch: RunEpoch) -> Result<(), SinkError> {
+        let home = self.home.clone().ok_or_else(|| self.lost_session())?;
+        self.ready(&home)?;
+        let staged = std::mem::take(&mut self.staged);
+        let digest = digest_of(&staged);
+        let fresh = |session: &Session| session.transaction_at.is_some_and(|at| at.elapsed() < RENEWAL);
+        if staged.values().all(|(rows, _)| rows.is_empty()) && self.session.as_ref().is_some_and(fresh) {
+            self.skipped = Some(batch.batch);
+            self.staged = staged;
+            return Ok(());
+        }
+        let entry = self.entry_of(batch, run_epoch, &digest);
+        let rows: Vec<&[Row]> = staged.values().map(|(rows, _)| &**rows).collect();
+        let done = self.transact(&home, &rows, entry.clone());
+        self.staged = staged;
+        done?;
+        self.delivered = entry.batch;
+        Ok(())
+    }
+
+    /// The batch is committed: what it delivered is what the checkpoint remembers.
+    pub fn committed(&mut self) {
+        if let (Some(home), Some(delivered)) = (&mut self.home, self.delivered.take()) {
+            home.delivered = Some(delivered);
+        }
+        if let Some(standing) = &mut self.standing {
+            standing.assume = None;
+        }
+        self.skipped = None;
+        self.staged.clear();
+    }
+
+    fn entry_of(&self, batch: &BatchIdentity, run_epoch: RunEpoch, digest: &str) -> Entry {
+        Entry::of(Delivered {
+            checkpoint: batch.checkpoint.clone(),
+            timeline: batch.timeline,
+            batch: batch.batch,
+            run_epoch,
+            digest: digest.to_owned(),
+        })
+    }
+
+    fn digest(&self) -> String {
+        digest_of(&self.staged)
+    }
+
+    fn transact(&mut self, home: &Home, rows: &[&[Row]], entry: Entry) -> Result<(), SinkError> {
+        let Some(session) = &mut self.session else { return Err(self.lost_session()) };
+        let done = carrier(home, &entry).and_then(|offset| {
+            let group = session.ledger.group()?;
+            session.writer.transact(rows, &offset, &group, self.transaction_timeout)
+        });
+        match done {
+            Ok(()) => {
+                (session.entry, session.transaction_at) = (Some(entry), Some(Instant::now()));
+                Ok(())
+            }
+            Err(error) => {
+                self.session = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// A producer that nobody else's can disturb, and the entry as it is from then on.
+    fn ready(&mut self, home: &Home) -> Result<(), SinkError> {
+        if self.session.as_ref().is_some_and(|session| session.entry.is_some()) {
+            return Ok(());
+        }
+        self.begin(home)?;
+        let Some(session) = &mut self.session else { return Err(self.lost_session()) };
+        match session.ledger.look(home)? {
+            Found::Entry(entry) => session.entry = entry,
+            Found::Other(what) => return Err(self.contradicted(&format!("There is {what}."))),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, home: &Home) -> Result<(), SinkError> {
+        if self.session.is_some() {
+            return Ok(());
+        }
+        self.check_cluster(home)?;
+        let id = self.group();
+        let mut config = self.settings.producing();
+        config.set("transactional.id", &id);
+        config.set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());
+        for (name, value) in [("linger.ms", "0"), ("retry.backoff.ms", "10"), ("partitioner", "murmur2_random")] {
+            if !self.settings.sets(name) {
+                config.set(name, value);
+            }
+        }
+        let writer = Writer::connect(&config, &self.settings, &id)?;
+        writer.init(CALL)?;
+        let ledger = Ledger::open(&self.settings, &id, Isolation::ReadCommitted)?;
+        self.session = Some(Session { writer, ledger, entry: None, transaction_at: None });
+        Ok(())
+    }
+
+    /// The entry as it is now, without fencing anybody.
+    fn peek(&mut self, home: &Home) -> Result<Found, SinkError> {
+        self.check_cluster(home)?;
+        Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted)?.look(home)
+    }
+
+    fn judged(
+        &self,
+        found: Found,
+        home: &Home,
+        batch: &BatchIdentity,
+        digest: Option<&str>,
+    ) -> Result<Published, SinkError> {
+        let entry = match found {
+            Found::Entry(entry) => entry,
+            Found::Other(what) => return Err(self.contradicted(&format!("There is {what}."))),
+        };
+        let assume = self.standing.as_ref().and_then(|standing| standing.assume);
+        match (judge(entry.as_ref(), home.delivered.as_ref(), batch, digest), assume) {
+            (Ok(published), _) => Ok(published),
+            (Err(Refusal::Lost), Some(Assume::Unpublished)) => Ok(Published::No),
+            (Err(Refusal::Lost), Some(Assume::Published)) => {
+                let in_flight = self.standing.as_ref().is_some_and(|s| s.in_flight && s.next.batch == batch.batch);
+                Ok(if in_flight { Published::Whole } else { Published::No })
+            }
+            (Err(Refusal::Lost), None) => {
+                let message = format!("Kafka cluster {} has forgotten what this job delivered", self.id_or_brokers());
+                Err(SinkError::new(SinkErrorKind::Refused, message).with(
+                    format!(
+                        "Group '{}' has no offset for topic partition {}-{}, where the last delivered batch is recorded.",
+                        self.group(),
+                        home.topic,
+                        home.partition
+                    ),
+                    "Look at the end of the output topic, then run with --assume-published or --assume-unpublished, \
+                     which say whether the batch in flight is there.",
+                ))
+            }
+            (Err(Refusal::Contradiction(what)), _) => Err(self.contradicted(&what)),
+        }
+    }
+
+    fn contradicted(&self, detail: &str) -> SinkError {
+        let message =
+            format!("what Kafka cluster {} says of this job does not fit the checkpoint", self.id_or_brokers());
+        SinkError::new(SinkErrorKind::Refused, message).with(
+            format!("{detail} (group '{}')", self.group()),
+            "Put back the newest checkpoint; or start anew: another checkpoint_dir with append = true on the output.",
+        )
+    }
+
+    fn lost_session(&self) -> SinkError {
+        SinkError::new(SinkErrorKind::Failed, format!("output cluster {} was never prepared", self.settings.brokers))
+    }
+
+    /// Group and transactional id.
+    fn group(&self) -> String {
+        format!("kstream-{}-{}", self.job, self.id.as_deref().unwrap_or_default())
+    }
+
+    fn id_or_brokers(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.settings.brokers)
+    }
+
+    fn check_cluster(&mut self, home: &Home) -> Result<(), SinkError> {
+        let id = self.connect()?;
+        if id == home.cluster {
+            return Ok(());
+        }
+        let message =
+            format!("brokers {} are of another Kafka cluster than this checkpoint wrote to", self.settings.brokers);
+        Err(SinkError::new(SinkErrorKind::Refused, message).with(
+            format!("Found cluster {id}; the checkpoint knows {}.", home.cluster),
+            "Correct `brokers`; to write to another cluster, give the output another `name`.",
+        ))
+    }
+
+    /// The cluster's id.
+    fn connect(&mut self) -> Result<String, SinkError> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
+        let control = self.control()?;
+        let id = control.cluster_id(Instant::now() + CALL).map_err(from_source)?;
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(brokers) = in_use.get(&id) {
+            let message = format!("two outputs write to Kafka cluster {id} through different connections");
+            return Err(SinkError::new(SinkErrorKind::Failed, message).with(
+                format!("One names brokers {brokers}, one {}.", self.settings.brokers),
+                "Give all outputs to one cluster the same `brokers` and `properties`.",
+            ));
+        }
+        in_use.insert(id.clone(), self.settings.brokers.clone());
+        drop(in_use);
+        self.id = Some(id.clone());
+        Ok(id)
+    }
+
+    fn control(&mut self) -> Result<&Control, SinkError> {
+        if self.control.is_none() {
+            let name = format!("{} (output)", self.job);
+            let control = Control::connect(&self.settings, Isolation::ReadUncommitted, &name, false);
+            self.control = Some(control.map_err(from_source)?);
+        }
+        self.control.as_ref().ok_or_else(|| {
+            SinkError::new(SinkErrorKind::Failed, format!("brokers {} were never connected", self.settings.brokers))
+        })
+    }
+
+    /// Every topic exists, and every chosen partition: a producer would wait for them in vain.
+    fn check_topics(&mut self, rows: &[Row]) -> Result<(), SinkError> {
+        let mut needed: BTreeMap<&str, i32> = BTreeMap::new();
+        for row in rows {
+            let most = needed.entry(&row.topic).or_default();
+            *most = (*most).max(row.partition.unwrap_or(0));
+        }
+        for (topic, most) in needed {
+            if self.partitions.get(topic).is_none_or(|partitions| *partitions <= most) {
+                self.check_topic(topic, most)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn check_topic(&mut self, topic: &str, most: i32) -> Result<(), SinkError> {
+        let brokers = self.settings.brokers.clone();
+        let known = self.control()?.partitions(topic, Instant::now() + CALL).map_err(from_source)?;
+        let Some(partitions) = known else {
+            let message = format!("topic '{topic}' does not exist on brokers {brokers}");
+            return Err(SinkError::new(SinkErrorKind::Failed, message)
+                .with("Nothing of the batch was written.", format!("Create it: kstream topics create {topic}")));
+        };
+        if most >= partitions {
+            let message = format!("topic '{topic}' has {partitions} partitions; there is no partition {most}");
+            return Err(SinkError::new(SinkErrorKind::Failed, message)
+                .with("Nothing of the batch was written.", "Correct the output's `partition` function."));
+        }
+        self.partitions.insert(topic.to_owned(), partitions);
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        }
+    }
+}
+
+/// One digest over all outputs of a batch, by their names.
+fn digest_of(staged: &BTreeMap<String, (Vec<Row>, Digest)>) -> String {
+    let mut hash = Xxh3::new();
+    let mut count = 0;
+    for (name, (_, digest)) in staged {
+        hash.update(name.as_bytes());
+        hash.update(&digest.hash.to_le_bytes());
+        hash.update(&digest.count.to_le_bytes());
+        count += digest.count;
+    }
+    Digest { hash: hash.digest128(), count }.to_string()
+}

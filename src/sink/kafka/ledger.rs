@@ -1,0 +1,110 @@
+//! The group's offset whose metadata names the last batch delivered: where it is, and how it is read.
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+};
+
+use super::{
+    entry::{Entry, Home},
+    writer::CALL,
+};
+use crate::{
+    job::Isolation,
+    sink::{SinkError, SinkErrorKind},
+    source::{
+        SourceError, SourceErrorKind,
+        kafka::{
+            control::create,
+            error::{code_of, hint_for, kind_of},
+            events::Events,
+            settings::ClientSettings,
+        },
+    },
+};
+
+pub struct Ledger {
+    consumer: BaseConsumer<Events>,
+    group: String,
+    brokers: String,
+}
+
+/// What stands at the place of the entry.
+pub enum Found {
+    Entry(Option<Entry>),
+    /// Something else; what, for the message.
+    Other(String),
+}
+
+impl Ledger {
+    /// Under read_committed a look waits until no transaction is open on the offset; under read_uncommitted it shows the
+    /// last committed one at once.
+    pub fn open(settings: &ClientSettings, group: &str, isolation: Isolation) -> Result<Ledger, SinkError> {
+        let events = Events::new(format!("{group} (look-up)"), settings.token.clone());
+        let consumer = create(settings.in_group(group, isolation), events).map_err(from_source)?;
+        Ok(Ledger { consumer, group: group.to_owned(), brokers: settings.brokers.clone() })
+    }
+
+    pub fn look(&self, home: &Home) -> Result<Found, SinkError> {
+        let failed = |error: &rdkafka::error::KafkaError| {
+            let (code, reason) = match self.consumer.context().refusal() {
+                Some(refusal) => refusal,
+                None => (code_of(error), error.to_string()),
+            };
+            let kind = kind_of(code);
+            let hint = match kind {
+                SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
+                _ => hint_for(code),
+            };
+            from_source(SourceError {
+                kind,
+                message: format!(
+                    "cannot look up what group '{}' has on brokers {}: {reason}",
+                    self.group, self.brokers
+                ),
+                hint: hint.map(str::to_owned),
+            })
+        };
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&home.topic, home.partition);
+        let answer = self.consumer.committed_offsets(list, CALL).map_err(|error| failed(&error))?;
+        let Some(element) = answer.elements().into_iter().next() else { return Ok(Found::Entry(None)) };
+        element.error().map_err(|error| failed(&error))?;
+        match element.offset() {
+            Offset::Offset(_) => Ok(match Entry::decode(element.metadata()) {
+                Ok(entry) => Found::Entry(Some(entry)),
+                Err(what) => Found::Other(what),
+            }),
+            _ => Ok(Found::Entry(None)),
+        }
+    }
+
+    /// What the transaction needs to know of the group: its name. An assign-only handle has no generation.
+    pub fn group(&self) -> Result<ConsumerGroupMetadata, SinkError> {
+        self.consumer
+            .group_metadata()
+            .ok_or_else(|| SinkError::new(SinkErrorKind::Failed, format!("librdkafka knows no group '{}'", self.group)))
+    }
+}
+
+/// The offset that carries `entry`.
+pub fn carrier(home: &Home, entry: &Entry) -> Result<TopicPartitionList, SinkError> {
+    let failed =
+        |what: String| SinkError::new(SinkErrorKind::Failed, format!("cannot write the batch's identity: {what}"));
+    let metadata = entry.encode().map_err(|error| failed(error.to_string()))?;
+    let mut list = TopicPartitionList::with_capacity(1);
+    let mut element = list.add_partition(&home.topic, home.partition);
+    element.set_offset(Offset::Offset(entry.offset())).map_err(|error| failed(error.to_string()))?;
+    element.set_metadata(metadata);
+    Ok(list)
+}
+
+/// The control plane's error as an output's.
+pub fn from_source(error: SourceError) -> SinkError {
+    let kind = match error.kind {
+        SourceErrorKind::Unreachable => SinkErrorKind::Unreachable,
+        SourceErrorKind::Refused => SinkErrorKind::Denied,
+        SourceErrorKind::Corrupt | SourceErrorKind::DataLoss { .. } => SinkErrorKind::Failed,
+    };
+    SinkError { kind, message: error.message, detail: None, hint: error.hint }
+}

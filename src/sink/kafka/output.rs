@@ -1,0 +1,104 @@
+//! One exactly-once output step: its part of the cluster's transaction.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{cluster::Cluster, entry::Home, row::Row};
+use crate::{
+    model::{BatchIdentity, digest::Digest},
+    sink::{Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts, Standing},
+};
+
+pub struct KafkaOutput {
+    pub name: String,
+    /// Where rows without a topic of their own go.
+    pub topic: Option<String>,
+    /// Topic whose partition 0 carries the batch's identity.
+    pub home_topic: String,
+    pub append: bool,
+    pub cluster: Arc<Mutex<Cluster>>,
+}
+
+impl KafkaOutput {
+    fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rows of an output's elements.
+pub fn rows(output: Output, topic: Option<&str>) -> Result<(Vec<Row>, Digest), SinkError> {
+    let Content::Elements(elements) = output.content else {
+        return Err(SinkError::new(SinkErrorKind::Failed, format!("output {} has no rows", output.name)));
+    };
+    let rows = elements.iter().map(|element| Row::read(element, topic)).collect::<Result<_, _>>()?;
+    Ok((rows, output.digest))
+}
+
+impl Sink for KafkaOutput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn publication_order(&self) -> u8 {
+        2
+    }
+
+    fn holds(&mut self, batch: &BatchIdentity) -> Result<Holds, SinkError> {
+        self.cluster().holds(batch)
+    }
+
+    fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
+        let mut cluster = self.cluster();
+        for topic in self.topic.iter().chain([&self.home_topic]) {
+            cluster.check_topic(topic, 0)?;
+        }
+        Ok(cluster.settle(&self.home_topic, self.append)?.encode())
+    }
+
+    fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError> {
+        let Some(facts) = facts else { return Ok(()) };
+        let home = Home::decode(facts).map_err(|error| {
+            SinkError::new(SinkErrorKind::Refused, format!("the facts of output {} cannot be read", self.name))
+                .with(format!("{error}."), "Put back the checkpoint as it was.")
+        })?;
+        self.cluster().remember(home);
+        Ok(())
+    }
+
+    fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
+        self.cluster().inspect(standing)
+    }
+
+    fn stage(&mut self, _batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
+        let (rows, digest) = rows(output, self.topic.as_deref())?;
+        self.cluster().stage(&self.name, rows, digest)
+    }
+
+    fn published(&mut self, batch: &BatchIdentity) -> Result<Published, SinkError> {
+        self.cluster().published(batch)
+    }
+
+    fn publish(&mut self, permit: &PublishPermit) -> Result<(), SinkError> {
+        self.cluster().publish(permit.identity(), permit.run_epoch())
+    }
+
+    fn facts(&self) -> Option<SinkFacts> {
+        self.cluster().home()?.encode()
+    }
+
+    fn discard(&mut self) {
+        self.cluster().discard();
+    }
+
+    fn committed(&mut self, _batch: &BatchIdentity) -> Result<(), SinkError> {
+        self.cluster().committed();
+        Ok(())
+    }
+
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    fn take_back(&mut self, _target: Option<&SinkFacts>) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! From `to_kafka` steps to sinks: outputs with one connection share one cluster.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use super::{
+    cluster::{Cluster, ClusterIds},
+    output::KafkaOutput,
+    plain::PlainOutput,
+};
+use crate::{
+    job::{Delivery, Job, Setting, SourceKind, ToKafkaSpec, ToTopic},
+    sink::{Sink, SinkError, SinkErrorKind},
+    source::kafka::settings::ClientSettings,
+};
+
+/// Least transaction timeout where the user names none.
+const SHORTEST_TIMEOUT_MS: u64 = 60_000;
+/// What brokers allow at most by default (`transaction.max.timeout.ms`).
+const LONGEST_TIMEOUT_MS: u64 = 900_000;
+
+/// The word of the job file for the built-in broker.
+const EMBEDDED: &str = "embedded";
+
+type Connection = (String, BTreeMap<String, Setting>);
+
+/// The clusters that live outputs write to.
+#[derive(Default)]
+pub struct KafkaOutputs {
+    clusters: Vec<(Connection, Weak<Mutex<Cluster>>)>,
+    in_use: ClusterIds,
+}
+
+impl KafkaOutputs {
+    /// The sink of one step. `embedded` are the brokers that the job's embedded broker listens on. Nothing is connected.
+    pub fn open(
+        &mut self,
+        job: &Job,
+        name: String,
+        spec: &ToKafkaSpec,
+        embedded: Option<&str>,
+    ) -> Result<Box<dyn Sink>, SinkError> {
+        let (brokers, properties) = connection(job, spec)?;
+        let is_embedded = brokers == EMBEDDED;
+        let brokers = match embedded.filter(|_| is_embedded) {
+            Some(address) => address.to_owned(),
+            None => brokers,
+        };
+        let client_id = format!("kstream-{}", job.name);
+        let settings = ClientSettings::resolve(&brokers, &client_id, &properties).map_err(|error| SinkError {
+            kind: SinkErrorKind::Denied,
+            message: error.message,
+            detail: None,
+            hint: Some(error.hint),
+        })?;
+        let topic = match &spec.topic {
+            ToTopic::Name(topic) => Some(topic.clone()),
+            ToTopic::By(_) => None,
+        };
+        if spec.delivery == Delivery::AtLeastOnce {
+            return Ok(Box::new(PlainOutput::new(name, topic, settings, is_embedded)));
+        }
+        let Some(home_topic) = spec.commit_topic.clone().or_else(|| topic.clone()) else {
+            return Err(SinkError::new(SinkErrorKind::Failed, "computed topics need a commit_topic"));
+        };
+        let timeout = transaction_timeout(job, &properties)?;
+        let cluster = self.cluster(job, (brokers, properties), settings, timeout);
+        Ok(Box::new(KafkaOutput { name, topic, home_topic, append: spec.append, cluster }))
+    }
+
+    fn cluster(
+        &mut self,
+        job: &Job,
+        connection: Connection,
+        settings: ClientSettings,
+        timeout: Duration,
+    ) -> Arc<Mutex<Cluster>> {
+        self.clusters.retain(|(_, cluster)| cluster.strong_count() > 0);
+        let known = self.clusters.iter().find(|(known, _)| *known == connection);
+        if let Some(cluster) = known.and_then(|(_, cluster)| cluster.upgrade()) {
+            return cluster;
+        }
+        let cluster = Arc::new(Mutex::new(Cluster::new(&job.name, settings, timeout, self.in_use.clone())));
+        self.clusters.push((connection, Arc::downgrade(&cluster)));
+        cluster
+    }
+}
+
+/// Brokers and properties of an output. One that names no brokers connects as the first kafka source does.
+fn connection(job: &Job, spec: &ToKafkaSpec) -> Result<Connection, SinkError> {
+    if let Some(brokers) = &spec.brokers {
+        return Ok((brokers.clone(), spec.properties.clone()));
+    }
+    let source = job.sources.iter().find_map(|source| match &source.kind {
+        SourceKind::Kafka(kafka) => Some(kafka),
+        SourceKind::Queue { .. } => None,
+    });
+    let Some(source) = source else {
+        return Err(SinkError::new(SinkErrorKind::Failed, "the output names no brokers, and no source does"));
+    };
+    let mut properties = source.properties.clone();
+    properties.extend(spec.properties.clone());
+    Ok((source.brokers.clone(), properties))
+}
+
+/// A batch's transaction is open while its rows are written; one that the brokers end earlier would fail every batch.
+fn transaction_timeout(job: &Job, properties: &BTreeMap<String, Setting>) -> Result<Duration, SinkError> {
+    let interval_ms = u64::try_from(job.batch_interval_ms).unwrap_or_default();
+    let Some(Setting::Literal(given)) = properties.get("transaction.timeout.ms") else {
+        return Ok(Duration::from_millis(interval_ms.saturating_mul(2).clamp(SHORTEST_TIMEOUT_MS, LONGEST_TIMEOUT_MS)));
+    };
+    let refused = |detail: String| {
+        Err(SinkError::new(SinkErrorKind::Failed, format!("transaction.timeout.ms = {given} cannot work"))
+            .with(detail, "Leave it out: it is then twice the batch interval, at least 60 s and at most 15 min."))
+    };
+    match given.parse::<u64>() {
+        Ok(ms) if ms >= interval_ms => Ok(Duration::from_millis(ms)),
+        Ok(_) => refused(format!("It is shorter than the batch interval of {interval_ms} ms.")),
+        Err(_) => refused("It is no number of milliseconds.".to_owned()),
+    }
+}

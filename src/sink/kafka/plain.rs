@@ -1,0 +1,122 @@
+//! An at-least-once output: each record once for a producer's life, the batch in flight again after a crash.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    ledger::from_source,
+    output::rows,
+    row::Row,
+    writer::{CALL, Writer},
+};
+use crate::{
+    job::Isolation,
+    model::BatchIdentity,
+    sink::{Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts},
+    source::kafka::{control::Control, settings::ClientSettings},
+};
+
+pub struct PlainOutput {
+    name: String,
+    topic: Option<String>,
+    settings: ClientSettings,
+    /// Whether the cluster makes topics when they are first written to.
+    makes_topics: bool,
+    limit: Duration,
+    writer: Option<Writer>,
+    checked: bool,
+    staged: Vec<Row>,
+}
+
+impl PlainOutput {
+    pub fn new(name: String, topic: Option<String>, settings: ClientSettings, makes_topics: bool) -> PlainOutput {
+        let (writer, staged) = (None, Vec::new());
+        PlainOutput { name, topic, settings, makes_topics, limit: CALL, writer, checked: false, staged }
+    }
+
+    fn check_topic(&mut self) -> Result<(), SinkError> {
+        let Some(topic) = self.topic.as_deref().filter(|_| !self.checked && !self.makes_topics) else { return Ok(()) };
+        let control = Control::connect(&self.settings, Isolation::ReadUncommitted, &self.name, false);
+        let known =
+            control.and_then(|control| control.partitions(topic, Instant::now() + CALL)).map_err(from_source)?;
+        if known.is_none() {
+            let message = format!("topic '{topic}' does not exist on brokers {}", self.settings.brokers);
+            return Err(SinkError::new(SinkErrorKind::Failed, message)
+                .with("Nothing of the batch was written.", format!("Create it: kstream topics create {topic}")));
+        }
+        self.checked = true;
+        Ok(())
+    }
+
+    fn writer(&mut self) -> Result<Writer, SinkError> {
+        if let Some(writer) = self.writer.take() {
+            return Ok(writer);
+        }
+        let mut config = self.settings.producing();
+        for (name, value) in [("linger.ms", "0"), ("retry.backoff.ms", "10"), ("partitioner", "murmur2_random")] {
+            if !self.settings.sets(name) {
+                config.set(name, value);
+            }
+        }
+        Writer::connect(&config, &self.settings, &format!("{} (output)", self.name))
+    }
+}
+
+impl Sink for PlainOutput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn publication_order(&self) -> u8 {
+        0
+    }
+
+    fn holds(&mut self, _batch: &BatchIdentity) -> Result<Holds, SinkError> {
+        Ok(Holds::Unknown)
+    }
+
+    fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
+        self.check_topic()?;
+        Ok(None)
+    }
+
+    fn restore(&mut self, _facts: Option<&SinkFacts>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn stage(&mut self, _batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
+        (self.staged, _) = rows(output, self.topic.as_deref())?;
+        Ok(())
+    }
+
+    fn published(&mut self, _batch: &BatchIdentity) -> Result<Published, SinkError> {
+        Ok(Published::Unknown)
+    }
+
+    fn publish(&mut self, _permit: &PublishPermit) -> Result<(), SinkError> {
+        if self.staged.is_empty() {
+            return Ok(());
+        }
+        let writer = self.writer()?;
+        writer.write(&[&self.staged], self.limit)?;
+        // Kept only where nothing went wrong: what a failed one still holds goes with it.
+        self.writer = Some(writer);
+        self.staged.clear();
+        Ok(())
+    }
+
+    fn facts(&self) -> Option<SinkFacts> {
+        None
+    }
+
+    fn discard(&mut self) {
+        self.staged.clear();
+    }
+
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    fn take_back(&mut self, _target: Option<&SinkFacts>) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
