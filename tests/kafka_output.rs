@@ -181,9 +181,10 @@ fn a_copy_of_the_checkpoint_fences_the_first_process() {
     let third = Place::with_job(&text);
     copy_dir(&first.path("checkpoint"), &third.path("checkpoint"));
     third.write("out.log", first.read("out.log"));
+    broker.produce(input.name(), 0, ["late"]);
+    lines.push("late".to_owned());
     third.catch_up();
     running.signal("-CONT");
-    broker.produce(input.name(), 0, ["late"]);
     running.wait().expect(5).says(&["another process"]);
     let (found, _) = delivered(broker, output.name());
     assert_eq!(found, truth(lines.iter().map(String::as_str)));

@@ -5,13 +5,16 @@ use crate::{
     sink::{SinkError, SinkErrorKind, line::to_json},
 };
 
+/// Name and value; a name may come more than once.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
 /// One message to produce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub topic: String,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Headers,
     /// By key, else spread, where `None`.
     pub partition: Option<i32>,
 }
@@ -63,7 +66,7 @@ fn bytes(value: &Value) -> Result<Option<Vec<u8>>, SinkError> {
 }
 
 /// A list of (name, value) pairs, or a dict.
-fn pairs(headers: &Value) -> Result<Vec<(String, Option<Vec<u8>>)>, SinkError> {
+fn pairs(headers: &Value) -> Result<Headers, SinkError> {
     let expected = "a list of (str, str or bytes or None), or a dict of these";
     let header = |name: &Value, value: &Value| match (name, value) {
         (Value::Str(name), Value::None | Value::Str(_) | Value::Bytes(_)) => Ok((name.to_string(), bytes(value)?)),

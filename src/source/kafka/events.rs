@@ -80,7 +80,8 @@ impl Events {
             return;
         }
         let mut trouble = self.trouble();
-        if trouble.warned.insert(code as i32) {
+        // Whoever was fenced learns it from the call that fails.
+        if code != Code::Fenced && trouble.warned.insert(code as i32) {
             match kind_of(code) {
                 // The call that runs into it says so, once for all of these.
                 SourceErrorKind::Unreachable => {
