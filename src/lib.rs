@@ -23,6 +23,7 @@
 //! | [`driver`] | trigger, batch loop, drain |
 //! | [`kafka_admin`] | everyday chores and the embedded broker |
 //! | [`cli`] | flags, subcommands, exit codes |
+//! | [`crash`] | where tests end the process; nothing in a release |
 //!
 //! A room uses only rooms further in (`tests/architecture.rs` keeps that). What is deliberately absent: consumer groups,
 //! a second truth about offsets beside the checkpoint, effects outside memory before a plan is durable, results that
@@ -32,6 +33,7 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod crash;
 pub mod driver;
 pub mod executor;
 pub mod expr;

@@ -4,6 +4,8 @@ mod architecture;
 mod broker;
 mod cli;
 mod conformance;
+#[cfg(feature = "crash-points")]
+mod crash;
 mod dependencies;
 mod determinism;
 mod differential;

@@ -12,6 +12,7 @@ use super::{
     schema::ReadError,
 };
 use crate::{
+    crash,
     job::Retention,
     model::{BatchId, BatchTime},
 };
@@ -43,7 +44,12 @@ impl Checkpoint {
         let wanted = self.archive().read(|conn| first_to_keep(conn, retention, before, last, now))?.min(limit);
         let due = wanted.0.saturating_sub(before.0);
         let purged = if due >= STEP.min(retention.batches.max(1)) {
-            self.transact("purge", |conn, head| purge_before(conn, head, wanted))?;
+            self.transact("purge", |conn, head| {
+                purge_before(conn, head, wanted)?;
+                crash::point("purge: written");
+                Ok(())
+            })?;
+            crash::point("purge: done");
             Purged { batches: due }
         } else {
             Purged::default()

@@ -10,6 +10,7 @@ use super::{
     schema::ReadError,
 };
 use crate::{
+    crash,
     model::{BatchId, Timeline},
     protocol::{BatchFacts, Position, RewindRecord, SinkFacts},
 };
@@ -29,7 +30,12 @@ impl Checkpoint {
             let dir = self.archive().dir().to_owned();
             return Err(CheckpointError::NotKept { dir, wanted: to.unwrap_or(BatchId::FIRST), kept });
         }
-        let record = self.transact("rewind", |conn, head| rewind(conn, head, to))?;
+        let record = self.transact("rewind", |conn, head| {
+            let record = rewind(conn, head, to)?;
+            crash::point("rewind: written");
+            Ok(record)
+        })?;
+        crash::point("rewind: logged");
         let batches = self.archive().read(|conn| facts::batches(conn, facts::ALL))?;
         self.began = super::write::began(&batches);
         Ok(record)

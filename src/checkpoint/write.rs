@@ -12,6 +12,7 @@ use super::{
     schema::{self, ReadError},
 };
 use crate::{
+    crash,
     model::{BatchId, BatchTime, RunEpoch, Timeline},
     protocol::{
         BatchFacts, BoundedEnd, CommitRecord, FORMAT, Facts, JobTextHash, PlanRecord, Position, Reason, StateWrites,
@@ -108,6 +109,7 @@ impl Checkpoint {
             head.run_epoch = RunEpoch(head.run_epoch.0 + 1);
             Ok(())
         })?;
+        crash::point("start: run begun");
         Ok(checkpoint)
     }
 
@@ -306,6 +308,7 @@ fn log_committed(
     }
     for snapshot in &state.snapshots {
         let crc = restore::put_snapshot(conn, snapshot, commit.batch)?;
+        crash::point("commit: snapshot written");
         let slot = Some((snapshot.slot, snapshot.slots));
         written.push(StateWritten { state: snapshot.state.clone(), slot, crc });
     }
@@ -322,7 +325,12 @@ impl Store for Checkpoint {
     type Error = CheckpointError;
 
     fn log_planned(&mut self, plan: &PlanRecord) -> Result<(), CheckpointError> {
-        self.transact("log a plan to", |conn, head| log_planned(conn, head, plan))?;
+        self.transact("log a plan to", |conn, head| {
+            log_planned(conn, head, plan)?;
+            crash::point("plan: written");
+            Ok(())
+        })?;
+        crash::point("plan: logged");
         self.note_dropped(plan);
         Ok(())
     }
@@ -344,10 +352,14 @@ impl Store for Checkpoint {
         let began = std::mem::take(&mut self.began);
         let outcome = self.transact("log a commit to", |conn, head| {
             log_committed(conn, head, &began, commit, state)?;
-            next.map_or(Ok(()), |next| log_planned(conn, head, next))
+            crash::point("commit: facts written");
+            next.map_or(Ok(()), |next| log_planned(conn, head, next))?;
+            crash::point("commit: plan written");
+            Ok(())
         });
         self.began = began;
         outcome?;
+        crash::point("commit: logged");
         next.into_iter().for_each(|next| self.note_dropped(next));
         Ok(())
     }
@@ -390,7 +402,9 @@ fn create_aside(dir: &Path, new: &NewCheckpoint<'_>, page_bytes: u32) -> Result<
     })?;
     conn.close().map_err(|(_, error)| error)?;
     fs::File::open(&aside)?.sync_all()?;
+    crash::point("create: written aside");
     fs::rename(&aside, schema::database(dir))?;
+    crash::point("create: renamed");
     fs::File::open(dir)?.sync_all()?;
     if let Some(parent) = dir.canonicalize()?.parent() {
         fs::File::open(parent)?.sync_all()?;

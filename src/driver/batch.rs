@@ -15,6 +15,7 @@ use super::{
     snapshot,
 };
 use crate::{
+    crash,
     executor::{BatchFailure, BatchInput, Executed},
     expr::EvalError,
     job::Job,
@@ -60,12 +61,14 @@ impl Run<'_> {
     fn attempt(&mut self, planned: PlannedBatch, next: Next) -> Result<Attempt, DriverError> {
         self.inputs.assign(&planned.plan().ranges)?;
 
+        crash::point("execute: begun");
         let began = Instant::now();
         let executed = match planned.execute(|plan| self.execute(plan)) {
             Ok(executed) => executed,
             Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, Trouble::Execution(error))),
         };
         self.hand.took.execute = began.elapsed();
+        crash::point("execute: done");
 
         let began = Instant::now();
         let staged = match executed.stage(|identity, result| self.stage(identity, result)) {
@@ -73,6 +76,7 @@ impl Run<'_> {
             Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, error)),
         };
         self.hand.took.stage = began.elapsed();
+        crash::point("stage: done");
 
         let began = Instant::now();
         let published = match staged.publish(|permit, _| self.publish(permit)) {
@@ -80,6 +84,7 @@ impl Run<'_> {
             Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, error)),
         };
         self.hand.took.publish = began.elapsed();
+        crash::point("publish: done");
 
         let (following, hand): (Option<BatchPlan>, Option<Hand>) = self.plan_following(published.plan(), next)?.unzip();
         let began = Instant::now();
@@ -113,6 +118,7 @@ impl Run<'_> {
             let staged = Output { name: output.name.clone(), content: delivered.content, digest: delivered.digest };
             output.sink.stage(identity, staged).map_err(|error| Trouble::Sink(output.name.clone(), error))?;
             self.hand.staged.insert(step);
+            crash::point("stage: one output");
         }
         Ok(StagedResult { outputs, records: executed.records, poison: executed.poison, deltas: executed.deltas })
     }
@@ -125,8 +131,11 @@ impl Run<'_> {
         outputs.sort_by_key(|output| output.sink.publication_order());
         for output in outputs {
             let trouble = |error| Trouble::Sink(output.name.clone(), error);
-            if output.sink.published(permit.identity()).map_err(trouble)? != Published::Whole {
+            let published = output.sink.published(permit.identity()).map_err(trouble)?;
+            crash::point("publish: asked");
+            if published != Published::Whole {
                 output.sink.publish(permit).map_err(trouble)?;
+                crash::point("publish: one output");
             }
         }
         Ok(())

@@ -130,7 +130,7 @@ impl Engine {
                 (None, Some(was)) => image(was)?,
                 (named, _) => named,
             };
-            let begun = found.is_some();
+            let rolling = Rolling::after(found.as_ref());
             match found {
                 Some(found) => restore(&mut *state, found).map_err(|error| {
                     DriverError::new(Class::Refused, format!("the state of step {} cannot be read", spec.id))
@@ -145,7 +145,7 @@ impl Engine {
                     }
                 }
             }
-            self.rolling.insert(step, Rolling::new(begun));
+            self.rolling.insert(step, rolling);
             self.states.insert(step, state);
         }
         Ok(())

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointError, Holder, Lock, NewCheckpoint, StateImage},
+    crash,
     executor::BatchFailure,
     job::{self, Dropped, Job, Verdict},
     model::{BatchId, BatchIdentity, BatchTime, TopicPartition},
@@ -265,6 +266,8 @@ impl<'a> Run<'a> {
     ) -> Result<(), DriverError> {
         if let Some(rewind) = &facts.rewind {
             super::rewind::finish(&mut self.engine, &mut self.checkpoint, rewind)?;
+            let mut patience = Patience { drain: &mut self.drain, limit: self.inputs.unreachable_limit() };
+            self.engine.inspect_sinks(&standing(&facts, options.assume), &mut patience)?;
         }
         let facts = Facts { rewind: None, ..facts };
         let Decision::ReExecute(planned) = decide(facts, Expected { job: &job.name }) else { return Ok(()) };
@@ -284,7 +287,9 @@ impl<'a> Run<'a> {
     fn recover(&mut self, planned: PlannedBatch) -> Result<(), DriverError> {
         tracing::info!(batch = planned.plan().batch.0, "finishing the batch in flight");
         self.hand.recovering = true;
+        crash::point("recover: decided");
         self.one_batch(planned, Next::Never)?;
+        crash::point("recover: done");
         self.purge()
     }
 }
@@ -329,7 +334,8 @@ fn engine(
         _ => Ok(None),
     })?;
     engine.open_sinks(&facts.sinks, edges)?;
-    if archive.is_some() {
+    // A rewind that was not finished at the sinks comes first: they still hold what it takes back.
+    if archive.is_some() && facts.rewind.is_none() {
         engine.inspect_sinks(&standing(facts, options.assume), patience)?;
     }
     Ok(engine)

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     checkpoint::{Checkpoint, CheckpointError, Holder, Lock},
+    crash,
     job::Job,
     model::BatchId,
     protocol::RewindRecord,
@@ -64,7 +65,10 @@ pub fn finish(engine: &mut Engine, checkpoint: &mut Checkpoint, rewind: &RewindR
     for output in engine.outputs.iter_mut().filter(|output| output.sink.takes_back()) {
         if let Some(target) = rewind.sinks.get(&output.name) {
             output.sink.take_back(target.as_ref()).map_err(|error| sink_failed(&output.name, &error))?;
+            crash::point("rewind: one sink");
         }
     }
-    checkpoint.rewind_finished().map_err(|error| checkpoint_failed(&error))
+    checkpoint.rewind_finished().map_err(|error| checkpoint_failed(&error))?;
+    crash::point("rewind: finished");
+    Ok(())
 }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     checkpoint::Checkpoint,
+    crash,
     job::Job,
     kafka_admin::embedded::EmbeddedBroker,
     model::{BatchId, BatchTime},
@@ -141,6 +142,7 @@ impl Run<'_> {
         }
         let batch = Self::following(self.checkpoint.committed());
         let Some(plan) = self.plan(batch, &mut hand)? else { return Ok(None) };
+        crash::point("plan: decided");
         let began = Instant::now();
         let planned = plan.log_planned(&mut self.checkpoint).map_err(|error| checkpoint_failed(&error))?;
         hand.took.log_planned = began.elapsed();
@@ -320,6 +322,7 @@ impl Run<'_> {
         let identity = committed.plan.identity(self.checkpoint.uuid());
         for output in self.engine.outputs.iter_mut().filter(|output| self.hand.staged.contains(&output.step)) {
             output.sink.committed(&identity).map_err(|error| sink_failed(&output.name, &error))?;
+            crash::point("commit: one sink told");
         }
         for (name, facts) in &committed.commit.sinks {
             self.known_sinks.insert(name.clone(), (facts.clone(), Some(committed.plan.batch)));

@@ -4,7 +4,7 @@
 //! of them, the state is written slot by slot over the next commits, so that no single commit is slow and a restart
 //! never reads much more than the state itself.
 
-use crate::{protocol::StateSnapshot, state::StepState};
+use crate::{checkpoint::StateImage, protocol::StateSnapshot, state::StepState};
 
 /// Deltas worth this part of the state's size begin a snapshot.
 const DELTA_SHARE: u64 = 4;
@@ -26,8 +26,12 @@ pub struct Rolling {
 }
 
 impl Rolling {
-    pub fn new(begun: bool) -> Self {
-        Self { begun, ..Self::default() }
+    /// Goes on after the deltas of an image, the number and bytes of which decide when a snapshot is due.
+    pub fn after(image: Option<&StateImage>) -> Self {
+        let Some(image) = image else { return Self::default() };
+        let deltas = u32::try_from(image.deltas.len()).unwrap_or(u32::MAX);
+        let delta_bytes = image.deltas.iter().map(|(_, delta)| delta.len() as u64).sum();
+        Self { begun: true, delta_bytes, deltas, next: None }
     }
 
     /// The slots to write with this commit; `state` has taken the batch's delta already.

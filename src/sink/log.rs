@@ -23,11 +23,14 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts,
+    Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts, Standing,
     disk::{Disk, parent},
     pprint,
 };
-use crate::model::{BatchId, BatchIdentity};
+use crate::{
+    crash,
+    model::{BatchId, BatchIdentity},
+};
 
 /// Bytes before the committed length whose checksum is remembered.
 const TAIL_BYTES: u64 = 64 * 1024;
@@ -165,8 +168,10 @@ impl LogSink {
                     let what = format!("{} is in the way of its rotation.", rotated.display());
                     return Err(self.refused(what));
                 }
+                crash::point("log: before rotation");
                 self.disk.rename(&self.path, &rotated).map_err(|error| self.failed("rotate", &error))?;
             }
+            crash::point("log: rotated");
             self.disk.sync_dir(dir).map_err(|error| self.sync_failed(&error))?;
         }
         let begin = if staged.rotate { 0 } else { facts.len };
@@ -174,7 +179,9 @@ impl LogSink {
             // Also where all of it is there already: bytes found after a crash need not be durable.
             self.disk.create_dirs(dir).map_err(|error| self.failed("create the directory of", &error))?;
             self.disk.write_at(&self.path, begin, &staged.bytes).map_err(|error| self.failed("write to", &error))?;
+            crash::point("log: written");
             self.disk.sync(&self.path).map_err(|error| self.sync_failed(&error))?;
+            crash::point("log: synced");
             if begin == 0 {
                 self.disk.sync_dir(dir).map_err(|error| self.sync_failed(&error))?;
             }
@@ -251,6 +258,10 @@ impl Sink for LogSink {
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError> {
         (self.staged, self.published) = (None, None);
         self.committed = facts.map(|facts| self.decode(facts)).transpose()?;
+        Ok(())
+    }
+
+    fn inspect(&mut self, _standing: &Standing) -> Result<(), SinkError> {
         self.committed.map_or(Ok(()), |facts| self.find(facts).map(drop))
     }
 

@@ -84,7 +84,7 @@ pub trait Sink: Send {
     /// Facts to store with the plan of the first batch that writes to this sink (a log's base length).
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError>;
 
-    /// Told once at start, before anything else: what the last commit (or else the plan) remembered.
+    /// Told once at start, before anything else: what the last commit (or else the plan) remembered. Looks at nothing.
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError>;
 
     /// Told after `restore`, before anything is written for this start: looks, and refuses what must not go on.

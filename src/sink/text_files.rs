@@ -21,7 +21,10 @@ use super::{
     Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts,
     disk::{Disk, parent},
 };
-use crate::model::{BatchIdentity, BatchTime};
+use crate::{
+    crash,
+    model::{BatchIdentity, BatchTime},
+};
 
 const SUCCESS: &str = "_SUCCESS";
 
@@ -41,6 +44,22 @@ impl Naming {
             Naming::Prefix { prefix, suffix: Some(suffix) } => PathBuf::from(format!("{prefix}-{}.{suffix}", time.0)),
             Naming::Within { path, .. } => path.join(time.0.to_string()),
         }
+    }
+
+    /// Whether `name` is that of a batch's directory.
+    fn names(&self, name: &str) -> bool {
+        let digits = match self {
+            Naming::Prefix { prefix, suffix } => {
+                let prefix = Path::new(prefix).file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+                let rest = name.strip_prefix(&*prefix).and_then(|rest| rest.strip_prefix('-'));
+                match suffix {
+                    None => rest,
+                    Some(suffix) => rest.and_then(|rest| rest.strip_suffix(&**suffix)?.strip_suffix('.')),
+                }
+            }
+            Naming::Within { .. } => Some(name),
+        };
+        digits.is_some_and(|digits| digits.parse::<i64>().is_ok())
     }
 
     fn part(&self, idx: usize) -> String {
@@ -73,6 +92,8 @@ pub struct TextFilesSink {
     naming: Naming,
     disk: Arc<dyn Disk>,
     staged: Option<Staged>,
+    /// Whether what a process before this one may have left aside is gone.
+    swept: bool,
 }
 
 /// What is at a batch's target.
@@ -87,7 +108,7 @@ enum Found {
 impl TextFilesSink {
     /// Paths in `naming` are absolute.
     pub fn new(name: impl Into<String>, naming: Naming, disk: Arc<dyn Disk>) -> Self {
-        Self { name: name.into(), naming, disk, staged: None }
+        Self { name: name.into(), naming, disk, staged: None, swept: false }
     }
 
     /// The hidden name beside the target under which `role` keeps its directory.
@@ -157,9 +178,31 @@ impl TextFilesSink {
         for (name, bytes) in &staged.files {
             let path = aside.join(name);
             self.disk.write_at(&path, 0, bytes).map_err(failed)?;
+            crash::point("files: one written");
             self.disk.sync(&path).map_err(sync_failed)?;
         }
-        self.disk.sync_dir(&aside).map_err(sync_failed)
+        self.disk.sync_dir(&aside).map_err(sync_failed)?;
+        crash::point("files: aside");
+        Ok(())
+    }
+
+    /// Removes what earlier processes left aside of other batches: they were killed after the commit, before its tidying.
+    fn sweep(&mut self, batch: &BatchIdentity) -> Result<(), SinkError> {
+        if std::mem::replace(&mut self.swept, true) {
+            return Ok(());
+        }
+        let target = self.naming.directory(batch.time);
+        let dir = parent(&target);
+        let names = self.disk.list(dir).map_err(|error| self.failed("read", dir, &error))?.unwrap_or_default();
+        let kept = [self.hidden(batch, "staged"), self.hidden(batch, "replaced")];
+        for name in names {
+            let hidden = name.strip_prefix('.').and_then(|name| name.rsplit_once(".kstream-"));
+            let path = dir.join(&name);
+            if hidden.is_some_and(|(name, _)| self.naming.names(name)) && !kept.contains(&path) {
+                self.disk.remove_dir(&path).map_err(|error| self.failed("remove", &path, &error))?;
+            }
+        }
+        Ok(())
     }
 
     fn message(&self, doing: &str, path: &Path) -> String {
@@ -207,6 +250,7 @@ impl Sink for TextFilesSink {
         let mut files: Vec<_> = std::iter::once((SUCCESS.to_owned(), success)).chain(parts).collect();
         files.sort();
         let staged = Staged { identity: batch.clone(), files };
+        self.sweep(batch)?;
         self.write_aside(&staged)?;
         self.staged = Some(staged);
         Ok(())
@@ -249,9 +293,11 @@ impl Sink for TextFilesSink {
                 let replaced = self.hidden(batch, "replaced");
                 self.disk.remove_dir(&replaced).map_err(failed)?;
                 self.disk.rename(&target, &replaced).map_err(failed)?;
+                crash::point("files: old aside");
             }
         }
         self.disk.rename(&self.hidden(batch, "staged"), &target).map_err(failed)?;
+        crash::point("files: renamed");
         let synced = self.disk.sync_dir(parent(&target));
         synced.map_err(|error| super::sync_error(&self.message("make durable", &target), &error))
     }

@@ -15,6 +15,7 @@ use super::{
     writer::{CALL, Writer},
 };
 use crate::{
+    crash,
     job::Isolation,
     model::{BatchId, BatchIdentity, RunEpoch, digest::Digest},
     sink::{Assume, Holds, Published, SinkError, SinkErrorKind, Standing},
@@ -114,6 +115,7 @@ impl Cluster {
         let ours = self.begun(seen, append)?;
         self.begin(&home)?;
         // Only now, with everybody else fenced, is the answer final.
+        crash::point("kafka: begun");
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };
         let found = session.ledger.look(&home)?;
         home.delivered = ours;

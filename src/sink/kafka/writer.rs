@@ -13,6 +13,7 @@ use rdkafka::{
 
 use super::{deliveries::Deliveries, row::Row};
 use crate::{
+    crash,
     sink::{SinkError, SinkErrorKind},
     source::{
         SourceErrorKind,
@@ -140,6 +141,7 @@ impl Writer {
     ) -> Result<(), SinkError> {
         self.producer.begin_transaction().map_err(|error| self.explain("begin a transaction", &error))?;
         let written = self.write(rows, limit).and_then(|()| {
+            crash::point("kafka: written");
             self.producer
                 .send_offsets_to_transaction(offset, group, limit)
                 .map_err(|error| self.explain("add the batch's identity to the transaction", &error))
@@ -148,7 +150,10 @@ impl Writer {
             self.abort();
             return Err(error);
         }
-        self.producer.commit_transaction(limit).map_err(|error| self.explain("commit the transaction", &error))
+        crash::point("kafka: offset sent");
+        self.producer.commit_transaction(limit).map_err(|error| self.explain("commit the transaction", &error))?;
+        crash::point("kafka: committed");
+        Ok(())
     }
 
     fn abort(&self) {

@@ -45,6 +45,13 @@ fn check_tail(tail: &[u8], batch: &str, expected: Option<&str>) {
     }
 }
 
+/// The sink of a process that goes on after `facts`.
+fn resumed(mut sink: LogSink, facts: Option<&SinkFacts>) -> Result<LogSink, SinkError> {
+    sink.restore(facts)?;
+    let standing = Standing { next: identity(1), in_flight: false, assume: None };
+    sink.inspect(&standing).map(|()| sink)
+}
+
 #[test]
 fn a_tail_is_completed_rewritten_or_refused() {
     let whole = Some("one\ntwo\n");
@@ -67,7 +74,7 @@ fn committed_bytes_that_changed_are_refused_at_start() {
         let disk = FrailDisk::new();
         let facts = written(&disk, "one\n");
         disk.put(PATH, damage.as_bytes());
-        assert_eq!(sink(&disk, None).restore(facts.as_ref()).unwrap_err().kind, SinkErrorKind::Refused, "{damage:?}");
+        assert_eq!(resumed(sink(&disk, None), facts.as_ref()).unwrap_err().kind, SinkErrorKind::Refused, "{damage:?}");
     }
 }
 
@@ -76,9 +83,9 @@ fn only_the_last_64_kib_are_compared() {
     let disk = FrailDisk::new();
     let facts = written(&disk, &"0123456789abcdef".repeat(5000));
     disk.write_at(Path::new(PATH), 14_463, b"?").unwrap();
-    sink(&disk, None).restore(facts.as_ref()).unwrap();
+    resumed(sink(&disk, None), facts.as_ref()).unwrap();
     disk.write_at(Path::new(PATH), 14_464, b"?").unwrap();
-    assert!(sink(&disk, None).restore(facts.as_ref()).is_err());
+    assert!(resumed(sink(&disk, None), facts.as_ref()).is_err());
 }
 
 #[test]
@@ -179,8 +186,8 @@ fn attempt(
     rotate_bytes: Option<u64>,
     committed: &mut (u64, Option<SinkFacts>),
 ) -> Result<(), SinkError> {
-    let mut sink = sink(disk, rotate_bytes);
-    sink.restore(committed.1.as_ref())?;
+    let sink = sink(disk, rotate_bytes);
+    let mut sink = resumed(sink, committed.1.as_ref())?;
     if committed.1.is_none() {
         committed.1 = sink.base_facts()?;
     }

@@ -1,0 +1,330 @@
+//! The process ends at every named point of a batch's life, and again while it recovers: what is left at the end is what an
+//! undisturbed run leaves, byte for byte.
+//!
+//! A case is one point of one job: killed there, killed again on the way back, killed at the same point once more, then
+//! left alone. Each run must say that it ended where it was told to. `KSTREAM_LONG=1` runs every point with every second
+//! one.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use kstream::crash::POINTS;
+
+use super::{
+    broker::{Broker, broker, unique_name},
+    support::{Place, START_MS},
+};
+
+/// Where a process is killed on its way back; all are reached by a batch in flight as by a fresh one.
+const ON_THE_WAY_BACK: &[&str] =
+    &["start: run begun", "execute: done", "stage: one output", "publish: asked", "commit: logged"];
+
+/// Points that only a start with a batch in flight, a rewind or a Kafka output reach.
+const SPECIAL: &[&str] = &["recover: ", "rewind: ", "kafka: ", "files: old aside"];
+
+const BATCHES: usize = 9;
+
+fn head(name: &str) -> String {
+    format!(
+        r#"
+name = "{name}"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+retention = {{ batches = 3 }}
+[source]
+kind = "queue"
+path = "batches.jsonl"
+partitions = 2
+"#
+    )
+}
+
+fn stateless() -> String {
+    head("stateless")
+        + r#"
+[[steps]]
+name = "words"
+flat_map = 'lambda line: line.split(" ")'
+[[steps]]
+map = "lambda word: (word, 1)"
+[[steps]]
+reduce_by_key = "lambda a, b: a + b"
+[[steps]]
+pprint = { num = 1000, to = "out.log", rotate = "400B" }
+[[steps]]
+save_as_text_files = "saved/counts"
+[[steps]]
+to_file = { path = "grown.jsonl", format = "json", layout = "append" }
+"#
+}
+
+fn stateful() -> String {
+    head("stateful")
+        + r#"
+[[steps]]
+flat_map = 'lambda line: line.split(" ")'
+[[steps]]
+name = "pairs"
+map = "lambda word: (word, 1)"
+[[steps]]
+name = "totals"
+update_state_by_key = "lambda values, total: sum(values) + (total or 0)"
+[[steps]]
+pprint = { num = 1000, to = "totals.log" }
+[[steps]]
+name = "windowed"
+from = "pairs"
+reduce_by_key_and_window = { func = "lambda a, b: a + b", inverse = "lambda a, b: a - b", length = "3s", slide = "1s" }
+[[steps]]
+pprint = { num = 1000, to = "windows.log", rotate = "600B" }
+"#
+}
+
+fn to_kafka(name: &str, brokers: &str, topic: &str) -> String {
+    head(name)
+        + &format!(
+            r#"
+[[steps]]
+flat_map = 'lambda line: line.split(" ")'
+[[steps]]
+map = "lambda word: (word, 1)"
+[[steps]]
+reduce_by_key = "lambda a, b: a + b"
+[[steps]]
+pprint = {{ num = 1000, to = "out.log" }}
+[[steps]]
+to_kafka = {{ topic = "{topic}", brokers = "{brokers}" }}
+"#
+        )
+}
+
+/// Input of every job: batches of two partitions, a few words each.
+fn place(job: &str) -> Place {
+    place_of(job, BATCHES)
+}
+
+fn place_of(job: &str, batches: usize) -> Place {
+    let place = Place::with_job(job);
+    let line = |batch: usize, partition: usize| format!("p{partition} w{} w{} all", batch % 3, batch % 5);
+    let batch =
+        |batch: usize| format!("{{\"partitions\": [[\"{}\"], [\"{}\", \"x\"]]}}\n", line(batch, 0), line(batch, 1));
+    place.write("batches.jsonl", (0..batches).map(batch).collect::<String>());
+    place
+}
+
+fn bounded() -> String {
+    format!("run job.toml --until-caught-up --manual-clock {START_MS} --threads 1")
+}
+
+/// Runs until `point` and dies there.
+#[track_caller]
+fn die(place: &Place, args: &str, point: &str) {
+    let (name, _) = point.split_once('#').unwrap_or((point, ""));
+    let _ = fs::remove_file(place.path("report"));
+    let mut command = place.command(args);
+    command.env("KSTREAM_CRASH_AT", point).env("KSTREAM_CRASH_REPORT", place.path("report"));
+    let ended = place.spawn(command).wait();
+    assert_eq!(place.read("report").trim(), name, "{point} was not reached\n{}", ended.err);
+    assert_eq!(ended.code, None, "{point}\n{}", ended.err);
+}
+
+/// Every file that outputs wrote, but the ones that name the checkpoint.
+fn image(place: &Place) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    gather(&place.path(""), "", &mut files);
+    files
+}
+
+fn gather(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let ours = ["checkpoint", "job.toml", "batches.jsonl", "report"].contains(&&*name) || name.starts_with(".tmp");
+        if ours || name.ends_with("_SUCCESS") {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            files.insert(format!("{name}/"), Vec::new());
+            gather(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+#[track_caller]
+fn assert_same(found: &BTreeMap<String, Vec<u8>>, calm: &BTreeMap<String, Vec<u8>>, case: &str) {
+    let names = |image: &BTreeMap<String, Vec<u8>>| image.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(found), names(calm), "{case}");
+    for (name, bytes) in calm {
+        assert!(found[name] == *bytes, "{case}: {name} is\n{}", String::from_utf8_lossy(&found[name]));
+    }
+}
+
+fn long() -> bool {
+    std::env::var("KSTREAM_LONG").is_ok_and(|value| value == "1")
+}
+
+/// The third time, where a batch passes the point often, so that batches lie before it.
+fn in_the_middle(point: &str) -> String {
+    let once =
+        ["create: ", "start: ", "plan: ", "purge: ", "log: before", "log: rotated", "commit: snapshot", "kafka: begun"];
+    if once.iter().any(|prefix| point.starts_with(prefix)) { point.to_owned() } else { format!("{point}#3") }
+}
+
+/// One case: killed at `point`, again at `second`, again at `point` where a later batch passes it, then left alone.
+fn killed(place: &Place, point: &str, second: &str) {
+    let second = if point.starts_with("create: ") { "start: run begun" } else { second };
+    die(place, &bounded(), &in_the_middle(point));
+    die(place, &bounded(), second);
+    if !point.starts_with("create: ") && !point.starts_with("kafka: begun") && !point.starts_with("purge: ") {
+        die(place, &bounded(), point);
+    }
+    place.kstream(&bounded()).expect(0);
+}
+
+fn every_point(job: &str, unreachable: &[&str]) {
+    let calm = place(job);
+    calm.kstream(&bounded()).expect(0);
+    let expected = image(&calm);
+    let is_ordinary = |point: &&&str| !SPECIAL.iter().chain(unreachable).any(|other| point.starts_with(other));
+    let points: Vec<&str> = POINTS.iter().filter(is_ordinary).copied().collect();
+    assert!(points.len() > 15, "{points:?}");
+    for (at, point) in points.iter().enumerate() {
+        let one = [ON_THE_WAY_BACK[at % ON_THE_WAY_BACK.len()]];
+        for second in if long() { ON_THE_WAY_BACK } else { &one } {
+            let rough = place(job);
+            killed(&rough, point, second);
+            assert_same(&image(&rough), &expected, &format!("{point}, then {second}"));
+            rough.kstream("replay job.toml --verify").expect(0);
+        }
+    }
+}
+
+#[test]
+fn every_point_of_a_stateless_job_recovers() {
+    every_point(&stateless(), &["commit: snapshot written"]);
+}
+
+#[test]
+fn every_point_of_a_stateful_and_windowed_job_recovers() {
+    every_point(&stateful(), &["files: ", "commit: snapshot written"]);
+}
+
+/// A state is written whole after 200 changes, some slots of it with each of the next commits.
+#[test]
+fn a_kill_while_a_snapshot_is_written_is_recovered_from() {
+    const MANY: usize = 230;
+    let calm = place_of(&stateful(), MANY);
+    calm.kstream(&bounded()).expect(0);
+    let rough = place_of(&stateful(), MANY);
+    for point in ["commit: logged#150", "commit: snapshot written", "commit: snapshot written#7", "commit: logged"] {
+        die(&rough, &bounded(), point);
+    }
+    rough.kstream(&bounded()).expect(0);
+    assert_same(&image(&rough), &image(&calm), "a snapshot under way");
+    rough.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
+fn a_kill_inside_recovery_is_recovered_from() {
+    for job in [stateless(), stateful()] {
+        let calm = place(&job);
+        calm.kstream(&bounded()).expect(0);
+        let expected = image(&calm);
+        for point in POINTS.iter().filter(|point| point.starts_with("recover: ")) {
+            let rough = place(&job);
+            die(&rough, &bounded(), "publish: one output#4");
+            die(&rough, &bounded(), point);
+            if *point == "recover: decided" {
+                die(&rough, &bounded(), point);
+            }
+            rough.kstream(&bounded()).expect(0);
+            assert_same(&image(&rough), &expected, point);
+        }
+    }
+}
+
+#[test]
+fn a_kill_inside_a_rewind_is_finished_by_the_next_start() {
+    let expected = image(&rewound(None));
+    assert!(expected.len() > BATCHES, "{:?}", expected.keys());
+    for point in POINTS.iter().filter(|point| point.starts_with("rewind: ") || **point == "files: old aside") {
+        assert_same(&image(&rewound(Some(point))), &expected, point);
+    }
+}
+
+/// A job that is rewound by two batches and runs to its end again, with a kill at `point` on the way.
+fn rewound(point: Option<&str>) -> Place {
+    let place = place(&stateless());
+    place.kstream(&bounded()).expect(0);
+    let rewind = format!("rewind job.toml --to {} --yes --leave-published", BATCHES - 3);
+    match point {
+        Some(point) if point.starts_with("rewind: ") => {
+            die(&place, &rewind, point);
+            // Where the timeline was not raised yet, nothing has happened.
+            if point == "rewind: written" {
+                place.kstream(&rewind).expect(0);
+            }
+        }
+        _ => drop(place.kstream(&rewind).expect(0)),
+    }
+    if point == Some("files: old aside") {
+        die(&place, &bounded(), "files: old aside");
+    }
+    place.kstream(&bounded()).expect(0);
+    place
+}
+
+/// What is delivered, in the order of its keys and batches.
+fn messages(broker: &Broker, topic: &str) -> Vec<(String, String)> {
+    let mut found: Vec<_> =
+        broker.read_committed(topic).into_iter().map(|record| (record.key_text(), record.value_text())).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_point_of_a_delivery_to_kafka_recovers() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("calm", 1);
+    let calm = place(&to_kafka(&unique_name("calm"), &broker.brokers, topic.name()));
+    calm.kstream(&bounded()).expect(0);
+    let (expected, delivered) = (image(&calm), messages(broker, topic.name()));
+    assert!(delivered.len() > BATCHES);
+    let concerned = |point: &&&str| {
+        ["kafka: ", "publish: ", "commit: facts", "commit: logged"].iter().any(|p| point.starts_with(p))
+    };
+    for (at, point) in POINTS.iter().filter(concerned).enumerate() {
+        let one = [ON_THE_WAY_BACK[at % ON_THE_WAY_BACK.len()]];
+        for second in if long() { ON_THE_WAY_BACK } else { &one } {
+            let topic = broker.topic("rough", 1);
+            let rough = place(&to_kafka(&unique_name("rough"), &broker.brokers, topic.name()));
+            killed(&rough, point, second);
+            assert_same(&image(&rough), &expected, &format!("{point}, then {second}"));
+            assert_eq!(messages(broker, topic.name()), delivered, "{point}, then {second}");
+        }
+    }
+}
+
+#[test]
+fn the_list_of_points_is_that_of_the_sources() {
+    let mut found = Vec::new();
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                let calls = text.split("crash::point(\"").skip(1).filter_map(|rest| rest.split('"').next());
+                found.extend(calls.map(str::to_owned));
+            }
+        }
+    }
+    found.sort();
+    let mut listed: Vec<_> = POINTS.iter().map(|point| (*point).to_owned()).collect();
+    listed.sort();
+    assert_eq!(found, listed);
+}
