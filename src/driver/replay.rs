@@ -115,7 +115,7 @@ impl Replay<'_> {
         }
         match self.options.mode {
             ReplayMode::Verify => self.compare(&engine, &point, &executed),
-            ReplayMode::Show => bars.suspend(|| show(&engine, &point, &executed))?,
+            ReplayMode::Show => show(&engine, &point, &executed, bars)?,
         }
         self.engine = Some((engine, batch));
         Ok(())
@@ -217,14 +217,18 @@ impl Replay<'_> {
 }
 
 /// pprint outputs to stdout, the others counted.
-fn show(engine: &Engine, point: &RestorePoint, executed: &Executed) -> Result<(), DriverError> {
-    let mut out = io::stdout().lock();
+fn show(engine: &Engine, point: &RestorePoint, executed: &Executed, bars: &Bars) -> Result<(), DriverError> {
     for (step, delivered) in &executed.outputs {
         let step = &engine.job().steps[*step];
         match &delivered.content {
             Content::Shown { elements, more } => {
                 let block = pprint::block(point.plan.time, &engine.job().time_zone, elements, *more);
-                out.write_all(block.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+                // Only what is written to the terminal: a log line waits for the bars itself.
+                let written = bars.suspend(|| {
+                    let mut out = io::stdout().lock();
+                    out.write_all(block.as_bytes()).and_then(|()| out.flush())
+                });
+                written.map_err(|error| match error.kind() {
                     io::ErrorKind::BrokenPipe => DriverError::new(Class::ReaderGone, "the reader of stdout has gone"),
                     _ => DriverError::new(Class::Failed, format!("cannot write to stdout: {error}")),
                 })?;

@@ -10,6 +10,7 @@ use crate::{
     protocol::PublishPermit,
 };
 
+pub mod command;
 pub mod console;
 pub mod disk;
 pub mod kafka;

@@ -1,9 +1,10 @@
 //! From an output step to its sink.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use super::{
     Sink, SinkError, SinkErrorKind,
+    command::CommandSink,
     console::ConsoleSink,
     disk::LocalDisk,
     kafka::KafkaOutputs,
@@ -47,6 +48,13 @@ pub fn open(
             Ok(Box::new(LogSink::new(name, job.absolute(path), None, false, job.time_zone.clone(), disk)))
         }
         Operator::ToKafka(spec) => kafka.open(job, name, spec, embedded),
-        other => Err(SinkError::new(SinkErrorKind::Failed, format!("`{}` has no sink in this version", other.name()))),
+        Operator::Command { run, timeout_ms } => {
+            let timeout = Duration::from_millis(*timeout_ms);
+            Ok(Box::new(CommandSink::new(name, &job.name, run.clone(), timeout)))
+        }
+        other => {
+            let what = format!("`{}` is no output", other.name());
+            Err(SinkError::new(SinkErrorKind::Failed, what))
+        }
     }
 }
