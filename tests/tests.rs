@@ -6,6 +6,7 @@ mod cli;
 mod conformance;
 #[cfg(feature = "crash-points")]
 mod crash;
+mod dead_letter;
 mod dependencies;
 mod determinism;
 mod differential;

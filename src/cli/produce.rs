@@ -24,6 +24,9 @@ pub struct ProduceArgs {
     /// What stands before the first S in a line is the record's key.
     #[arg(long, value_name = "S")]
     key_separator: Option<String>,
+    /// The lines are dead letters: write back the records they hold, keys, values and headers as they were.
+    #[arg(long, conflicts_with = "key_separator")]
+    dead_letters: bool,
     /// Write to this partition; by key if not given.
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
@@ -46,6 +49,7 @@ fn call(args: ProduceArgs, _session: &Session) -> Result<(), Failure> {
         rate: args.rate,
         key_separator: args.key_separator,
         partition: args.partition,
+        dead_letters: args.dead_letters,
     };
     failure::chore(produce(&cluster, &options, &mut io::stdin().lock(), &mut io::stdout().lock()).map(drop))
 }

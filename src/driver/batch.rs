@@ -4,10 +4,14 @@
 //! trigger > available > plan > log planned > execute > stage > publish > log committed > purge
 //! ```
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use super::{
-    engine::sink_failed,
+    dead_letters,
+    engine::{Delivers, sink_failed},
     error::{Class, DriverError},
     inputs::failed as source_failed,
     recovery::{batch_failed, checkpoint_failed},
@@ -20,6 +24,7 @@ use crate::{
     expr::EvalError,
     job::Job,
     model::{BatchIdentity, OffsetRange, digest::Digest},
+    operator::output::Delivered,
     planner::{halve, readable_rest},
     protocol::{
         BatchPlan, CommitRecord, CommittedBatch, Exposure, Failed, Holds, OutputRecord, PlanRecord, PlannedBatch,
@@ -110,14 +115,26 @@ impl Run<'_> {
 
     /// Every sink writes where nobody looks.
     fn stage(&mut self, identity: &BatchIdentity, executed: Executed) -> Result<StagedResult, Trouble> {
+        let job = self.engine.executor.job();
         let mut outputs = Vec::new();
         self.hand.staged.clear();
-        for (step, delivered) in executed.outputs {
-            let Some(output) = self.engine.outputs.iter_mut().find(|output| output.step == step) else { continue };
-            outputs.push((output.name.clone(), output.settings.clone(), delivered.digest));
-            let staged = Output { name: output.name.clone(), content: delivered.content, digest: delivered.digest };
+        let mut delivered: HashMap<usize, Delivered> = executed.outputs.into_iter().collect();
+        for output in &mut self.engine.outputs {
+            let staged = match &output.of {
+                Delivers::Step(step) => match delivered.remove(step) {
+                    Some(delivered) => {
+                        Output { name: output.name.clone(), content: delivered.content, digest: delivered.digest }
+                    }
+                    // Its stream yields nothing at this time.
+                    None => continue,
+                },
+                Delivers::DeadLetters(to) => {
+                    dead_letters::output(job, identity.batch, identity.time, to, &executed.dead_letters)
+                }
+            };
+            outputs.push((output.name.clone(), output.settings.clone(), staged.digest));
             output.sink.stage(identity, staged).map_err(|error| Trouble::Sink(output.name.clone(), error))?;
-            self.hand.staged.insert(step);
+            self.hand.staged.insert(output.name.clone());
             crash::point("stage: one output");
         }
         Ok(StagedResult { outputs, records: executed.records, poison: executed.poison, deltas: executed.deltas })
@@ -127,7 +144,7 @@ impl Run<'_> {
     fn publish(&mut self, permit: &PublishPermit) -> Result<(), Trouble> {
         let staged = &self.hand.staged;
         let mut outputs: Vec<_> =
-            self.engine.outputs.iter_mut().filter(|output| staged.contains(&output.step)).collect();
+            self.engine.outputs.iter_mut().filter(|output| staged.contains(&output.name)).collect();
         outputs.sort_by_key(|output| output.sink.publication_order());
         for output in outputs {
             let trouble = |error| Trouble::Sink(output.name.clone(), error);
@@ -173,7 +190,7 @@ impl Run<'_> {
             digest: *digest,
         });
         let staged = &self.hand.staged;
-        let sinks = engine.outputs.iter().filter(|output| staged.contains(&output.step));
+        let sinks = engine.outputs.iter().filter(|output| staged.contains(&output.name));
         let commit = CommitRecord {
             batch: plan.batch,
             time: plan.time,

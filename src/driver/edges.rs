@@ -8,7 +8,7 @@ use super::{
     sources::{self, Opened},
 };
 use crate::{
-    job::{Job, Step},
+    job::{Job, OnError, Step},
     sink::{self, Sink, SinkError, kafka::KafkaOutputs},
 };
 
@@ -19,6 +19,9 @@ pub trait Edges {
 
     /// The sink of one output step.
     fn sink(&self, job: &Job, step: &Step) -> Result<Box<dyn Sink>, SinkError>;
+
+    /// The sink of the dead letters for one place.
+    fn dead_letters(&self, job: &Job, name: &str, to: &OnError) -> Result<Box<dyn Sink>, SinkError>;
 }
 
 /// Kafka, files, stdout: what the job names.
@@ -47,5 +50,11 @@ impl Edges for World {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Shared { kafka, embedded } = &mut *shared;
         sink::open(job, step, kafka, embedded.as_deref())
+    }
+
+    fn dead_letters(&self, job: &Job, name: &str, to: &OnError) -> Result<Box<dyn Sink>, SinkError> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { kafka, embedded } = &mut *shared;
+        sink::open_dead_letters(job, name, to, kafka, embedded.as_deref())
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    dead_letters,
     edges::Edges,
     error::{Class, DriverError},
     patience::Patience,
@@ -43,9 +44,18 @@ pub struct Engine {
     pub outputs: Vec<OutputSink>,
 }
 
-/// An output step and its sink.
+/// What an output gets of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivers {
+    /// What an output step delivers.
+    Step(usize),
+    /// The dead letters for one place.
+    DeadLetters(OnError),
+}
+
+/// An output and its sink.
 pub struct OutputSink {
-    pub step: usize,
+    pub of: Delivers,
     pub name: String,
     /// Hash of the settings that decide what the output's digest covers.
     pub settings: String,
@@ -157,14 +167,22 @@ impl Engine {
         facts: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
         edges: &dyn Edges,
     ) -> Result<(), DriverError> {
-        no_dead_letters(self.executor.job())?;
         for &step in &self.executor.lineage().outputs {
             let job = self.executor.job();
             let spec = &job.steps[step];
             let name = spec.id.to_string();
             let mut sink = edges.sink(job, spec).map_err(|error| sink_failed(&name, &error))?;
             sink.restore(facts.get(&name).map(|(facts, _)| facts)).map_err(|error| sink_failed(&name, &error))?;
-            self.outputs.push(OutputSink { step, settings: output_settings(&spec.operator), name, sink });
+            let of = Delivers::Step(step);
+            self.outputs.push(OutputSink { of, settings: output_settings(&spec.operator), name, sink });
+        }
+        for to in dead_letters::destinations(self.executor.job()) {
+            let name = dead_letters::name(self.executor.job(), &to);
+            let mut sink =
+                edges.dead_letters(self.executor.job(), &name, &to).map_err(|error| sink_failed(&name, &error))?;
+            sink.restore(facts.get(&name).map(|(facts, _)| facts)).map_err(|error| sink_failed(&name, &error))?;
+            let settings = "dead letters".to_owned();
+            self.outputs.push(OutputSink { of: Delivers::DeadLetters(to), settings, name, sink });
         }
         Ok(())
     }
@@ -192,18 +210,6 @@ impl Engine {
         }
         Ok(bases)
     }
-}
-
-/// Dead letters have no sink yet: a job that asks for them is refused, so that none is ever dropped unseen.
-fn no_dead_letters(job: &Job) -> Result<(), DriverError> {
-    let of_sources = job.sources.iter().filter_map(|source| source.on_error.as_ref());
-    let of_steps = job.steps.iter().filter_map(|step| step.on_error.as_ref());
-    let asks = |on_error: &OnError| matches!(on_error, OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. });
-    if std::iter::once(&job.on_error).chain(of_sources).chain(of_steps).any(asks) {
-        return Err(DriverError::new(Class::Usage, "dead letters have no sink in this version")
-            .hint("Set on_error = \"fail\" or \"skip\".".to_owned()));
-    }
-    Ok(())
 }
 
 /// Deltas and snapshots in the order of their batches: a snapshot makes its slot whole as of its batch.

@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod bounded;
 pub mod clock;
+mod dead_letters;
 pub mod drain;
 pub mod edges;
 pub mod engine;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
+    dead_letters,
     engine::Engine,
     error::{Class, DriverError},
     inputs::Inputs,
@@ -15,7 +16,7 @@ use crate::{
     executor::{BatchInput, Executed},
     job::Job,
     model::{BatchId, OffsetRange},
-    protocol::JobTextHash,
+    protocol::{JobTextHash, OutputRecord},
     sink::{Content, pprint},
     telemetry::Bars,
 };
@@ -186,6 +187,10 @@ impl Replay<'_> {
         let batch = point.plan.batch;
         for stored in &point.commit.outputs {
             let steps = &engine.job().steps;
+            if stored.name.starts_with(dead_letters::PREFIX) {
+                self.compare_letters(engine, point, executed, stored);
+                continue;
+            }
             let now = executed.outputs.iter().find(|(step, _)| *steps[*step].id == *stored.name);
             let Some((step, delivered)) = now else {
                 self.differences.push(format!("Batch {batch}, output {}: nothing was delivered.", stored.name));
@@ -199,6 +204,17 @@ impl Replay<'_> {
                     stored.name, stored.digest, delivered.digest
                 ));
             }
+        }
+    }
+
+    fn compare_letters(&mut self, engine: &Engine, point: &RestorePoint, executed: &Executed, stored: &OutputRecord) {
+        let (job, batch) = (engine.job(), point.plan.batch);
+        let to = dead_letters::destinations(job).into_iter().find(|to| dead_letters::name(job, to) == stored.name);
+        let now = to.map(|to| dead_letters::output(job, batch, point.plan.time, &to, &executed.dead_letters).digest);
+        if now != Some(stored.digest) {
+            let now = now.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
+            self.differences
+                .push(format!("Batch {batch}, {}: digest {} at commit, {now} now.", stored.name, stored.digest));
         }
     }
 
@@ -240,6 +256,10 @@ fn show(engine: &Engine, point: &RestorePoint, executed: &Executed, bars: &Bars)
                 "replayed, not delivered"
             ),
         }
+    }
+    if !executed.dead_letters.is_empty() {
+        let letters = executed.dead_letters.len();
+        tracing::info!(batch = point.plan.batch.0, letters, "dead letters, not delivered");
     }
     Ok(())
 }

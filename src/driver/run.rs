@@ -74,8 +74,8 @@ pub(super) struct Hand {
     pub trigger: Option<Trigger>,
     pub began: Option<Instant>,
     pub took: Durations,
-    /// Output steps that have something staged.
-    pub staged: BTreeSet<usize>,
+    /// Outputs that have something staged, by name.
+    pub staged: BTreeSet<String>,
     /// Records read, by range.
     pub records: Vec<u64>,
 }
@@ -320,7 +320,7 @@ impl Run<'_> {
     pub(super) fn committed(&mut self, committed: &CommittedBatch, following: Option<Hand>) -> Result<(), DriverError> {
         self.advance(&committed.plan);
         let identity = committed.plan.identity(self.checkpoint.uuid());
-        for output in self.engine.outputs.iter_mut().filter(|output| self.hand.staged.contains(&output.step)) {
+        for output in self.engine.outputs.iter_mut().filter(|output| self.hand.staged.contains(&output.name)) {
             output.sink.committed(&identity).map_err(|error| sink_failed(&output.name, &error))?;
             crash::point("commit: one sink told");
         }

@@ -7,11 +7,11 @@ use super::{
     poison::{DeadLetter, Origin, PoisonCount},
 };
 use crate::{
-    expr::{Evaluator, element},
+    expr::{EvalErrorKind, Evaluator, element},
     job::OnError,
-    lineage::{Stage, Terminal},
+    lineage::{Root, Stage, Terminal},
     model::{Column, text::repr},
-    operator::{Collector, Narrow, Partial, PoisonElement, narrow},
+    operator::{Cause, Collector, Narrow, Partial, PoisonElement, narrow},
 };
 
 /// Characters of an element's text that a message shows.
@@ -27,8 +27,8 @@ pub(super) struct Lane<'a> {
     nodes: Vec<LaneNode>,
     held: u64,
     result: LaneResult,
-    /// Poison of the chunk in hand that must be traced to its record.
-    traced: Vec<(String, String)>,
+    /// Whether some poison of the chunk in hand is to be kept: it is traced to its record.
+    has_letters: bool,
 }
 
 struct LaneNode {
@@ -66,7 +66,7 @@ impl<'a> Lane<'a> {
             nodes,
             held: 0,
             result: LaneResult::default(),
-            traced: Vec::new(),
+            has_letters: false,
         }
     }
 
@@ -88,10 +88,10 @@ impl<'a> Lane<'a> {
             }
             other => other?,
         }
-        if !self.traced.is_empty() {
-            self.traced.clear();
-            let letters = self.trace(&chunk);
-            self.result.dead_letters.extend(letters);
+        if std::mem::take(&mut self.has_letters) {
+            let mut letters = self.trace(&chunk);
+            letters.retain(|letter| !matches!(letter.to, OnError::Fail | OnError::Skip));
+            self.result.dead_letters.append(&mut letters);
         }
         self.account()
     }
@@ -155,24 +155,41 @@ impl<'a> Lane<'a> {
 
     /// What `on_error` says about elements that a step left out.
     fn poisoned(&mut self, step: Option<usize>, chunk: &Column, poison: &[PoisonElement]) -> Result<(), BatchFailure> {
-        let job = &self.executor.job;
-        let Some(step) = step.and_then(|step| job.steps.get(step)) else { return Ok(()) };
-        match (step.on_error.as_ref().unwrap_or(&job.on_error), poison.first()) {
-            (OnError::Fail, Some(first)) => Err(BatchFailure::Poison {
-                step: step.id.to_string(),
-                line: step.line,
-                cause: first.cause.clone(),
-                value: shown(chunk, first.idx),
-                position: None,
-            }),
-            (on_error, _) => {
-                self.result.poison.push(PoisonCount { step: step.id.to_string(), count: poison.len() as u64 });
-                if matches!(on_error, OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. }) {
-                    self.traced.extend(poison.iter().map(|p| (step.id.to_string(), p.cause.to_string())));
+        let Some(step) = step.filter(|step| *step < self.executor.job.steps.len()) else { return Ok(()) };
+        for element in poison {
+            let spec = &self.executor.job.steps[step];
+            match self.on_error(step, chunk, element) {
+                OnError::Fail => {
+                    return Err(BatchFailure::Poison {
+                        step: spec.id.to_string(),
+                        line: spec.line,
+                        cause: element.cause.clone(),
+                        value: shown(chunk, element.idx),
+                        position: None,
+                    });
                 }
-                Ok(())
+                OnError::Skip => {}
+                OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. } => self.has_letters = true,
             }
         }
+        if !poison.is_empty() {
+            let step = self.executor.job.steps[step].id.to_string();
+            self.result.poison.push(PoisonCount { step, count: poison.len() as u64 });
+        }
+        Ok(())
+    }
+
+    /// The step's own word, else the source's for a record that cannot be decoded, else the job's.
+    fn on_error(&self, step: usize, chunk: &Column, poison: &PoisonElement) -> &'a OnError {
+        let job = &self.executor.job;
+        let of_source = || match (self.stage?.root, &poison.cause) {
+            (Root::Source(source), Cause::Lambda(error)) if error.kind == EvalErrorKind::Decode => {
+                let undecodable = matches!(chunk, Column::Record(_)) && element(chunk, poison.idx as usize).is_err();
+                job.sources.get(source)?.on_error.as_ref().filter(|_| undecodable)
+            }
+            _ => None,
+        };
+        job.steps[step].on_error.as_ref().or_else(of_source).unwrap_or(&job.on_error)
     }
 
     /// Runs the records of a chunk one by one, through fresh working parts, and says which record gave which poison.
@@ -182,14 +199,9 @@ impl<'a> Lane<'a> {
         for row in 0..chunk.len() {
             let mut parts = parts(self.executor, stage);
             let record = chunk.slice(row..row + 1);
-            self.trace_node(stage, &mut parts, 0, record.clone(), &mut |step, poison, value| {
-                letters.push(DeadLetter {
-                    step: step.to_owned(),
-                    reason: poison.cause.to_string(),
-                    value,
-                    origin: origin(&record),
-                });
-            });
+            let mut found = Vec::new();
+            self.trace_node(stage, &mut parts, 0, record.clone(), &mut found);
+            letters.extend(found.into_iter().map(|found| DeadLetter { origin: origin(&record), ..found }));
         }
         letters
     }
@@ -200,13 +212,12 @@ impl<'a> Lane<'a> {
         parts: &mut [LaneNode],
         at: usize,
         chunk: Column,
-        found: &mut dyn FnMut(&str, &PoisonElement, String),
+        found: &mut Vec<DeadLetter>,
     ) {
-        let job = &self.executor.job;
         let mut chunk = chunk;
         if let (Some(narrow), Some(step)) = (&mut parts[at].narrow, stage.nodes[at].step) {
             let Ok((applied, poison)) = narrow.apply(chunk.clone(), &mut self.evaluator) else { return };
-            poison.iter().for_each(|element| found(&job.steps[step].id, element, shown(&chunk, element.idx)));
+            found.extend(poison.iter().map(|element| self.dead(step, &chunk, element)));
             chunk = applied;
         }
         if chunk.is_empty() {
@@ -214,10 +225,20 @@ impl<'a> Lane<'a> {
         }
         for (terminal, _, collector) in &mut parts[at].collectors {
             let Ok(poison) = collector.push(chunk.clone(), &mut self.evaluator) else { continue };
-            poison.iter().for_each(|element| found(&job.steps[terminal.step].id, element, shown(&chunk, element.idx)));
+            found.extend(poison.iter().map(|element| self.dead(terminal.step, &chunk, element)));
         }
         for &child in &stage.nodes[at].children {
             self.trace_node(stage, parts, child, chunk.clone(), found);
+        }
+    }
+
+    fn dead(&self, step: usize, chunk: &Column, poison: &PoisonElement) -> DeadLetter {
+        DeadLetter {
+            to: self.on_error(step, chunk, poison).clone(),
+            step: self.executor.job.steps[step].id.to_string(),
+            cause: poison.cause.clone(),
+            value: shown(chunk, poison.idx),
+            origin: None,
         }
     }
 
@@ -282,6 +303,12 @@ fn origin(record: &Column) -> Option<Origin> {
     Some(Origin {
         tp: column.tp.clone(),
         offset: *column.offsets.first()?,
+        timestamp: column.timestamps.first().copied().unwrap_or(-1),
+        headers: column
+            .headers(0)
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_deref().map(<[u8]>::to_vec)))
+            .collect(),
         key: column.keys.get(0).map(<[u8]>::to_vec),
         value: column.values.get(0).map(<[u8]>::to_vec),
     })

@@ -1,13 +1,15 @@
 //! What becomes of poison elements: counted, kept for a dead letter, or the end of the batch.
 
-use crate::model::TopicPartition;
 pub use crate::protocol::PoisonCount;
+use crate::{job::OnError, model::TopicPartition, operator::Cause};
 
 /// An element kept for the dead letter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
+    /// Where it goes.
+    pub to: OnError,
     pub step: String,
-    pub reason: String,
+    pub cause: Cause,
     /// The element's text.
     pub value: String,
     /// The record it came of, with its undecoded key and value.
@@ -18,8 +20,11 @@ pub struct DeadLetter {
 pub struct Origin {
     pub tp: TopicPartition,
     pub offset: i64,
+    /// Milliseconds since the epoch; -1 where the broker has none.
+    pub timestamp: i64,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// Adds up the counts of all tasks, one a step, by step name.

@@ -421,6 +421,7 @@ mod tests {
             files: vec![],
             rate: None,
             key_separator: Some(":".into()),
+            dead_letters: false,
             partition: Some(1),
         };
         let mut out = Vec::new();

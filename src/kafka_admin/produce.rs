@@ -10,6 +10,7 @@ use std::{
 use rdkafka::{
     ClientConfig,
     error::KafkaError,
+    message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
     types::RDKafkaErrorCode as Code,
 };
@@ -18,7 +19,13 @@ use super::{
     ChoreError, Cluster,
     topics::{control, deadline, unknown_topic},
 };
-use crate::{sink::kafka::deliveries::Deliveries, source::kafka::events::Events};
+use crate::{
+    sink::{
+        dead_letter::{Blob, Letter, LetterRecord},
+        kafka::deliveries::Deliveries,
+    },
+    source::kafka::events::Events,
+};
 
 #[derive(Debug, Clone)]
 pub struct ProduceOptions {
@@ -32,6 +39,8 @@ pub struct ProduceOptions {
     pub key_separator: Option<String>,
     /// By key, else spread, where `None`.
     pub partition: Option<i32>,
+    /// Whether the lines are dead letters, written back as the records they were.
+    pub dead_letters: bool,
 }
 
 /// Writes every line of the files, or of `input`, as one record; returns their number once the brokers have them all.
@@ -96,9 +105,24 @@ impl<'a> Writer<'a> {
             if read == 0 {
                 return Ok(());
             }
-            let (key, value) = split(without_line_end(&line), self.options.key_separator.as_deref());
+            let text = without_line_end(&line);
+            let record = match self.options.dead_letters {
+                true => Some(letter(text, number, name)?),
+                false => None,
+            };
+            let (key, value, headers) = match &record {
+                Some(record) => (
+                    record.key.as_ref().map(|key| &*key.0),
+                    record.value.as_ref().map(|value| &*value.0),
+                    &*record.headers,
+                ),
+                None => {
+                    let (key, value) = split(text, self.options.key_separator.as_deref());
+                    (key, Some(value), &[][..])
+                }
+            };
             self.wait_for_turn()?;
-            self.send(key, value).map_err(|error| {
+            self.send(key, value, headers).map_err(|error| {
                 ChoreError::failed(&format!("write line {number} of {name}"), &self.cluster.brokers, &error)
             })?;
         }
@@ -115,10 +139,21 @@ impl<'a> Writer<'a> {
         self.check_deliveries()
     }
 
-    fn send(&mut self, key: Option<&[u8]>, value: &[u8]) -> Result<(), KafkaError> {
+    fn send(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(String, Option<Blob>)],
+    ) -> Result<(), KafkaError> {
         let limit = Instant::now() + self.cluster.timeout;
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.options.topic).payload(value);
-        (record.key, record.partition) = (key, self.options.partition);
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.options.topic);
+        (record.key, record.payload, record.partition) = (key, value, self.options.partition);
+        if !headers.is_empty() {
+            let all = headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |all, (key, value)| {
+                all.insert(Header { key, value: value.as_ref().map(|value| &*value.0) })
+            });
+            record = record.headers(all);
+        }
         while let Err((error, again)) = self.producer.send(record) {
             let full = matches!(error, KafkaError::MessageProduction(Code::QueueFull));
             if !full || Instant::now() > limit {
@@ -168,6 +203,18 @@ impl<'a> Writer<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// The record of a dead letter.
+fn letter(line: &[u8], number: u64, name: &str) -> Result<LetterRecord, ChoreError> {
+    let wrong = |what: String| {
+        ChoreError::usage(
+            format!("line {number} of {name} {what}"),
+            "Lines before it are written; mend it and write the rest.",
+        )
+    };
+    let letter = Letter::parse_line(line).map_err(|error| wrong(format!("is no dead letter: {error}")))?;
+    letter.record.ok_or_else(|| wrong("holds no record: its element was no longer of one".to_owned()))
 }
 
 fn without_line_end(line: &[u8]) -> &[u8] {

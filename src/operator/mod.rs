@@ -26,7 +26,7 @@ pub struct PoisonElement {
 }
 
 /// Why an element is poison, or why a step failed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// A lambda or a decoding failed.
     Lambda(EvalError),

@@ -12,6 +12,7 @@ use crate::{
 
 pub mod command;
 pub mod console;
+pub mod dead_letter;
 pub mod disk;
 pub mod kafka;
 pub mod line;
@@ -20,7 +21,7 @@ pub mod open;
 pub mod pprint;
 pub mod text_files;
 
-pub use self::open::open;
+pub use self::open::{open, open_dead_letters};
 pub use crate::protocol::{Holds, SinkFacts};
 
 /// What one output operator produced in one batch.

@@ -11,7 +11,7 @@ use super::{
     log::LogSink,
     text_files::{Naming, TextFilesSink},
 };
-use crate::job::{FileFormat, FileLayout, Job, Operator, Step};
+use crate::job::{FileFormat, FileLayout, Job, OnError, Operator, Step};
 
 /// The sink of an output step of `job`. Nothing is written or connected yet. `kafka` holds what Kafka outputs share;
 /// `embedded` is the address of the job's embedded broker.
@@ -55,6 +55,28 @@ pub fn open(
         other => {
             let what = format!("`{}` is no output", other.name());
             Err(SinkError::new(SinkErrorKind::Failed, what))
+        }
+    }
+}
+
+/// The sink of a job's dead letters for one place: a file that grows, or a topic.
+pub fn open_dead_letters(
+    job: &Job,
+    name: &str,
+    to: &OnError,
+    kafka: &mut KafkaOutputs,
+    embedded: Option<&str>,
+) -> Result<Box<dyn Sink>, SinkError> {
+    match to {
+        OnError::DeadLetterFile(path) => {
+            let (path, zone) = (job.absolute(path), job.time_zone.clone());
+            Ok(Box::new(LogSink::new(name, path, None, false, zone, Arc::new(LocalDisk))))
+        }
+        OnError::DeadLetterTopic { topic, brokers } => {
+            kafka.open_dead_letters(job, name, topic, brokers.as_deref(), embedded)
+        }
+        OnError::Fail | OnError::Skip => {
+            Err(SinkError::new(SinkErrorKind::Failed, "no place for dead letters is named"))
         }
     }
 }

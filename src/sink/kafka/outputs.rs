@@ -71,6 +71,33 @@ impl KafkaOutputs {
         Ok(Box::new(KafkaOutput { name, topic, home_topic, append: spec.append, cluster }))
     }
 
+    /// The sink of a job's dead letters for one topic. The embedded broker has no transactions.
+    pub fn open_dead_letters(
+        &mut self,
+        job: &Job,
+        name: &str,
+        topic: &str,
+        brokers: Option<&str>,
+        embedded: Option<&str>,
+    ) -> Result<Box<dyn Sink>, SinkError> {
+        let mut spec = ToKafkaSpec {
+            topic: ToTopic::Name(topic.to_owned()),
+            brokers: brokers.map(str::to_owned),
+            key: None,
+            value: None,
+            headers: None,
+            partition: None,
+            delivery: Delivery::ExactlyOnce,
+            commit_topic: None,
+            append: false,
+            properties: BTreeMap::new(),
+        };
+        if connection(job, &spec)?.0 == EMBEDDED {
+            spec.delivery = Delivery::AtLeastOnce;
+        }
+        self.open(job, name.to_owned(), &spec, embedded)
+    }
+
     fn cluster(
         &mut self,
         job: &Job,

@@ -1,0 +1,109 @@
+//! Dead letters as outputs: where a job sends them, and what a batch delivers to each place.
+
+use super::batch::lambda_excerpt;
+use crate::{
+    executor::DeadLetter,
+    job::{Job, OnError},
+    model::{BatchId, BatchTime, Value, digest::OrderedDigest},
+    operator::Cause,
+    sink::{
+        Content, Output,
+        dead_letter::{Blob, Letter, LetterRecord},
+    },
+};
+
+/// Every place the job names, once, in the order of the job file.
+pub fn destinations(job: &Job) -> Vec<OnError> {
+    let of_sources = job.sources.iter().filter_map(|source| source.on_error.as_ref());
+    let of_steps = job.steps.iter().filter_map(|step| step.on_error.as_ref());
+    let mut found = Vec::new();
+    for on_error in std::iter::once(&job.on_error).chain(of_sources).chain(of_steps) {
+        let is_place = matches!(on_error, OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. });
+        if is_place && !found.contains(on_error) {
+            found.push(on_error.clone());
+        }
+    }
+    found
+}
+
+/// What the names of all these outputs begin with; no step has such a name.
+pub const PREFIX: &str = "dead letters: ";
+
+/// The name under which the checkpoint knows the output; the same for a job file and for its text in the checkpoint.
+pub fn name(job: &Job, to: &OnError) -> String {
+    match to {
+        OnError::DeadLetterTopic { topic, brokers: Some(brokers) } => format!("{PREFIX}topic {topic} on {brokers}"),
+        OnError::DeadLetterTopic { topic, brokers: None } => format!("{PREFIX}topic {topic}"),
+        OnError::DeadLetterFile(path) => format!("{PREFIX}{}", job.absolute(path).display()),
+        OnError::Fail | OnError::Skip => PREFIX.to_owned(),
+    }
+}
+
+/// What of a batch's letters goes to `to`.
+pub fn output(job: &Job, batch: BatchId, time: BatchTime, to: &OnError, letters: &[DeadLetter]) -> Output {
+    let mut digest = OrderedDigest::default();
+    let (mut lines, mut rows) = (Vec::new(), Vec::new());
+    for dead in letters.iter().filter(|dead| dead.to == *to) {
+        let letter = letter(job, batch, time, dead);
+        let mut line = Vec::new();
+        // A letter is made of texts and numbers, which always have a JSON form.
+        if letter.put_line(&mut line).is_err() {
+            continue;
+        }
+        digest.add(&Value::Bytes(line.as_slice().into()));
+        match to {
+            OnError::DeadLetterTopic { .. } => rows.push(row(&job.name, &letter)),
+            _ => lines.extend_from_slice(&line),
+        }
+    }
+    let content = match to {
+        OnError::DeadLetterTopic { .. } => Content::Elements(rows),
+        _ => Content::Parts(vec![lines]),
+    };
+    Output { name: name(job, to), content, digest: digest.finish() }
+}
+
+fn letter(job: &Job, batch: BatchId, time: BatchTime, dead: &DeadLetter) -> Letter {
+    let at = match &dead.cause {
+        Cause::Lambda(error) => lambda_excerpt(job, &dead.step, error),
+        Cause::Element(_) => None,
+    };
+    let blob = |bytes: &Option<Vec<u8>>| bytes.clone().map(Blob);
+    Letter {
+        batch: batch.0,
+        time: time.0,
+        step: dead.step.clone(),
+        reason: dead.cause.to_string(),
+        at,
+        element: dead.value.clone(),
+        record: dead.origin.as_ref().map(|origin| LetterRecord {
+            topic: origin.tp.topic.clone(),
+            partition: origin.tp.partition,
+            offset: origin.offset,
+            timestamp: origin.timestamp,
+            key: blob(&origin.key),
+            value: blob(&origin.value),
+            headers: origin.headers.iter().map(|(name, value)| (name.clone(), blob(value))).collect(),
+        }),
+    }
+}
+
+/// The record as it was, with what was wrong in more headers; an element without a record is its text.
+fn row(job: &str, letter: &Letter) -> Value {
+    let bytes = |blob: &Option<Blob>| blob.as_ref().map_or(Value::None, |blob| Value::Bytes(blob.0.as_slice().into()));
+    let mut headers = Vec::new();
+    let mut header = |name: &str, value: Value| headers.push(Value::pair(Value::str(name), value));
+    let (mut key, mut value) = (Value::None, Value::str(&letter.element));
+    if let Some(record) = &letter.record {
+        record.headers.iter().for_each(|(name, value)| header(name, bytes(value)));
+        header("kstream.topic", Value::str(&*record.topic));
+        header("kstream.partition", Value::str(record.partition.to_string()));
+        header("kstream.offset", Value::str(record.offset.to_string()));
+        (key, value) = (bytes(&record.key), bytes(&record.value));
+    }
+    header("kstream.job", Value::str(job));
+    header("kstream.batch", Value::str(letter.batch.to_string()));
+    header("kstream.step", Value::str(&letter.step));
+    header("kstream.reason", Value::str(&letter.reason));
+    Value::tuple([Value::None, key, value, Value::list(headers), Value::None])
+}

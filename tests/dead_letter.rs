@@ -1,0 +1,193 @@
+//! Dead letters: what a step cannot take is kept with its record, exactly once with the batch, and can be written back.
+
+use std::{thread, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    broker::{NewRecord, broker, unique_name},
+    support::{Place, Random, START_MS},
+};
+
+fn bounded() -> String {
+    format!("run job.toml --until-caught-up --manual-clock {START_MS}")
+}
+
+fn job(name: &str, source: &str, on_error: &str) -> String {
+    format!(
+        r#"
+name = "{name}"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+{on_error}
+[source]
+kind = "kafka"
+{source}
+[[steps]]
+name = "number"
+map = "lambda record: int(record.value)"
+[[steps]]
+name = "share"
+map = "lambda n: 100 // n"
+[[steps]]
+pprint = {{ num = 100_000, to = "out.log" }}
+"#
+    )
+}
+
+fn letters(place: &Place, file: &str) -> Vec<Value> {
+    place.read(file).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn letters_hold_the_record_and_can_be_written_back() {
+    let Some(broker) = broker() else { return };
+    let (input, back) = (broker.topic("in", 1), broker.topic("back", 1));
+    let poison = [
+        NewRecord::value("zero").key("k").header("h", "v").header("h", b"\xfe"),
+        NewRecord::value(b"\xff\x00").timestamp(1_600_000_000_000),
+        NewRecord::value("0").key(b"\xff"),
+    ];
+    broker.produce(input.name(), 0, ["5"]);
+    broker.produce_records(input.name(), 0, poison.clone());
+    broker.produce(input.name(), 0, ["7"]);
+    let source = format!("brokers = \"{}\"\ntopics = [\"{}\"]", broker.brokers, input.name());
+    let on_error = "on_error = \"dead_letter\"\ndead_letter = { file = \"dead.jsonl\" }";
+    let place = Place::with_job(&job("letters", &source, on_error));
+    place.catch_up();
+    assert!(place.read("out.log").contains("20\n14\n"), "{}", place.read("out.log"));
+    let found = letters(&place, "dead.jsonl");
+    let told: Vec<_> = found.iter().map(|l| (l["step"].clone(), l["record"]["offset"].clone())).collect();
+    assert_eq!(told, [(json!("number"), json!(1)), (json!("number"), json!(2)), (json!("share"), json!(3))]);
+    assert_eq!(found[0]["reason"], "invalid literal for int() with base 10: 'zero'");
+    assert_eq!(found[0]["record"]["headers"], json!([["h", "v"], ["h", { "hex": "fe" }]]));
+    assert_eq!(found[1]["record"]["value"], json!({ "hex": "ff00" }));
+    assert_eq!(found[1]["record"]["key"], Value::Null);
+    assert_eq!(found[1]["record"]["timestamp"], 1_600_000_000_000_i64);
+    assert_eq!(found[2]["element"], "0");
+    assert!(found[2]["at"].as_str().is_some_and(|at| at.contains("100 // n")), "{}", found[2]);
+    assert_eq!(place.ledger()[0]["poison"]["number"], 2, "{}", place.ledger()[0]);
+    place.kstream("replay job.toml --verify").expect(0);
+    place.kstream("replay job.toml").expect(0).says(&["dead letters"]);
+
+    place.kstream(&format!("produce {} --brokers {} --dead-letters dead.jsonl", back.name(), broker.brokers)).expect(0);
+    let parts = |topic: &str| -> Vec<_> {
+        broker.read_committed(topic).into_iter().map(|r| (r.key, r.value, r.headers)).collect()
+    };
+    assert_eq!(parts(back.name()), parts(input.name())[1..4]);
+    place.write("wrong.jsonl", place.read("dead.jsonl") + "{}\n");
+    place
+        .kstream(&format!("produce {} --brokers {} --dead-letters wrong.jsonl", back.name(), broker.brokers))
+        .expect(2)
+        .says(&["line 4 of wrong.jsonl"]);
+}
+
+#[test]
+fn the_step_decides_before_the_source_and_the_source_before_the_job() {
+    let Some(broker) = broker() else { return };
+    let input = broker.topic("in", 1);
+    broker.produce_records(
+        input.name(),
+        0,
+        [NewRecord::value(b"\xff"), NewRecord::value("zero"), NewRecord::value("0")],
+    );
+    let source = format!(
+        "brokers = \"{}\"\ntopics = [\"{}\"]\non_error = \"dead_letter\"\ndead_letter = {{ file = \"undecoded.jsonl\" }}",
+        broker.brokers,
+        input.name()
+    );
+    let text = job("precedence", &source, "on_error = \"skip\"").replace(
+        "name = \"share\"",
+        "name = \"share\"\non_error = \"dead_letter\"\ndead_letter = { file = \"shares.jsonl\" }",
+    );
+    let place = Place::with_job(&text);
+    place.catch_up();
+    let offsets =
+        |file: &str| -> Vec<_> { letters(&place, file).iter().map(|l| l["record"]["offset"].clone()).collect() };
+    assert_eq!(offsets("undecoded.jsonl"), [json!(0)]);
+    assert_eq!(offsets("shares.jsonl"), [json!(2)]);
+    assert_eq!(place.ledger()[0]["poison"], json!({ "number": 2, "share": 1 }));
+}
+
+/// A feed in which every third line is poison.
+fn embedded(place: &Place) -> String {
+    let line = |at: usize| match at % 3 {
+        0 => format!("{}\n", at % 9),
+        1 => format!("{at}\n"),
+        _ => format!("no number {at}\n"),
+    };
+    place.write("feed.txt", (0..600).map(line).collect::<String>());
+    "brokers = \"embedded\"\ntopics = [\"numbers\"]\nmax_records_per_partition = 5\n[source.embedded]\nlines = \"feed.txt\"\nrate = \
+     1_000_000_000\npartitions = 2"
+        .to_owned()
+}
+
+#[test]
+fn kills_threads_and_chunks_leave_the_same_letters() {
+    let on_error = "on_error = \"dead_letter\"\ndead_letter = { file = \"dead.jsonl\" }";
+    let calm = Place::with_job("");
+    calm.write("job.toml", job("numbers", &embedded(&calm), on_error));
+    calm.catch_up();
+    let expected = calm.read("dead.jsonl");
+    assert_eq!(expected.lines().count(), 200 + 67, "a third is no number, a ninth is 0");
+    for (threads, chunk) in [("1", "1"), ("2", "3"), ("8", "4096")] {
+        let other = Place::with_job(&calm.read("job.toml"));
+        embedded(&other);
+        let mut command = other.command(&format!("{} --threads {threads}", bounded()));
+        command.env("KSTREAM_CHUNK_RECORDS", chunk);
+        other.spawn(command).wait().expect(0);
+        assert!(other.read("dead.jsonl") == expected, "{threads} threads, chunks of {chunk}");
+    }
+    let rough = Place::with_job(&calm.read("job.toml"));
+    embedded(&rough);
+    let mut random = Random::seeded();
+    let mut met = 0;
+    for _ in 0..20 {
+        let running = rough.start(&bounded());
+        thread::sleep(Duration::from_micros(20_000 + random.below(200_000)));
+        met += usize::from(running.kill());
+    }
+    assert!(met > 4, "only {met} kills met a live process");
+    rough.catch_up();
+    assert!(rough.read("dead.jsonl") == expected);
+    assert!(rough.read("out.log") == calm.read("out.log"));
+}
+
+#[test]
+fn letters_to_a_topic_are_delivered_once_with_the_batch() {
+    let Some(broker) = broker() else { return };
+    let (input, dead, out) = (broker.topic("in", 2), broker.topic("dead", 1), broker.topic("out", 1));
+    for partition in 0..2 {
+        broker.produce(
+            input.name(),
+            partition,
+            (0..300).map(|at| if at % 3 == 0 { "none".into() } else { at.to_string() }),
+        );
+    }
+    let source =
+        format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 10", broker.brokers, input.name());
+    let on_error = format!("on_error = \"dead_letter\"\ndead_letter = {{ topic = \"{}\" }}", dead.name());
+    let text = job(&unique_name("dead"), &source, &on_error) + &format!("[[steps]]\nto_kafka = \"{}\"\n", out.name());
+    let place = Place::with_job(&text);
+    let mut random = Random::seeded();
+    let mut met = 0;
+    for _ in 0..12 {
+        let running = place.start(&bounded());
+        thread::sleep(Duration::from_micros(100_000 + random.below(400_000)));
+        met += usize::from(running.kill());
+    }
+    assert!(met > 3, "only {met} kills met a live process");
+    place.catch_up();
+    let found = broker.read_committed(dead.name());
+    assert_eq!(found.len(), 200);
+    assert_eq!(broker.read_committed(out.name()).len(), 400);
+    let header = |name: &str| {
+        let value = found[0].headers.iter().find(|(other, _)| other == name).and_then(|(_, value)| value.clone());
+        String::from_utf8(value.unwrap_or_default()).expect("text")
+    };
+    assert_eq!(found[0].value_text(), "none");
+    assert_eq!((header("kstream.topic"), header("kstream.step")), (input.name().to_owned(), "number".to_owned()));
+    assert!(header("kstream.reason").contains("invalid literal"));
+    place.kstream("replay job.toml --verify").expect(0);
+}
