@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use kstream::crash::POINTS;
 
 use super::{
-    broker::{Broker, broker, unique_name},
+    broker::{Broker, broker, own_broker, unique_name},
     support::{Place, START_MS},
 };
 
@@ -304,6 +304,81 @@ fn every_point_of_a_delivery_to_kafka_recovers() {
             assert_same(&image(&rough), &expected, &format!("{point}, then {second}"));
             assert_eq!(messages(broker, topic.name()), delivered, "{point}, then {second}");
         }
+    }
+}
+
+/// A program gets the batch in flight again, and no other.
+#[test]
+fn a_command_repeats_no_batch_but_the_one_in_flight() {
+    let text = head("commanded") + "[[steps]]\ncommand = \"cat > /dev/null; echo $KSTREAM_BATCH_ID >> told\"\n";
+    let concerned = |point: &&&str| {
+        ["plan: logged", "execute: ", "stage: ", "publish: ", "commit: "].iter().any(|p| point.starts_with(p))
+    };
+    for (at, point) in POINTS.iter().filter(concerned).filter(|point| **point != "commit: snapshot written").enumerate()
+    {
+        let rough = place(&text);
+        killed(&rough, point, ON_THE_WAY_BACK[at % ON_THE_WAY_BACK.len()]);
+        let told: Vec<usize> = rough.read("told").lines().map(|id| id.parse().expect("an id")).collect();
+        let mut once = told.clone();
+        once.dedup();
+        assert_eq!(once, (0..BATCHES).collect::<Vec<_>>(), "{point}: {told:?}");
+        assert!(told.len() <= BATCHES + 3, "{point}: {told:?}");
+    }
+}
+
+fn reads_kafka(brokers: &str, topic: &str) -> String {
+    head("reads").replace(
+        "kind = \"queue\"\npath = \"batches.jsonl\"\npartitions = 2",
+        &format!("kind = \"kafka\"\nbrokers = \"{brokers}\"\ntopics = [\"{topic}\"]\nmax_records_per_partition = 10"),
+    ) + "[[steps]]\nmap = \"lambda record: record.value\"\n[[steps]]\npprint = { num = 1000, to = \"out.log\" }\n[[steps]]\nsave_as_text_files = \"saved/lines\"\n"
+}
+
+/// Offsets of a planned batch go before it is executed again.
+#[test]
+fn what_is_lost_of_a_planned_batch_is_told_and_skipped_only_where_nothing_is_published() {
+    let Some(broker) = broker() else { return };
+    let lines = |from: usize| (from..from + 30).map(|at| format!("line {at}"));
+    for (point, published) in [("plan: logged", false), ("execute: done#2", false), ("publish: one output#3", true)] {
+        let topic = broker.topic("gone", 1);
+        broker.produce(topic.name(), 0, lines(0));
+        let place = Place::with_job(&reads_kafka(&broker.brokers, topic.name()));
+        die(&place, &bounded(), point);
+        let batch = place.ledger().len() - 1;
+        let (from, to) = (10 * batch, 10 * batch + 5);
+        broker.delete_records(topic.name(), 0, to as i64);
+        place.kstream(&bounded()).expect(4).says(&[topic.name(), &from.to_string()]);
+        let skip = format!("{} --set source.on_data_loss=skip", bounded());
+        if published {
+            place.kstream(&skip).expect(4).says(&["--leave-published"]);
+            let back = format!("rewind job.toml --to {} --yes --leave-published", batch - 1);
+            place.kstream(&back).expect(0);
+        }
+        place.kstream(&skip).expect(0);
+        let log = place.read("out.log");
+        let seen = |at: usize| log.lines().filter(|line| *line == format!("line {at}")).count();
+        for at in 0..30 {
+            assert_eq!(seen(at), usize::from(!(from..to).contains(&at)), "{point}: line {at} in\n{log}");
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_dies_between_the_transaction_and_the_commit_costs_nothing() {
+    let Some(mut own) = own_broker() else { return };
+    let topic = unique_name("out");
+    own.create_topic(&topic, 1, &[]);
+    let calm = place(&to_kafka("calm", &own.brokers, &topic));
+    calm.kstream(&bounded()).expect(0);
+    let expected = messages(&own, &topic);
+    for point in ["kafka: offset sent#4", "kafka: committed#4"] {
+        let topic = unique_name("out");
+        own.create_topic(&topic, 1, &[]);
+        let rough = place(&to_kafka(&unique_name("rough"), &own.brokers, &topic));
+        die(&rough, &bounded(), point);
+        own.kill();
+        own.start_again();
+        rough.kstream(&bounded()).expect(0);
+        assert_eq!(messages(&own, &topic), expected, "{point}");
     }
 }
 

@@ -331,3 +331,54 @@ fn a_broker_that_is_killed_and_comes_back_costs_no_batch() {
     assert_eq!(sums(&place.read("out.log")), expected);
     assert_eq!(delivered(&own, &output).0, expected);
 }
+
+#[test]
+fn outputs_to_two_clusters_are_both_once() {
+    let Some(broker) = broker() else { return };
+    let Some(own) = own_broker() else { return };
+    let (input, here, there) = (broker.topic("in", PARTITIONS), broker.topic("here", 1), unique_name("there"));
+    own.create_topic(&there, 1, &[]);
+    let lines = fill(broker, input.name(), 400);
+    let text = job(&unique_name("two"), &broker.brokers, input.name(), &format!("topic = \"{}\"", here.name()))
+        + &format!("[[steps]]\nto_kafka = {{ topic = \"{there}\", brokers = \"{}\" }}\n", own.brokers);
+    let place = Place::with_job(&text);
+    let mut random = Random::seeded();
+    for _ in 0..6 {
+        let running = place.start(&bounded());
+        thread::sleep(Duration::from_micros(200_000 + random.below(600_000)));
+        running.kill();
+    }
+    place.catch_up();
+    let expected = truth(lines.iter().map(String::as_str));
+    assert_eq!(sums(&place.read("out.log")), expected);
+    assert_eq!(delivered(broker, here.name()).0, expected);
+    assert_eq!(delivered(&own, &there).0, expected);
+    // The output's cluster is part of what the checkpoint remembers.
+    let moved = text.replace(&own.brokers, "OTHER").replace("OTHER", &broker.brokers);
+    place.write("job.toml", moved);
+    place.kstream(&bounded()).expect(3).says(&["another Kafka cluster"]);
+}
+
+#[test]
+fn an_output_that_may_not_write_ends_the_job_and_shows_no_secret() {
+    let Some(broker) = broker() else { return };
+    let (input, output) = (broker.topic("in", PARTITIONS), broker.topic("out", 1));
+    fill(broker, input.name(), 5);
+    for (user, password) in [(&broker.user, "canary-wrong"), (&broker.stranger, &*broker.stranger_password)] {
+        let spec = format!(
+            r#"topic = "{}", brokers = "{}", properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{}", "sasl.mechanism" = "PLAIN", "sasl.username" = "{user}", "sasl.password" = {{ env = "OUTPUT_PASSWORD" }} }}"#,
+            output.name(),
+            broker.sasl_ssl_brokers,
+            broker.ca.display(),
+        );
+        let place = Place::with_job(&job(&unique_name("denied"), &broker.brokers, input.name(), &spec));
+        let mut command = place.command(&bounded());
+        command.env("OUTPUT_PASSWORD", password);
+        let ended = place.spawn(command).wait();
+        // A stranger sees no topic at all: for him it does not exist.
+        let code = if user == &broker.stranger { [Some(1), Some(6)] } else { [Some(6), Some(6)] };
+        assert!(code.contains(&ended.code), "{user}: {:?}\n{}", ended.code, ended.err);
+        assert!(!ended.err.contains(password) && !ended.out.contains(password), "{}", ended.err);
+        assert_eq!(broker.read_committed(output.name()).len(), 0);
+    }
+}

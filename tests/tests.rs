@@ -3,6 +3,7 @@
 mod architecture;
 mod broker;
 mod cli;
+mod command;
 mod conformance;
 #[cfg(feature = "crash-points")]
 mod crash;

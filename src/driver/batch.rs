@@ -281,7 +281,10 @@ impl Run<'_> {
         trouble: &Trouble,
     ) -> Result<PlannedBatch, DriverError> {
         self.ask_sinks(&mut batch)?;
-        if !self.inputs.skips_data_loss(&range.source) || batch.exposure() != Exposure::None {
+        if batch.exposure() != Exposure::None {
+            return Err(self.published_and_lost(&batch, trouble));
+        }
+        if !self.inputs.skips_data_loss(&range.source) {
             return Err(self.explain(&batch, trouble));
         }
         let Some(available) = self.inputs.available(&mut self.drain)? else {
@@ -299,6 +302,17 @@ impl Run<'_> {
             plan.ranges = rest;
             plan.lost.extend(lost);
         })
+    }
+
+    /// A batch that outputs hold in part can neither be read again nor be planned anew.
+    fn published_and_lost(&self, batch: &PlannedBatch, trouble: &Trouble) -> DriverError {
+        let back = match batch.plan().batch.previous() {
+            Some(before) => format!("`kstream rewind --to {before} --leave-published`"),
+            None => "another checkpoint_dir".to_owned(),
+        };
+        self.explain(batch, trouble)
+            .detail("Outputs may hold some of the batch already, so its plan stands.")
+            .hint(format!("To go on without the lost records: {back}, then run with on_data_loss = \"skip\"."))
     }
 
     fn replace(

@@ -1,143 +1,96 @@
-//! A process a batch (Spark's foreachRDD): its elements on stdin as JSON lines, at least once.
+//! A command for each batch: the elements on its stdin as JSON lines, at least once. The batch id in its environment
+//! lets it drop a repeat, the number of elements lets it tell a stdin that was cut short by our own end. Ids count within
+//! a checkpoint and its timeline, which a rewind raises: together with these they are never used twice.
 //!
-//! The environment names the batch, so that a program can drop the repeat of the batch in flight: `KSTREAM_BATCH_ID`,
-//! `KSTREAM_BATCH_TIME` (milliseconds since the epoch) and `KSTREAM_JOB`. Exit 0 is success, whatever was read of stdin;
-//! anything else fails the batch, which is tried again. What the program prints goes to the log line by line: stdout is
-//! for the job's own data. It runs in a process group of its own, so that Ctrl-C at the terminal does not reach it, and the
-//! whole group ends with it, at the latest at the time limit.
+//! Its stdout and stderr go to the log, line by line: our own stdout is data only.
 
-use std::{
-    collections::VecDeque,
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
-
+use self::process::{Finished, Process, StartError};
 use super::{
     Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts, line::put_line,
 };
 use crate::{job::FileFormat, model::BatchIdentity};
 
-/// Lines of stderr that an error shows.
-const LAST_LINES: usize = 5;
-/// Bytes of a printed line that the log shows.
-const LINE_BYTES: u64 = 4096;
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(50);
+mod process;
 
-/// Runs a program with each batch.
-#[derive(Debug)]
+/// Lines of stderr that an error shows.
+const TOLD_LINES: usize = 5;
+
+/// Runs a program when a batch is published.
 pub struct CommandSink {
     name: String,
     job: String,
-    /// Program and arguments; never empty.
     run: Vec<String>,
-    timeout: Duration,
-    staged: Vec<u8>,
+    limit: Duration,
+    staged: Option<Staged>,
+}
+
+struct Staged {
+    lines: Arc<Vec<u8>>,
+    elements: usize,
+    batch: BatchIdentity,
 }
 
 impl CommandSink {
-    pub fn new(name: impl Into<String>, job: impl Into<String>, run: Vec<String>, timeout: Duration) -> Self {
-        Self { name: name.into(), job: job.into(), run, timeout, staged: Vec::new() }
+    /// `run`: a program and its arguments.
+    pub fn new(name: impl Into<String>, job: impl Into<String>, run: Vec<String>, limit: Duration) -> Self {
+        Self { name: name.into(), job: job.into(), run, limit, staged: None }
     }
 
-    fn start(&self, batch: &BatchIdentity) -> Result<Child, SinkError> {
-        let (program, arguments) = self.run.split_first().ok_or_else(|| self.failed("no program is named"))?;
-        let spawned = Command::new(program)
-            .args(arguments)
-            .env("KSTREAM_BATCH_ID", batch.batch.to_string())
-            .env("KSTREAM_BATCH_TIME", batch.time.0.to_string())
-            .env("KSTREAM_JOB", &self.job)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn();
-        spawned.map_err(|error| SinkError {
-            detail: Some(format!("{error}.")),
-            hint: (error.kind() == ErrorKind::NotFound)
-                .then(|| "Check the program's name; a list is no shell line.".to_owned()),
-            ..self.failed(&format!("cannot start {program}"))
-        })
+    /// What the program finds in its environment beside ours.
+    fn environment(&self, staged: &Staged) -> [(&'static str, String); 6] {
+        [
+            ("KSTREAM_BATCH_ID", staged.batch.batch.0.to_string()),
+            ("KSTREAM_BATCH_TIME", staged.batch.time.0.to_string()),
+            ("KSTREAM_BATCH_ELEMENTS", staged.elements.to_string()),
+            ("KSTREAM_JOB", self.job.clone()),
+            ("KSTREAM_CHECKPOINT", staged.batch.checkpoint.clone()),
+            ("KSTREAM_TIMELINE", staged.batch.timeline.0.to_string()),
+        ]
     }
 
-    fn failed(&self, what: &str) -> SinkError {
-        SinkError::new(SinkErrorKind::Failed, format!("command {:?}: {what}", self.run.join(" ")))
+    /// The words as a person would type them.
+    fn shown(&self) -> String {
+        match self.run.as_slice() {
+            [sh, flag, line] if sh == "sh" && flag == "-c" => line.clone(),
+            words => words.join(" "),
+        }
     }
 
-    /// Feeds, listens and waits. The end of the process, and the last lines of its stderr.
-    fn attend(&self, child: &mut Child) -> Result<(ExitStatus, VecDeque<String>), SinkError> {
-        let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = streams else {
-            return Err(self.failed("it has no streams"));
+    fn cannot_start(&self, error: &StartError) -> SinkError {
+        let message = format!("cannot start `{}`", self.run.first().map_or("", String::as_str));
+        let failed = SinkError::new(SinkErrorKind::Failed, message);
+        match error {
+            StartError::Absent => failed.with(
+                "There is no such program.",
+                "A name without a slash is looked up in PATH, any other in the directory where kstream was started.",
+            ),
+            StartError::Io(error) => SinkError { detail: Some(format!("{error}.")), ..failed },
+        }
+    }
+
+    /// Whether the batch was taken. A failure may pass, so it is worth another try.
+    fn judged(&self, finished: Finished) -> Result<(), SinkError> {
+        let what = match (finished.timed_out, finished.status) {
+            (false, Some(status)) if status.success() => return Ok(()),
+            (true, _) | (false, None) => format!("was still running after {:?} and was killed", self.limit),
+            (false, Some(status)) => match status.code() {
+                Some(code) => format!("ended with exit code {code}"),
+                // "signal: 9 (SIGKILL)"
+                None => format!("was killed by {status}"),
+            },
         };
-        thread::scope(|scope| {
-            let fed = scope.spawn(move || stdin.write_all(&self.staged));
-            let said = scope.spawn(|| drop(listen(&self.name, "stdout", stdout)));
-            let complained = scope.spawn(|| listen(&self.name, "stderr", stderr));
-            let ended = self.wait(child);
-            // Whoever of the group is left holds the pipes open.
-            let _ = killpg(group(child), Signal::SIGKILL);
-            let fed = fed.join().unwrap_or(Ok(()));
-            let _ = said.join();
-            let last = complained.join().unwrap_or_default();
-            let status = ended?;
-            match fed {
-                // It need not read everything.
-                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                    Err(self.failed(&format!("cannot write to its stdin: {error}")))
-                }
-                _ => Ok((status, last)),
-            }
-        })
-    }
-
-    fn wait(&self, child: &mut Child) -> Result<ExitStatus, SinkError> {
-        let began = Instant::now();
-        let mut look = FIRST_LOOK;
-        loop {
-            if let Some(status) = child.try_wait().map_err(|error| self.failed(&format!("cannot wait: {error}")))? {
-                return Ok(status);
-            }
-            if began.elapsed() >= self.timeout {
-                let _ = killpg(group(child), Signal::SIGKILL);
-                let _ = child.wait();
-                let limit = format!("it has run for {} ms, its limit, and was killed", self.timeout.as_millis());
-                let error = SinkError { kind: SinkErrorKind::Transient, ..self.failed(&limit) };
-                return Err(error.with("The batch is not committed.", "Raise the command's `timeout`."));
-            }
-            thread::sleep(look);
-            look = (look * 2).min(LAST_LOOK);
-        }
-    }
-}
-
-fn group(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
-}
-
-/// Every line to the log; gives the last ones.
-fn listen(output: &str, stream: &str, from: impl Read) -> VecDeque<String> {
-    let (mut from, mut last) = (BufReader::new(from), VecDeque::new());
-    loop {
-        let mut line = Vec::new();
-        match from.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return last,
-            Ok(_) => {}
-        }
-        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        tracing::info!(output, stream, "{line}");
-        last.push_back(line);
-        if last.len() > LAST_LINES {
-            last.pop_front();
-        }
+        let message = format!("`{}` {what}", self.shown());
+        let detail = match finished.last_lines.is_empty() {
+            true => "It wrote nothing to stderr.".to_owned(),
+            false => format!("The end of its stderr:\n{}", finished.last_lines.join("\n")),
+        };
+        let hint = finished.timed_out.then(|| {
+            "Give it more time with { run = ..., timeout = \"5m\" }, or smaller batches with max_records_per_partition."
+                .to_owned()
+        });
+        Err(SinkError { kind: SinkErrorKind::Transient, message, detail: Some(detail), hint })
     }
 }
 
@@ -158,15 +111,17 @@ impl Sink for CommandSink {
         Ok(())
     }
 
-    fn stage(&mut self, _batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
-        let Content::Elements(elements) = output.content else { return Err(self.failed("it was given no elements")) };
-        self.staged.clear();
-        for element in &elements {
-            put_line(&mut self.staged, element, FileFormat::Json).map_err(|error| {
-                self.failed(&format!("an element cannot be handed over: {error}"))
-                    .with("Elements go to the program as JSON.", "Add a `map` that makes text of it.")
+    fn stage(&mut self, batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
+        let Content::Elements(elements) = &output.content else {
+            return Err(SinkError::new(SinkErrorKind::Failed, "a command takes elements alone"));
+        };
+        let mut lines = Vec::new();
+        for element in elements {
+            put_line(&mut lines, element, FileFormat::Json).map_err(|error| {
+                SinkError::new(SinkErrorKind::Failed, format!("an element cannot be given to a command: {error}"))
             })?;
         }
+        self.staged = Some(Staged { lines: Arc::new(lines), elements: elements.len(), batch: batch.clone() });
         Ok(())
     }
 
@@ -178,21 +133,16 @@ impl Sink for CommandSink {
         Ok(Holds::Unknown)
     }
 
-    fn publish(&mut self, permit: &PublishPermit) -> Result<(), SinkError> {
-        let mut child = self.start(permit.identity())?;
-        let (status, last) = self.attend(&mut child)?;
-        if status.success() {
-            self.staged.clear();
-            return Ok(());
-        }
-        let how = match (status.code(), status.signal()) {
-            (Some(code), _) => format!("it ended with exit code {code}"),
-            (None, Some(signal)) => format!("it was ended by signal {signal}"),
-            (None, None) => "it did not end well".to_owned(),
+    fn publish(&mut self, _permit: &PublishPermit) -> Result<(), SinkError> {
+        let Some(staged) = self.staged.take() else {
+            return Err(SinkError::new(SinkErrorKind::Failed, "nothing is staged for this command"));
         };
-        let said = last.into_iter().collect::<Vec<_>>().join(" / ");
-        let detail = if said.is_empty() { "It said nothing on stderr.".to_owned() } else { format!("It said: {said}") };
-        Err(SinkError { kind: SinkErrorKind::Transient, detail: Some(detail), ..self.failed(&how) })
+        let process = Process::start(&self.run, &self.environment(&staged), staged.lines)
+            .map_err(|error| self.cannot_start(&error))?;
+        let finished = process.finish(self.limit, TOLD_LINES, |stream, line| {
+            tracing::info!(output = self.name, stream, "{line}");
+        });
+        self.judged(finished)
     }
 
     fn facts(&self) -> Option<SinkFacts> {
@@ -200,7 +150,7 @@ impl Sink for CommandSink {
     }
 
     fn discard(&mut self) {
-        self.staged.clear();
+        self.staged = None;
     }
 
     fn takes_back(&self) -> bool {
@@ -213,67 +163,4 @@ impl Sink for CommandSink {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        model::Value,
-        sink::log::tests_support::{identity, output},
-    };
-
-    /// Runs `line` by the shell with one batch. What went wrong, if anything.
-    fn run(line: &str, elements: Vec<Value>, timeout_ms: u64) -> Result<(), SinkError> {
-        let words = ["sh", "-c", line].map(str::to_owned).to_vec();
-        let mut sink = CommandSink::new("output", "job", words, Duration::from_millis(timeout_ms));
-        sink.stage(&identity(7), output(Content::Elements(elements)))?;
-        assert_eq!(sink.published(&identity(7)).unwrap(), Published::Unknown);
-        sink.publish(&PublishPermit::for_test(identity(7)))
-    }
-
-    #[test]
-    fn elements_come_as_json_lines_with_the_batch_in_the_environment() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("got");
-        let line =
-            format!("{{ cat; echo $KSTREAM_BATCH_ID $KSTREAM_BATCH_TIME $KSTREAM_JOB; }} > '{}'", path.display());
-        run(&line, vec![Value::pair(Value::str("a"), Value::Int(1)), Value::None], 10_000).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[\"a\", 1]\nnull\n7 8000 job\n");
-        run(&line, Vec::new(), 10_000).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "7 8000 job\n");
-    }
-
-    #[test]
-    fn a_batch_larger_than_a_pipe_goes_through_whoever_reads_or_prints() {
-        let many: Vec<Value> = (0..50_000).map(|at| Value::str(format!("line {at}"))).collect();
-        run("cat; cat >&2 </dev/null", many.clone(), 30_000).unwrap();
-        run("cat >&2", many.clone(), 30_000).unwrap();
-        run("exit 0", many, 30_000).unwrap();
-    }
-
-    #[test]
-    fn failures_name_what_happened() {
-        let check = |line: &str, timeout_ms, kind, words: &[&str]| {
-            let error = run(line, vec![Value::Int(1)], timeout_ms).unwrap_err();
-            let text = format!("{error} {:?}", error.detail);
-            assert_eq!(error.kind, kind, "{text}");
-            assert!(words.iter().all(|word| text.contains(word)), "{text}");
-        };
-        check("echo bad news >&2; exit 3", 10_000, SinkErrorKind::Transient, &["exit code 3", "bad news"]);
-        check("kill -9 $$", 10_000, SinkErrorKind::Transient, &["signal 9", "nothing on stderr"]);
-        check("sleep 60", 100, SinkErrorKind::Transient, &["100 ms", "killed"]);
-        check("sleep 60 & sleep 60", 100, SinkErrorKind::Transient, &["killed"]);
-        let mut sink = CommandSink::new("output", "job", vec!["/no/such/program".into()], Duration::from_secs(1));
-        sink.stage(&identity(0), output(Content::Elements(Vec::new()))).unwrap();
-        let error = sink.publish(&PublishPermit::for_test(identity(0))).unwrap_err();
-        assert_eq!(error.kind, SinkErrorKind::Failed);
-        assert!(error.message.contains("cannot start /no/such/program"), "{error}");
-        let error = run("cat", vec![Value::Bytes(b"x".as_slice().into())], 1_000).unwrap_err();
-        assert!(error.message.contains("no JSON form"), "{error}");
-    }
-
-    #[test]
-    fn what_a_program_leaves_running_ends_with_it() {
-        let began = Instant::now();
-        run("sleep 60 & exit 0", Vec::new(), 30_000).unwrap();
-        assert!(began.elapsed() < Duration::from_secs(20));
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["src/source/kafka/", "src/source/kafka.rs", "src/sink/kafka/", "src/sink/kafka.rs", "src/kafka_admin/"],
     ),
     ("rayon", &["src/executor/", "src/shuffle/"]),
-    ("crossbeam_channel", &["src/driver/", "src/telemetry/", "src/source/kafka/"]),
+    ("crossbeam_channel", &["src/driver/", "src/telemetry/", "src/source/kafka/", "src/sink/command/"]),
     ("rusqlite", &["src/checkpoint/"]),
 ];
 

@@ -1,13 +1,13 @@
-//! `to_kafka`, `command`: every element, handed on as it is.
+//! `to_kafka`, `command`: every element, handed on as it is. A command gets JSON, so what has no JSON form is poison.
 
 use super::{Delivered, OutputOperator};
 use crate::{
     expr::{Evaluator, Function},
-    job::{ToKafkaSpec, ToTopic},
+    job::{FileFormat, ToKafkaSpec, ToTopic},
     model::{Column, Value, digest::UnorderedDigest, encode::put_value},
-    operator::{Collector, Partial, PoisonElement, StepFailure, lambda_poison, take_all, values},
+    operator::{Cause, Collector, Partial, PoisonElement, StepFailure, lambda_poison, take_all, values},
     shuffle::accumulator::value_bytes,
-    sink::Content,
+    sink::{Content, line::put_line},
 };
 
 /// Which parts of a message are computed from the element, in this order: topic, key, value, headers, partition.
@@ -16,8 +16,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// A row is the element itself.
-    pub fn plain() -> Self {
+    /// A row is the element itself, which must have a JSON form.
+    pub fn json() -> Self {
         Self { parts: Vec::new() }
     }
 
@@ -42,7 +42,7 @@ impl RowCollector {
     /// One row an element; elements for which a function fails are poison, once.
     fn rows(&self, elements: &[Value], evaluator: &mut Evaluator) -> (Vec<Value>, Vec<PoisonElement>) {
         if self.parts.is_empty() {
-            return (elements.to_vec(), Vec::new());
+            return with_json_form(elements);
         }
         let (mut rows, mut poison) = (Vec::with_capacity(elements.len()), Vec::new());
         'elements: for (idx, element) in elements.iter().enumerate() {
@@ -65,6 +65,19 @@ impl RowCollector {
         }
         (rows, poison)
     }
+}
+
+fn with_json_form(elements: &[Value]) -> (Vec<Value>, Vec<PoisonElement>) {
+    let (mut rows, mut poison) = (Vec::with_capacity(elements.len()), Vec::new());
+    let mut line = Vec::new();
+    for (idx, element) in elements.iter().enumerate() {
+        line.clear();
+        match put_line(&mut line, element, FileFormat::Json) {
+            Ok(()) => rows.push(element.clone()),
+            Err(error) => poison.push(PoisonElement { idx: idx as u32, cause: Cause::Element(error.to_string()) }),
+        }
+    }
+    (rows, poison)
 }
 
 impl Collector for RowCollector {

@@ -32,7 +32,7 @@ pub fn output(operator: &Operator) -> Option<Box<dyn OutputOperator>> {
         Operator::SaveAsTextFiles { .. } => Box::new(text::Lines::text()),
         Operator::ToFile { format, .. } => Box::new(text::Lines::of(*format)),
         Operator::ToKafka(spec) => Box::new(elements::Rows::kafka(spec)),
-        Operator::Command { .. } => Box::new(elements::Rows::plain()),
+        Operator::Command { .. } => Box::new(elements::Rows::json()),
         _ => return None,
     })
 }
