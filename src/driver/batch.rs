@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::{
     engine::sink_failed,
     error::{Class, DriverError},
-    inputs::failed as source_failed,
     recovery::{batch_failed, checkpoint_failed},
     run::{Hand, Next, Run},
     snapshot,
@@ -25,7 +24,7 @@ use crate::{
         PoisonCount, PublishPermit, StateDelta, StateWrites,
     },
     sink::{Output, Published, SinkErrorKind},
-    source::SourceErrorKind,
+    source::{SourceError, SourceErrorKind},
 };
 
 /// Tries of one batch in one process where its failure is transient.
@@ -190,8 +189,7 @@ impl Run<'_> {
             Trouble::Execution(BatchFailure::Source { range, error }) => match &error.kind {
                 SourceErrorKind::DataLoss { .. } => self.read_the_rest(batch, range, &trouble),
                 SourceErrorKind::Unreachable => {
-                    self.inputs.forget_assignment();
-                    self.outlast(&trouble)?;
+                    self.outlast(&range.source, error)?;
                     Ok(batch)
                 }
                 _ => Err(self.explain(&batch, &trouble)),
@@ -208,18 +206,9 @@ impl Run<'_> {
         }
     }
 
-    /// Brokers were away while a batch was read: waits until they answer again, within the limit.
-    fn outlast(&mut self, trouble: &Trouble) -> Result<(), DriverError> {
-        let first = self.trouble_since.is_none();
-        let since = *self.trouble_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.inputs.unreachable_limit() {
-            let Trouble::Execution(BatchFailure::Source { error, .. }) = trouble else { return Ok(()) };
-            return Err(source_failed(error));
-        }
-        match first {
-            true => tracing::warn!(error = %trouble.text(), "reading the batch again"),
-            false => tracing::debug!(error = %trouble.text(), "reading the batch once more"),
-        }
+    /// Brokers went away while a batch was read: waits until they answer again, within the limit.
+    fn outlast(&mut self, source: &str, error: &SourceError) -> Result<(), DriverError> {
+        self.inputs.outlast(source, error)?;
         match self.inputs.available(&mut self.drain)? {
             Some(_) => Ok(()),
             None => Err(DriverError::new(Class::Kafka, "asked to stop while Kafka was away")

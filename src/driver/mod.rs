@@ -14,6 +14,7 @@ pub mod error;
 pub mod fixture;
 pub mod inputs;
 pub mod options;
+pub mod outage;
 pub mod progress;
 pub mod recovery;
 pub mod replay;

@@ -220,9 +220,17 @@ impl<'a> Run<'a> {
         if facts.batch_interval_ms != job.batch_interval_ms {
             checkpoint.set_grid(job.batch_interval_ms, facts.zero);
         }
-        if let Some(ahead_ms) = last_time.map(|last| last.0 - now_ms).filter(|ahead_ms| *ahead_ms > interval.ms()) {
+        let logical = inputs.on_logical_clock();
+        if !logical
+            && let Some(ahead_ms) = last_time.map(|last| last.0 - now_ms).filter(|ahead_ms| *ahead_ms > interval.ms())
+        {
             tracing::warn!(ahead_ms, "batch times are ahead of the clock; the distance stays");
         }
+        let bounded = match options.until {
+            _ if logical => Some(Bounded::by_logical_clock()),
+            Until::CaughtUp => Some(Bounded::from_stored(facts.bounded_end.as_ref())),
+            Until::Stopped => None,
+        };
         let ticks = Ticks::new(interval, facts.last_time(), clock);
         let mut run = Run {
             engine,
@@ -237,8 +245,7 @@ impl<'a> Run<'a> {
             known_sinks: facts.sinks.clone(),
             reporter: Reporter::new(options.progress.as_deref(), bars)?,
             hand: Hand::default(),
-            trouble_since: None,
-            bounded: (options.until == Until::CaughtUp).then(|| Bounded::from_stored(facts.bounded_end.as_ref())),
+            bounded,
             committed_batches: 0,
             max_batches: options.max_batches,
             ticks,

@@ -106,6 +106,10 @@ impl Source for QueueSource {
         &self.name
     }
 
+    fn on_logical_clock(&self) -> bool {
+        true
+    }
+
     fn available(&mut self, _deadline: Instant) -> Result<Available, SourceError> {
         let partition = |(_, partition)| AvailablePartition {
             tp: TopicPartition::new(self.name.clone(), partition),
