@@ -15,8 +15,6 @@ use super::{
 };
 use crate::{
     executor::{BatchFailure, BatchInput, Executed},
-    expr::EvalError,
-    job::Job,
     model::{BatchIdentity, OffsetRange, digest::Digest},
     planner::{halve, readable_rest},
     protocol::{
@@ -332,19 +330,4 @@ impl Attempt {
 /// terminal.
 pub fn one_line(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// The part of a step's function that failed, with its line and column.
-pub fn lambda_excerpt(job: &Job, step: &str, error: &EvalError) -> Option<String> {
-    let step = job.steps.iter().find(|other| &*other.id == step)?;
-    let source = match error.in_library {
-        true => job.functions.as_deref()?,
-        false => step.operator.function()?.source(),
-    };
-    let before = source.get(..error.span.start)?;
-    let failing = source.get(error.span.clone())?;
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    let place = if error.in_library { "[functions]" } else { "its function" };
-    Some(format!("In {place}, line {line}, column {column}: {}", one_line(failing)))
 }

@@ -16,6 +16,7 @@ pub mod inputs;
 pub mod options;
 pub mod outage;
 pub mod progress;
+pub mod recorded;
 pub mod recovery;
 pub mod replay;
 pub mod rewind;

@@ -228,6 +228,14 @@ impl Operator {
         }
     }
 
+    /// The file its state begins with.
+    pub fn initial(&self) -> Option<&Path> {
+        match self {
+            Operator::UpdateStateByKey { initial, .. } | Operator::MapWithState { initial, .. } => initial.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Its key in the job file.
     pub fn name(&self) -> &'static str {
         match self {
