@@ -64,6 +64,41 @@ fn dependencies_keep_licences_sources_and_one_version_each() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table = toml::from_str(&fs::read_to_string(root.join("Cargo.toml")).unwrap()).unwrap();
+    let mut ours = String::new();
+    collect(&root.join("src"), &mut ours);
+    let mut all = ours.clone();
+    collect(&root.join("tests"), &mut all);
+    collect(&root.join("scripts"), &mut all);
+    for (section, code) in [("dependencies", ours), ("dev-dependencies", all)] {
+        let names = manifest[section].as_table().unwrap().keys();
+        let unused: Vec<_> = names.filter(|name| !is_used(&name.replace('-', "_"), &code)).collect();
+        assert!(unused.is_empty(), "[{section}] {unused:?}");
+    }
+    assert!(!is_used("ctrlc", "// ctrlc\nmy_ctrlc::x"));
+}
+
+fn collect(dir: &Path, code: &mut String) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, code);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            code.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// Whether a path begins with the crate's name: `name::` that is no end of a longer name.
+fn is_used(name: &str, code: &str) -> bool {
+    let path = format!("{name}::");
+    let word = |char: char| char.is_alphanumeric() || matches!(char, '_' | ':');
+    code.match_indices(&path).any(|(at, _)| !code[..at].ends_with(word))
+}
+
 fn rules(text: &str) -> Rules {
     toml::from_str(text).expect(".config/deny.toml")
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{BufRead, BufReader, Lines},
+    os::unix::process::ExitStatusExt,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
@@ -33,7 +34,18 @@ struct Signalled {
 
 impl Signalled {
     fn start() -> Signalled {
-        let mut child = Command::new(env::current_exe().unwrap())
+        Signalled::spawn(Command::new(env::current_exe().unwrap()))
+    }
+
+    /// A child that finds `signal` ignored, as under `nohup` or in the background of a script.
+    fn start_ignoring(signal: &str) -> Signalled {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' \"$0\"; exec \"$@\"", signal]).arg(env::current_exe().unwrap());
+        Signalled::spawn(shell)
+    }
+
+    fn spawn(mut command: Command) -> Signalled {
+        let mut child = command
             .args(["signal::child_of_the_signal_tests", "--exact", "--nocapture"])
             .env(CHILD, "1")
             .stdout(Stdio::piped())
@@ -64,7 +76,9 @@ impl Drop for Signalled {
 
 #[test]
 fn a_first_signal_asks_for_a_drain_and_a_second_one_exits_with_its_code() {
-    for (first, second, code) in [("-INT", "-INT", 130), ("-TERM", "-TERM", 143), ("-INT", "-TERM", 143)] {
+    for (first, second, code) in
+        [("-INT", "-INT", 130), ("-TERM", "-TERM", 143), ("-INT", "-TERM", 143), ("-TERM", "-INT", 130)]
+    {
         let mut signalled = Signalled::start();
         signalled.send(first);
         signalled.wait_for("drain");
@@ -72,4 +86,27 @@ fn a_first_signal_asks_for_a_drain_and_a_second_one_exits_with_its_code() {
         signalled.send(second);
         assert_eq!(signalled.child.wait().unwrap().code(), Some(code), "{first} {second}");
     }
+}
+
+#[test]
+fn a_hangup_ends_the_process_unless_it_was_started_to_outlive_its_terminal() {
+    let mut plain = Signalled::start();
+    plain.send("-HUP");
+    assert_eq!(plain.child.wait().unwrap().signal(), Some(1), "as any process that has no handler for it");
+
+    let mut outliving = Signalled::start_ignoring("HUP");
+    outliving.send("-HUP");
+    // Had the hangup asked for a drain, this signal were the second.
+    outliving.send("-TERM");
+    outliving.wait_for("drain");
+    outliving.send("-HUP");
+    thread::sleep(Duration::from_millis(50));
+    assert!(outliving.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn an_interrupt_is_heard_in_the_background_of_a_script() {
+    let mut signalled = Signalled::start_ignoring("INT");
+    signalled.send("-INT");
+    signalled.wait_for("drain");
 }

@@ -28,6 +28,8 @@ pub struct Failure {
 enum Text {
     Parts {
         message: String,
+        /// Lines of a file with carets below what is meant.
+        excerpt: Option<String>,
         detail: Vec<String>,
         hint: Option<String>,
     },
@@ -38,12 +40,19 @@ enum Text {
 impl Failure {
     /// `message`: lower case, no final period.
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, text: Text::Parts { message: message.into(), detail: Vec::new(), hint: None } }
+        Failure { exit, text: Text::Parts { message: message.into(), excerpt: None, detail: Vec::new(), hint: None } }
     }
 
     /// A text that is in the house's form, all of it.
     pub fn rendered(exit: Exit, text: impl Into<String>) -> Failure {
         Failure { exit, text: Text::Rendered(text.into()) }
+    }
+
+    fn excerpt(mut self, lines: Option<String>) -> Failure {
+        if let Text::Parts { excerpt, .. } = &mut self.text {
+            *excerpt = lines;
+        }
+        self
     }
 
     /// The facts, in sentences; a line each. May be called more than once.
@@ -72,8 +81,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.text {
             Text::Rendered(text) => writeln!(f, "{}", text.trim_end()),
-            Text::Parts { message, detail, hint } => {
+            Text::Parts { message, excerpt, detail, hint } => {
                 writeln!(f, "error: {message}")?;
+                excerpt.iter().try_for_each(|lines| writeln!(f, "{lines}"))?;
                 detail.iter().try_for_each(|line| writeln!(f, "  detail: {line}"))?;
                 hint.iter().try_for_each(|line| writeln!(f, "  hint: {line}"))
             }
@@ -98,8 +108,8 @@ impl From<DriverError> for Failure {
             Class::Difference => Exit::Difference,
             Class::ReaderGone => Exit::Done,
         };
-        let failure =
-            error.detail.iter().fold(Failure::new(exit, error.message), |failure, detail| failure.detail(detail));
+        let failure = Failure::new(exit, error.message).excerpt(error.excerpt);
+        let failure = error.detail.iter().fold(failure, |failure, detail| failure.detail(detail));
         error.hint.iter().fold(failure, |failure, hint| failure.hint(hint))
     }
 }

@@ -13,7 +13,6 @@ use super::{
     dead_letters,
     engine::{Delivers, sink_failed},
     error::{Class, DriverError},
-    inputs::failed as source_failed,
     recovery::{batch_failed, checkpoint_failed},
     run::{Hand, Next, Run},
     snapshot,
@@ -21,8 +20,6 @@ use super::{
 use crate::{
     crash,
     executor::{BatchFailure, BatchInput, Executed},
-    expr::EvalError,
-    job::Job,
     model::{BatchIdentity, OffsetRange, digest::Digest},
     operator::output::Delivered,
     planner::{halve, readable_rest},
@@ -31,7 +28,7 @@ use crate::{
         PoisonCount, PublishPermit, StateDelta, StateWrites,
     },
     sink::{Output, Published, SinkErrorKind},
-    source::SourceErrorKind,
+    source::{SourceError, SourceErrorKind},
 };
 
 /// Tries of one batch in one process where its failure is transient.
@@ -216,14 +213,13 @@ impl Run<'_> {
             Trouble::Execution(BatchFailure::Source { range, error }) => match &error.kind {
                 SourceErrorKind::DataLoss { .. } => self.read_the_rest(batch, range, &trouble),
                 SourceErrorKind::Unreachable => {
-                    self.inputs.forget_assignment();
-                    self.outlast(&trouble)?;
+                    self.outlast(&range.source, error)?;
                     Ok(batch)
                 }
                 _ => Err(self.explain(&batch, &trouble)),
             },
             Trouble::Sink(_, error) if error.kind == SinkErrorKind::Unreachable => {
-                let since = *self.trouble_since.get_or_insert_with(|| {
+                let since = *self.output_away_since.get_or_insert_with(|| {
                     tracing::warn!(error = %trouble.text(), "trying the batch again until Kafka answers");
                     Instant::now()
                 });
@@ -244,18 +240,9 @@ impl Run<'_> {
         }
     }
 
-    /// Brokers were away while a batch was read: waits until they answer again, within the limit.
-    fn outlast(&mut self, trouble: &Trouble) -> Result<(), DriverError> {
-        let first = self.trouble_since.is_none();
-        let since = *self.trouble_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.inputs.unreachable_limit() {
-            let Trouble::Execution(BatchFailure::Source { error, .. }) = trouble else { return Ok(()) };
-            return Err(source_failed(error));
-        }
-        match first {
-            true => tracing::warn!(error = %trouble.text(), "reading the batch again"),
-            false => tracing::debug!(error = %trouble.text(), "reading the batch once more"),
-        }
+    /// Brokers went away while a batch was read: waits until they answer again, within the limit.
+    fn outlast(&mut self, source: &str, error: &SourceError) -> Result<(), DriverError> {
+        self.inputs.outlast(source, error)?;
         match self.inputs.available(&mut self.drain)? {
             Some(_) => Ok(()),
             None => Err(DriverError::new(Class::Kafka, "asked to stop while Kafka was away")
@@ -393,19 +380,4 @@ impl Attempt {
 /// terminal.
 pub fn one_line(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// The part of a step's function that failed, with its line and column.
-pub fn lambda_excerpt(job: &Job, step: &str, error: &EvalError) -> Option<String> {
-    let step = job.steps.iter().find(|other| &*other.id == step)?;
-    let source = match error.in_library {
-        true => job.functions.as_deref()?,
-        false => step.operator.function()?.source(),
-    };
-    let before = source.get(..error.span.start)?;
-    let failing = source.get(error.span.clone())?;
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    let place = if error.in_library { "[functions]" } else { "its function" };
-    Some(format!("In {place}, line {line}, column {column}: {}", one_line(failing)))
 }

@@ -1,8 +1,9 @@
 //! Dead letters as outputs: where a job sends them, and what a batch delivers to each place.
 
-use super::batch::lambda_excerpt;
+use super::batch::one_line;
 use crate::{
     executor::DeadLetter,
+    expr::EvalError,
     job::{Job, OnError},
     model::{BatchId, BatchTime, Value, digest::OrderedDigest},
     operator::Cause,
@@ -65,7 +66,7 @@ pub fn output(job: &Job, batch: BatchId, time: BatchTime, to: &OnError, letters:
 
 fn letter(job: &Job, batch: BatchId, time: BatchTime, dead: &DeadLetter) -> Letter {
     let at = match &dead.cause {
-        Cause::Lambda(error) => lambda_excerpt(job, &dead.step, error),
+        Cause::Lambda(error) => failing_part(job, error),
         Cause::Element(_) => None,
     };
     let blob = |bytes: &Option<Vec<u8>>| bytes.clone().map(Blob);
@@ -86,6 +87,18 @@ fn letter(job: &Job, batch: BatchId, time: BatchTime, dead: &DeadLetter) -> Lett
             headers: origin.headers.iter().map(|(name, value)| (name.clone(), blob(value))).collect(),
         }),
     }
+}
+
+/// The part of a function that failed, with its place in the function: the same for a job file and for its text in the
+/// checkpoint, so that a replay gives the same letter.
+fn failing_part(job: &Job, error: &EvalError) -> Option<String> {
+    let source = if error.in_library { job.functions.as_deref()? } else { error.function.as_deref()? };
+    let before = source.get(..error.span.start)?;
+    let failing = source.get(error.span.clone())?;
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let place = if error.in_library { "[functions], " } else { "" };
+    Some(format!("{place}line {line}, column {column}: {}", one_line(failing)))
 }
 
 /// The record as it was, with what was wrong in more headers; an element without a record is its text.

@@ -13,6 +13,7 @@ use super::{
     edges::Edges,
     error::{Class, DriverError},
     patience::Patience,
+    recorded,
     snapshot::Rolling,
 };
 use crate::{
@@ -147,7 +148,7 @@ impl Engine {
                         .detail(format!("{error}."))
                 })?,
                 None => {
-                    if let Some(delta) = initial_delta(&spec.operator, zero_ms)? {
+                    if let Some(delta) = initial_delta(self.job(), &spec.operator, zero_ms)? {
                         state.apply(&delta).map_err(|error| {
                             DriverError::new(Class::Failed, format!("initial state of step {}: {error}", spec.id))
                         })?;
@@ -226,13 +227,10 @@ pub(super) fn restore(state: &mut dyn StepState, image: StateImage) -> Result<()
     snapshots.try_for_each(|snapshot| state.restore(snapshot.slot, &snapshot.blob))
 }
 
-fn initial_delta(operator: &Operator, zero_ms: i64) -> Result<Option<Vec<u8>>, DriverError> {
-    let (Operator::UpdateStateByKey { initial: Some(path), .. } | Operator::MapWithState { initial: Some(path), .. }) =
-        operator
-    else {
-        return Ok(None);
-    };
-    state::initial::read(path, zero_ms).map(Some).map_err(|message| {
+fn initial_delta(job: &Job, operator: &Operator, zero_ms: i64) -> Result<Option<Vec<u8>>, DriverError> {
+    let Some(path) = operator.initial() else { return Ok(None) };
+    let text = recorded::initial(job, path)?;
+    state::initial::read(&text, zero_ms).map(Some).map_err(|message| {
         DriverError::new(Class::Usage, format!("cannot read initial state {}", path.display())).detail(message)
     })
 }

@@ -28,6 +28,8 @@ pub struct DriverError {
     pub class: Class,
     /// Lower case, no final period.
     pub message: String,
+    /// Lines of the job file with carets below what failed.
+    pub excerpt: Option<String>,
     /// Sentences, a line each.
     pub detail: Vec<String>,
     pub hint: Option<String>,
@@ -35,11 +37,16 @@ pub struct DriverError {
 
 impl DriverError {
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), detail: Vec::new(), hint: None }
+        Self { class, message: message.into(), excerpt: None, detail: Vec::new(), hint: None }
     }
 
     pub fn detail(mut self, sentence: impl Into<String>) -> Self {
         self.detail.push(sentence.into());
+        self
+    }
+
+    pub fn excerpt(mut self, excerpt: Option<String>) -> Self {
+        self.excerpt = excerpt;
         self
     }
 

@@ -9,6 +9,7 @@ use std::{
 use super::{
     drain::Drain,
     error::{Class, DriverError},
+    outage::Outage,
 };
 use crate::{
     job::{BackPressure, Job, OnDataLoss, SourceKind, Start},
@@ -23,6 +24,9 @@ const DEFAULT_UNREACHABLE_LIMIT: Duration = Duration::from_secs(120);
 /// One call of the control plane may take this long before it counts as failed.
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// At the end of a run, a group that lag tools look at is waited for so long.
+const MIRROR_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Between two tries while brokers are away: doubled each time, up to the longest.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
@@ -31,6 +35,9 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 pub struct Inputs {
     pub sources: Vec<Box<dyn Source>>,
     settings: Vec<Settings>,
+    pub outage: Outage,
+    /// Whether the job names a group that lag tools look at.
+    mirrors: bool,
 }
 
 struct Settings {
@@ -46,6 +53,8 @@ struct Settings {
     assigned: BTreeSet<TopicPartition>,
     /// Whether this process has planned from this source before: partitions found later begin at their earliest offset.
     planned: bool,
+    /// The group could not be written to, and a warning has said so.
+    mirror_failed: bool,
 }
 
 /// Committed positions by source name.
@@ -78,6 +87,7 @@ impl Inputs {
                             starts: BTreeMap::new(),
                             assigned: BTreeSet::new(),
                             planned: false,
+                            mirror_failed: false,
                         }
                     };
                 match &spec.kind {
@@ -92,7 +102,12 @@ impl Inputs {
                 }
             })
             .collect();
-        Inputs { sources, settings }
+        Inputs { sources, settings, outage: Outage::default(), mirrors: job.mirror_offsets_to.is_some() }
+    }
+
+    /// Whether batches follow each other without waiting for the clock: every source says so.
+    pub fn on_logical_clock(&self) -> bool {
+        self.sources.iter().all(|source| source.on_logical_clock())
     }
 
     /// What can be read of every source now. Waits for brokers that are away, up to the source's limit; `None` when
@@ -100,7 +115,7 @@ impl Inputs {
     pub fn available(&mut self, drain: &mut Drain) -> Result<Option<Vec<Available>>, DriverError> {
         let mut available = Vec::with_capacity(self.sources.len());
         for (source, settings) in self.sources.iter_mut().zip(&self.settings) {
-            match patient(settings, drain, |deadline| source.available(deadline))? {
+            match patient(settings, drain, &mut self.outage, |deadline| source.available(deadline))? {
                 Some(found) => available.push(found),
                 None => return Ok(None),
             }
@@ -129,7 +144,9 @@ impl Inputs {
                 if partitions.is_empty() {
                     continue;
                 }
-                let asked = patient(settings, drain, |deadline| source.start_offsets(&partitions, &start, deadline))?;
+                let outage = &mut self.outage;
+                let asked =
+                    patient(settings, drain, outage, |deadline| source.start_offsets(&partitions, &start, deadline))?;
                 let Some(offsets) = asked else { return Ok(false) };
                 settings.starts.extend(partitions.into_iter().map(|partition| partition.tp).zip(offsets));
             }
@@ -216,33 +233,63 @@ impl Inputs {
         self.settings.iter().map(|settings| settings.unreachable_limit).max().unwrap_or(DEFAULT_UNREACHABLE_LIMIT)
     }
 
+    /// Brokers went away while a batch was read from `source`. Fails once the source's limit has passed.
+    pub fn outlast(&mut self, source: &str, error: &SourceError) -> Result<(), DriverError> {
+        self.forget_assignment();
+        let own = self.settings.iter().find(|settings| &*settings.name == source);
+        let limit = own.map_or(Duration::ZERO, |settings| settings.unreachable_limit);
+        if self.outage.interrupts_batch(source, error, limit) < limit {
+            return Ok(());
+        }
+        Err(gave_up(source, error, limit))
+    }
+
+    /// Shows committed positions to lag tools. That may fail: nothing is ever read back.
+    pub fn mirror(&mut self, positions: &Positions) {
+        if !self.mirrors {
+            return;
+        }
+        for (source, settings) in self.sources.iter_mut().zip(&mut self.settings) {
+            let own = positions.get(&settings.name).into_iter().flatten();
+            let own: Vec<_> = own.map(|(tp, position)| (tp.clone(), position.offset)).collect();
+            let mirrored = source.mirror(&own);
+            if let Err(error) = &mirrored
+                && !settings.mirror_failed
+            {
+                tracing::warn!(source = &*settings.name, error = %error, "offsets are not mirrored");
+            }
+            settings.mirror_failed = mirrored.is_err();
+        }
+    }
+
+    /// Waits a moment for what was mirrored last.
+    pub fn settle_mirrors(&mut self) {
+        let deadline = Instant::now() + MIRROR_DEADLINE;
+        self.sources.iter_mut().for_each(|source| source.settle_mirror(deadline));
+    }
+
     /// The back-pressure estimators, by source name.
     pub fn estimators(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut PidEstimator)> {
         self.settings.iter_mut().filter_map(|settings| Some((&settings.name, settings.estimator.as_mut()?)))
     }
 }
 
-/// Calls until it succeeds, the limit has passed or asking again is no use. One WARN when it begins to wait.
+/// Calls until it succeeds, the limit has passed or asking again is no use.
 fn patient<T>(
     settings: &Settings,
     drain: &mut Drain,
+    outage: &mut Outage,
     mut call: impl FnMut(Instant) -> Result<T, SourceError>,
 ) -> Result<Option<T>, DriverError> {
-    let began = Instant::now();
+    let limit = settings.unreachable_limit;
     // Several tries fit into the limit, so that a return is noticed soon and the wait is told before it ends.
-    let deadline = CALL_DEADLINE.min(settings.unreachable_limit / 4).max(FIRST_BACK_OFF);
+    let deadline = CALL_DEADLINE.min(limit / 4).max(FIRST_BACK_OFF);
     let mut back_off = FIRST_BACK_OFF;
-    let mut warned = false;
+    let began = Instant::now();
     loop {
         let error = match call(Instant::now() + deadline) {
             Ok(answer) => {
-                if warned {
-                    tracing::info!(
-                        source = &*settings.name,
-                        away_ms = began.elapsed().as_millis() as u64,
-                        "reachable again"
-                    );
-                }
+                outage.answered();
                 return Ok(Some(answer));
             }
             Err(error) => error,
@@ -250,23 +297,20 @@ fn patient<T>(
         if error.kind != SourceErrorKind::Unreachable {
             return Err(failed(&error));
         }
-        if began.elapsed() >= settings.unreachable_limit {
-            return Err(failed(&error).detail(format!(
-                "Source {} was tried for {} s, the limit `unreachable_limit`.",
-                settings.name,
-                settings.unreachable_limit.as_secs()
-            )));
-        }
-        if !warned {
-            let limit_s = settings.unreachable_limit.as_secs();
-            tracing::warn!(source = &*settings.name, error = %error, limit_s, "waiting for Kafka");
-            warned = true;
+        let away = outage.goes_on(&settings.name, &error, limit);
+        if away.max(began.elapsed()) >= limit {
+            return Err(gave_up(&settings.name, &error, limit));
         }
         if drain.wait(back_off) {
             return Ok(None);
         }
         back_off = (back_off * 2).min(LONGEST_BACK_OFF);
     }
+}
+
+fn gave_up(source: &str, error: &SourceError, limit: Duration) -> DriverError {
+    let tried = format!("Source {source} was tried for {} s, the limit `unreachable_limit`.", limit.as_secs());
+    failed(error).detail(tried)
 }
 
 /// A source's error as the end of a run.

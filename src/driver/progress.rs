@@ -15,7 +15,9 @@ use crate::{
     source::Available,
     telemetry::{
         Bar, Bars,
-        progress::{BatchProgress, Origin, PartitionLag, ProgressFile, StateSize, VerbDurations, ms, rows_per_second},
+        progress::{
+            BatchProgress, Missed, Origin, PartitionLag, ProgressFile, StateSize, VerbDurations, ms, rows_per_second,
+        },
     },
 };
 
@@ -142,7 +144,7 @@ impl Run<'_> {
             missed_ticks: trigger.map_or(0, |trigger| trigger.missed_ticks),
             clock_distance_ms: trigger.map_or(0, |trigger| trigger.distance_ms),
         };
-        progress.log();
+        progress.log(if self.hand.after_outage { Missed::ByOutage } else { Missed::ByBatches });
         if let Some(file) = &mut self.reporter.file {
             file.write(&progress).map_err(|error| DriverError::new(Class::Failed, error.to_string()))?;
         }

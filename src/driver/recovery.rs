@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    batch::{lambda_excerpt, one_line},
+    batch::one_line,
     bounded::Bounded,
     clock::Clock,
     drain::Drain,
@@ -17,6 +17,7 @@ use super::{
     options::{AcceptChanges, RunOptions, Until},
     patience::Patience,
     progress::Reporter,
+    recorded,
     run::{Hand, Next, Run},
     trigger::Ticks,
 };
@@ -26,6 +27,7 @@ use crate::{
     executor::BatchFailure,
     job::{self, Dropped, Job, Verdict},
     model::{BatchId, BatchIdentity, BatchTime, TopicPartition},
+    operator::Cause,
     planner::{Interval, Position},
     protocol::{Decision, Expected, Facts, JobTextHash, PlannedBatch, decide},
     sink::{Assume, Standing},
@@ -57,7 +59,10 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     // Another process may have worked on it between the look and the lock.
     let facts = inspect(&dir, &job)?.or(facts);
     let accepted = match &facts {
-        Some(facts) => edited(&dir, facts, &job, options)?,
+        Some(facts) => {
+            check_in_flight(&dir, facts, &job)?;
+            edited(&dir, facts, &job, options)?
+        }
         None => Accepted::default(),
     };
     if facts.as_ref().is_some_and(|facts| !facts.batches.is_empty()) && options.start.is_some() {
@@ -81,6 +86,18 @@ pub fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
         Decision::Refuse(reason) => Err(checkpoint_failed(&CheckpointError::Refused { dir: dir.to_owned(), reason })),
         _ => Ok(Some(facts)),
     }
+}
+
+/// Whether the batch in flight can be read again from the files it was planned on.
+fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverError> {
+    let Some(plan) = facts.in_flight() else { return Ok(()) };
+    let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
+    let text = archive.job_text_of(&plan.job_text).map_err(|error| checkpoint_failed(&error))?;
+    let planned = from_text(&text, job)?;
+    if facts.head_committed.is_none() {
+        recorded::check_initial(&planned)?;
+    }
+    recorded::check_queues(&planned, job, &plan.ranges, plan.batch)
 }
 
 /// Compares the job with the one that ran last: refuses, or says what goes.
@@ -201,6 +218,7 @@ impl<'a> Run<'a> {
         let mut patience = Patience { drain: &mut drain, limit: inputs.unreachable_limit() };
         let engine = engine_in_hand(&job, &job_text, options, &lock, &facts, edges, &mut patience)?;
         // Nothing has refused: from here on the checkpoint is written.
+        let logical = inputs.on_logical_clock();
         let mut checkpoint = if facts.checkpoint.is_empty() {
             let new = NewCheckpoint {
                 job: &job.name,
@@ -218,9 +236,16 @@ impl<'a> Run<'a> {
         if facts.batch_interval_ms != job.batch_interval_ms {
             checkpoint.set_grid(job.batch_interval_ms, facts.zero);
         }
-        if let Some(ahead_ms) = last_time.map(|last| last.0 - now_ms).filter(|ahead_ms| *ahead_ms > interval.ms()) {
+        if !logical
+            && let Some(ahead_ms) = last_time.map(|last| last.0 - now_ms).filter(|ahead_ms| *ahead_ms > interval.ms())
+        {
             tracing::warn!(ahead_ms, "batch times are ahead of the clock; the distance stays");
         }
+        let bounded = match options.until {
+            _ if logical => Some(Bounded::by_logical_clock()),
+            Until::CaughtUp => Some(Bounded::from_stored(facts.bounded_end.as_ref())),
+            Until::Stopped => None,
+        };
         let ticks = Ticks::new(interval, facts.last_time(), clock);
         let mut run = Run {
             engine,
@@ -235,13 +260,13 @@ impl<'a> Run<'a> {
             known_sinks: facts.sinks.clone(),
             reporter: Reporter::new(options.progress.as_deref(), bars)?,
             hand: Hand::default(),
-            trouble_since: None,
-            bounded: (options.until == Until::CaughtUp).then(|| Bounded::from_stored(facts.bounded_end.as_ref())),
+            bounded,
             committed_batches: 0,
             max_batches: options.max_batches,
             ticks,
             held_trigger: None,
             accepted: Accepted::default(),
+            output_away_since: None,
             _brokers: opened.brokers,
         };
         tracing::info!(
@@ -396,6 +421,12 @@ pub fn checkpoint_failed(error: &CheckpointError) -> DriverError {
     failed
 }
 
+/// The part of a function that failed, as it stands in its file.
+fn excerpt(job: &Job, line: usize, cause: &Cause) -> Option<String> {
+    let Cause::Lambda(error) = cause else { return None };
+    job.places.excerpt(line, error)
+}
+
 /// A batch that cannot be executed as the end of a run.
 pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> DriverError {
     let message = |class| DriverError::new(class, format!("batch {batch} failed: {}", one_line(&failure.to_string())));
@@ -409,11 +440,7 @@ pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> Driver
         BatchFailure::Poison { step, line, cause, value, position } => {
             let mut error = message(Class::Failed);
             error = error.detail(format!("Step {step} is at line {line} of the job file."));
-            if let crate::operator::Cause::Lambda(lambda) = cause
-                && let Some(text) = lambda_excerpt(job, step, lambda)
-            {
-                error = error.detail(text);
-            }
+            error = error.excerpt(excerpt(job, *line, cause));
             if let Some(position) = position {
                 error = error.detail(format!("The element comes of {position}."));
             }
@@ -423,12 +450,8 @@ pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> Driver
             error.hint("Set on_error = \"skip\" on the step or the job to leave such elements out.".to_owned())
         }
         BatchFailure::Step { step, line, failure } => {
-            let mut error = message(Class::Failed).detail(format!("Step {step} is at line {line} of the job file."));
-            if let crate::operator::Cause::Lambda(lambda) = &failure.cause
-                && let Some(text) = lambda_excerpt(job, step, lambda)
-            {
-                error = error.detail(text);
-            }
+            let error = message(Class::Failed).detail(format!("Step {step} is at line {line} of the job file."));
+            let error = error.excerpt(excerpt(job, *line, &failure.cause));
             match &failure.key {
                 Some(key) => error.detail(format!("The key is {}", one_line(&crate::model::text::repr(key)))),
                 None => error,

@@ -8,6 +8,7 @@ use super::{
     error::{Class, DriverError},
     inputs::Inputs,
     options::{ReplayMode, ReplayOptions, WhichBatches},
+    recorded::check_queues,
     recovery::{batch_failed, checkpoint_failed, from_text, positions, state_image},
     sources,
 };
@@ -97,6 +98,9 @@ impl Replay<'_> {
     fn one(&mut self, batch: BatchId, bars: &Bars) -> Result<(), DriverError> {
         let point = self.archive.restore_point(batch).map_err(|error| checkpoint_failed(&error))?;
         let mut engine = self.engine_for(&point)?;
+        if self.options.mode == ReplayMode::Verify {
+            check_queues(engine.job(), self.job, &point.plan.ranges, batch)?;
+        }
         self.still_there(&point.plan.ranges)?;
         self.inputs.assign(&point.plan.ranges)?;
         let executed = engine

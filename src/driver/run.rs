@@ -59,7 +59,8 @@ pub struct Run<'a> {
     pub(super) hand: Hand,
     /// Batches this process has planned and committed.
     pub(super) committed_batches: u64,
-    pub(super) trouble_since: Option<Instant>,
+    /// Since when an output's brokers have been away.
+    pub(super) output_away_since: Option<Instant>,
     /// Outlives the sources that read from it.
     pub(super) _brokers: Vec<EmbeddedBroker>,
 }
@@ -72,6 +73,8 @@ pub(super) struct Hand {
     /// Whether it stands for a batch time that was skipped.
     pub catching_up: bool,
     pub trigger: Option<Trigger>,
+    /// The ticks that were missed before it are no news: brokers were away, and that has been told.
+    pub after_outage: bool,
     pub began: Option<Instant>,
     pub took: Durations,
     /// Outputs that have something staged, by name.
@@ -134,7 +137,7 @@ impl Run<'_> {
         }
         let mut hand = Hand::default();
         if self.bounded.is_none() {
-            hand.trigger = self.trigger();
+            self.await_trigger(&mut hand);
             if hand.trigger.is_none() {
                 self.drain.now();
                 return Ok(None);
@@ -168,18 +171,19 @@ impl Run<'_> {
         self.advance(plan);
         let mut hand = Hand::default();
         if self.bounded.is_none() {
-            hand.trigger = self.trigger();
+            self.await_trigger(&mut hand);
         }
         let following = self.plan(plan.batch.next(), &mut hand)?;
         Ok(following.map(|following| (following, hand)))
     }
 
     /// The clock says a batch is due: now, where the last one stood for a skipped time.
-    fn trigger(&mut self) -> Option<Trigger> {
-        match self.held_trigger.take() {
+    fn await_trigger(&mut self, hand: &mut Hand) {
+        hand.trigger = match self.held_trigger.take() {
             Some(held) => Some(held),
             None => self.ticks.wait(self.last_time, self.clock, self.drain.channel()),
-        }
+        };
+        hand.after_outage = self.inputs.outage.explains_missed_ticks();
     }
 
     /// Whether the next batch may be one at a skipped time. Which, if any, is known only once the windows have taken
@@ -296,9 +300,10 @@ impl Run<'_> {
             needed = 1;
         }
         bounded.bar = Some(self.reporter.bar(needed));
-        let time = match (bounded.resumed, self.last_time) {
-            (true, Some(previous)) => self.interval.following(previous),
-            _ => self.interval.bounded_first_time(self.last_time, self.clock.now_ms(), needed),
+        let time = match self.last_time {
+            Some(previous) if bounded.resumed || bounded.logical => self.interval.following(previous),
+            None if bounded.logical => self.interval.following(self.zero),
+            last_time => self.interval.bounded_first_time(last_time, self.clock.now_ms(), needed),
         };
         Ok(Some(time))
     }
@@ -327,8 +332,10 @@ impl Run<'_> {
         for (name, facts) in &committed.commit.sinks {
             self.known_sinks.insert(name.clone(), (facts.clone(), Some(committed.plan.batch)));
         }
+        self.output_away_since = None;
         self.committed_batches += u64::from(!self.hand.recovering);
-        self.trouble_since = None;
+        self.inputs.outage.end();
+        self.inputs.mirror(&self.positions);
         self.report(committed)?;
         self.learn(&committed.plan);
         self.hand = following.unwrap_or_default();
@@ -364,6 +371,8 @@ impl Run<'_> {
     /// The orderly end of a run.
     fn finish(mut self) -> Result<(), DriverError> {
         self.checkpoint.flush().map_err(|error| checkpoint_failed(&error))?;
+        self.inputs.mirror(&self.positions);
+        self.inputs.settle_mirrors();
         tracing::info!(batches = self.committed_batches, "stopped");
         Ok(())
     }

@@ -2,46 +2,63 @@
 //!
 //! A drain commits the batch in flight and exits 0. Ending at once leaves no promise broken either: it is a crash like
 //! any other, and the next start recovers from it.
+//!
+//! SIGINT comes through `ctrlc`. It could bring SIGTERM too, but would not say which of the two it was, and would take
+//! SIGHUP along: a job under `nohup` must not end with its terminal. So SIGTERM has a pipe of its own, and SIGHUP is left
+//! as the process found it.
 
 use std::{
     io::{self, Read},
     os::unix::net::UnixStream,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
-use crossbeam_channel::{Receiver, bounded};
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag, low_level,
-};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use signal_hook::{consts::SIGTERM, low_level};
 
 /// Exit codes of a second signal: 128 and the number of the signal, as shells have it.
-const SECOND_SIGNAL: [(i32, i32); 2] = [(SIGINT, 130), (SIGTERM, 143)];
+const SECOND_INTERRUPT: i32 = 130;
+const SECOND_TERMINATION: i32 = 143;
 
 /// Installs the handlers. The message on the returned channel is the request to drain; it comes once.
 ///
 /// Call it before the first thread that might do work is started, and only once in a process.
 pub fn drain_on_signal() -> io::Result<Receiver<()>> {
-    let (mut signalled, signal_pipe) = UnixStream::pair()?;
-    let asked_before = Arc::new(AtomicBool::new(false));
-    for (signal, exit_code) in SECOND_SIGNAL {
-        // The order matters: a first signal must pass the shutdown before it raises the flag.
-        flag::register_conditional_shutdown(signal, exit_code, asked_before.clone())?;
-        flag::register(signal, asked_before.clone())?;
-        low_level::pipe::register(signal, signal_pipe.try_clone()?)?;
-    }
     let (drain, requests) = bounded(1);
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    let signals = Arc::new(Signals { asked_before: AtomicBool::new(false), drain });
+
+    let (mut terminated, signal_pipe) = UnixStream::pair()?;
+    low_level::pipe::register(SIGTERM, signal_pipe)?;
+    let terminations = signals.clone();
+    thread::Builder::new().name("sigterm".to_owned()).spawn(move || {
         let mut byte = [0];
-        if signalled.read_exact(&mut byte).is_ok() {
-            tracing::info!("stopping after the batch in flight; a second signal stops at once");
-            let _ = drain.send(());
-        }
-        // The sender lives on: a closed channel would be no request, but a busy one.
-        loop {
-            thread::park();
+        while terminated.read_exact(&mut byte).is_ok() {
+            terminations.arrived(SECOND_TERMINATION);
         }
     })?;
+
+    ctrlc::set_handler(move || signals.arrived(SECOND_INTERRUPT)).map_err(io::Error::other)?;
     Ok(requests)
+}
+
+/// What both kinds of signals share. It lives as long as the process: a channel without sender would be no request, but
+/// a busy one.
+struct Signals {
+    asked_before: AtomicBool,
+    drain: Sender<()>,
+}
+
+impl Signals {
+    fn arrived(&self, exit_code: i32) {
+        if self.asked_before.swap(true, Ordering::AcqRel) {
+            // Without exit handlers: other threads are still at work.
+            low_level::exit(exit_code);
+        }
+        tracing::info!("stopping after the batch in flight; a second signal stops at once");
+        let _ = self.drain.send(());
+    }
 }

@@ -41,7 +41,13 @@ pub fn open(job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
             SourceKind::Queue { path, partitions } => {
                 let path = job.absolute(path);
                 let queue = QueueSource::open(&spec.name, &path, *partitions, read_json);
-                Box::new(queue.map_err(|error| DriverError::new(Class::Usage, error.message).hint(error.hint))?)
+                let queue = queue.map_err(|error| DriverError::new(Class::Usage, error.message).hint(error.hint))?;
+                if job.file_contents.get(&path).is_some_and(|loaded| *loaded != queue.content()) {
+                    let message = format!("queue file {} is being changed", path.display());
+                    return Err(DriverError::new(Class::Usage, message)
+                        .hint("Start the job when the file is whole; it is read once, at start.".to_owned()));
+                }
+                Box::new(queue)
             }
             SourceKind::Kafka(kafka_spec) => {
                 let brokers = if kafka_spec.brokers == EMBEDDED {

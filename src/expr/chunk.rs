@@ -19,7 +19,9 @@ impl Evaluator {
     /// One call.
     pub fn call(&mut self, function: &Function, arguments: &[Value]) -> Result<Value, EvalError> {
         let inner = &function.inner;
-        self.machine().run(&inner.shared, &inner.code, &inner.defaults, arguments).map_err(|stop| *stop)
+        self.machine()
+            .run(&inner.shared, &inner.code, &inner.defaults, arguments)
+            .map_err(|stop| EvalError { function: Some(inner.source.clone()), ..*stop })
     }
 
     /// Calls a one-argument function on every element. The column holds the results of the elements that did not fail,
@@ -71,6 +73,7 @@ impl Evaluator {
                     message,
                     span: span.range(),
                     in_library: function.inner.code.in_library,
+                    function: None,
                 })?,
             };
             if let Some(count) = counts.get_mut(idx) {
@@ -111,6 +114,7 @@ impl Evaluator {
                 if error.kind == EvalErrorKind::Decode && !error.in_library {
                     error.in_library = inner.code.in_library;
                 }
+                error.function = Some(inner.source.clone());
                 poison.push((idx as u32, error));
             }
         }

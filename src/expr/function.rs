@@ -23,7 +23,7 @@ pub struct Function {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    source: String,
+    pub source: Arc<str>,
     pub code: Arc<Code>,
     pub defaults: Vec<Value>,
     pub shared: Arc<Shared>,
@@ -62,7 +62,7 @@ impl Function {
         let kernel = kernel::recognise(&code, &shared, count);
         Ok(Function {
             inner: Arc::new(Inner {
-                source: source.to_owned(),
+                source: source.into(),
                 record: record::Use::of(&code),
                 reducer: reducer::recognise(&code, &shared),
                 code,

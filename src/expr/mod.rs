@@ -32,7 +32,7 @@ mod record;
 mod reducer;
 mod scan;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::model::Value;
 
@@ -96,6 +96,8 @@ pub struct EvalError {
     /// Byte span within the function's source, or within the library (`in_library`).
     pub span: Range<usize>,
     pub in_library: bool,
+    /// The source of the function that was called; none where no function was.
+    pub function: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -129,5 +131,6 @@ pub fn iterate(value: &Value) -> Result<Vec<Value>, EvalError> {
         message: fault.message,
         span: 0..0,
         in_library: false,
+        function: None,
     })
 }

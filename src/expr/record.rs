@@ -69,6 +69,7 @@ pub fn decode(column: &RecordColumn, idx: usize, used: Use, limits: Limits) -> R
             message: fault.message,
             span: span.range(),
             in_library: false,
+            function: None,
         }),
         None => Ok(Value::None),
     };

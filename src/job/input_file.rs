@@ -1,4 +1,4 @@
-//! Files whose contents are part of a job (initial state, queues): that they can be read, and the hash of each.
+//! Files whose contents are part of a job (initial state, queues): that they can be read, and what each held.
 
 use std::{
     collections::BTreeMap,
@@ -7,9 +7,8 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use xxhash_rust::xxh3::Xxh3;
-
 use super::{
+    content::{Content, ContentHasher},
     mistake::{Mistake, Span},
     reader::Reader,
 };
@@ -17,9 +16,9 @@ use super::{
 /// What is known of the files a job names.
 #[derive(Debug, Default)]
 pub struct InputFiles {
-    /// xxh3-128 (hex) by absolute path.
-    pub hashes: BTreeMap<PathBuf, String>,
-    /// The hashes are those of a job text: the files are not looked at.
+    /// By absolute path.
+    pub contents: BTreeMap<PathBuf, Content>,
+    /// The contents are those of a job text: the files are not looked at.
     pub recorded: bool,
 }
 
@@ -32,12 +31,12 @@ impl Reader<'_> {
     /// A file whose content decides what the job gives.
     pub fn input_file(&mut self, span: &Span, path: &Path) {
         let path = self.absolute(path);
-        if self.files.recorded || self.files.hashes.contains_key(&path) {
+        if self.files.recorded || self.files.contents.contains_key(&path) {
             return;
         }
-        match hash_file(&path) {
-            Ok(hash) => {
-                self.files.hashes.insert(path, hash);
+        match content_of(&path) {
+            Ok(content) => {
+                self.files.contents.insert(path, content);
             }
             Err(error) => self.report(unreadable(span, &error)),
         }
@@ -81,13 +80,13 @@ pub fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-fn hash_file(path: &Path) -> io::Result<String> {
+fn content_of(path: &Path) -> io::Result<Content> {
     let mut file = open(path)?;
-    let mut hasher = Xxh3::new();
+    let mut hasher = ContentHasher::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(format!("{:032x}", hasher.digest128())),
+            0 => return Ok(hasher.finish()),
             length => hasher.update(buffer.get(..length).unwrap_or_default()),
         }
     }

@@ -96,7 +96,8 @@ fn finish(reader: Reader<'_>, syntax: Vec<Mistake>, job: Option<Job>) -> Result<
     mistakes.extend(syntax);
     let texts: Arc<[Text]> = reader.origins.iter().map(|origin| Text::new(&origin.name, &origin.raw)).collect();
     match job {
-        Some(job) if mistakes.is_empty() => {
+        Some(mut job) if mistakes.is_empty() => {
+            job.places.texts = texts.clone();
             let warnings = reader.warnings.into_iter().map(|warning| Warning::new(texts.clone(), warning));
             Ok((job, warnings.collect()))
         }
@@ -184,7 +185,8 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         retention: retention?,
         mirror_offsets_to: mirror?,
         directory: reader.directory.clone(),
-        file_hashes: reader.files.hashes.clone(),
+        file_contents: reader.files.contents.clone(),
+        places: std::mem::take(&mut reader.places),
     })
 }
 
@@ -279,7 +281,10 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         }
     };
     match Library::parse(&text) {
-        Ok(library) => reader.library = library,
+        Ok(library) => {
+            reader.library = library;
+            reader.places.library = Some(span);
+        }
         Err(errors) => {
             reader.report_lambda_errors(&span, errors);
             reader.torn_functions = Some(text.clone());

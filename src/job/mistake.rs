@@ -55,7 +55,7 @@ impl Mistake {
 #[derive(Clone)]
 pub struct Text {
     pub name: String,
-    shown: String,
+    pub shown: String,
 }
 
 impl Text {
@@ -138,6 +138,12 @@ impl fmt::Display for Warning {
 pub enum Colour {
     Plain,
     Styled,
+}
+
+/// The lines of a text around a place, without a title: `--> FILE:LINE:COLUMN`, the line, the carets.
+pub fn excerpt(texts: &[Text], span: &Span) -> String {
+    let whole = render(texts, &Mistake::at(span, ""), Level::ERROR, Colour::Plain);
+    whole.split_once('\n').map(|(_, excerpt)| excerpt.to_owned()).unwrap_or_default()
 }
 
 fn render(texts: &[Text], mistake: &Mistake, level: Level<'static>, colour: Colour) -> String {

@@ -14,6 +14,7 @@
 
 mod arguments;
 mod compare;
+mod content;
 mod graph;
 mod input_file;
 mod load;
@@ -23,6 +24,7 @@ mod operator;
 mod operator_table;
 mod overlap;
 mod overrides;
+mod places;
 mod property;
 mod quantity;
 mod reader;
@@ -37,10 +39,12 @@ mod text;
 mod tree;
 
 pub use compare::{Difference, Dropped, Verdict, compare};
+pub use content::Content;
 pub use load::{JobError, load};
 pub use mistake::{Colour, Mistake, Mistakes, Span, Warning};
 pub use operator::*;
 pub use overrides::Overrides;
+pub use places::Places;
 pub use quantity::{duration_ms, size_bytes};
 pub use spec::*;
 pub use start::parse_start;

@@ -1,6 +1,10 @@
 //! The steps of a job and their operators, with every parameter resolved.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::expr::Function;
 
@@ -224,6 +228,14 @@ impl Operator {
             | Operator::MapWithState { func: function, .. }
             | Operator::ReduceByWindow { func: function, .. }
             | Operator::ReduceByKeyAndWindow { func: function, .. } => Some(function),
+            _ => None,
+        }
+    }
+
+    /// The file its state begins with.
+    pub fn initial(&self) -> Option<&Path> {
+        match self {
+            Operator::UpdateStateByKey { initial, .. } | Operator::MapWithState { initial, .. } => initial.as_deref(),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     mistake::{Mistake, Span},
-    reader::{Origin, Reader},
+    reader::{Origin, Reader, all_of},
     suggest::did_you_mean,
     tree::{Entry, Node, Table, Tree},
 };
@@ -117,8 +117,13 @@ fn step<'t>(root: &'t mut Table, name: &Part) -> Result<&'t mut Table, Mistake> 
     match found {
         Some((Node { tree: Tree::Table(table), .. }, _)) => Ok(table),
         _ => {
-            let hint = did_you_mean(&name.text, names.iter().flatten().map(String::as_str));
-            let hint = hint.or_else(|| names.iter().all(Option::is_none).then(|| "name the step first".to_owned()));
+            let names: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
+            let hint = did_you_mean(&name.text, names.iter().copied()).or_else(|| {
+                Some(match names.as_slice() {
+                    [] => "give the step a `name` in the job file; none has one".to_owned(),
+                    names => format!("give the step a `name` in the job file; named are {}", all_of(names)),
+                })
+            });
             Err(Mistake::at(&name.span, format!("no step is named `{}`", name.text)).hint(hint))
         }
     }

@@ -12,9 +12,10 @@ use crate::expr::{Function, LambdaError, Library};
 use super::{
     input_file::InputFiles,
     mistake::{JOB_FILE, Mistake, Span},
+    places::{Places, within},
     quantity,
     suggest::{closest, did_you_mean},
-    tree::{Entry, Node, Table, Tree, parse_value, position_in_literal},
+    tree::{Entry, Node, Table, Tree, parse_value},
 };
 
 /// A text as it was written, for positions within strings.
@@ -39,6 +40,7 @@ pub struct Reader<'e> {
     pub torn_functions: Option<String>,
     pub time_zone: TimeZone,
     pub files: InputFiles,
+    pub places: Places,
 }
 
 impl<'e> Reader<'e> {
@@ -58,6 +60,7 @@ impl<'e> Reader<'e> {
             torn_functions: None,
             time_zone: TimeZone::UTC,
             files: InputFiles::default(),
+            places: Places::default(),
         }
     }
 
@@ -241,7 +244,10 @@ impl<'e> Reader<'e> {
             return self.wrong_type(node, "a function: a lambda or a name");
         };
         match Function::compile(source, &self.library, arity) {
-            Ok(function) => Some(function),
+            Ok(function) => {
+                self.places.lambdas.push((source.as_str().into(), node.span.clone()));
+                Some(function)
+            }
             Err(mut errors) => {
                 errors.retain(|error| !self.is_defined_by_torn_functions(source, error));
                 self.report_lambda_errors(&node.span, errors);
@@ -259,10 +265,8 @@ impl<'e> Reader<'e> {
     /// Maps positions within a string of the job to positions in the text it stands in.
     pub fn report_lambda_errors(&mut self, string: &Span, errors: Vec<LambdaError>) {
         for error in errors {
-            let raw = self.origins.get(string.origin).and_then(|origin| origin.raw.get(string.range.clone()));
-            let place = |at| string.range.start + position_in_literal(raw.unwrap_or_default(), at);
-            let (start, end) = (place(error.span.start), place(error.span.end));
-            let span = Span::new(string.origin, start..end.max(start));
+            let raw = self.origins.get(string.origin).map_or("", |origin| &origin.raw);
+            let span = within(string, raw, &error.span);
             self.report(Mistake::at(&span, error.message).hint(error.hint));
         }
     }

@@ -1,8 +1,9 @@
-//! What a job text holds besides what a job file holds: versions and file hashes.
+//! What a job text holds besides what a job file holds: versions and what files held.
 
 use crate::model::{encode::VALUE_ENCODING, key::PARTITIONING_HASH};
 
 use super::{
+    content::Content,
     mistake::Mistake,
     reader::{Fields, Reader, start_of_file},
     spec::Job,
@@ -15,7 +16,7 @@ pub struct Recorded<'j> {
 }
 
 impl Recorded<'_> {
-    /// Refuses a text whose results this version could not repeat, and takes the hashes it holds.
+    /// Refuses a text whose results this version could not repeat, and takes what it knows of files.
     pub fn check(&self, reader: &mut Reader<'_>, node: Option<&Node>) {
         reader.files.recorded = true;
         reader.directory.clone_from(&self.connection.directory);
@@ -35,8 +36,10 @@ impl Recorded<'_> {
         }
         let files = fields.get("files").and_then(|node| reader.table(node));
         for entry in files.iter().flat_map(|files| &files.entries) {
-            if let Some(hash) = reader.text(&entry.node) {
-                reader.files.hashes.insert(entry.key.clone().into(), hash);
+            let Some(text) = reader.text(&entry.node) else { continue };
+            match Content::parse(&text) {
+                Some(content) => drop(reader.files.contents.insert(entry.key.clone().into(), content)),
+                None => reader.report(Mistake::at(&entry.node.span, "expected HASH/BYTES of a file")),
             }
         }
         fields.finish(reader);

@@ -7,7 +7,7 @@ use crate::{
     model::{TopicPartition, ValueFormat},
 };
 
-use super::operator::Step;
+use super::{content::Content, operator::Step, places::Places};
 
 /// A job whose every part has been checked.
 #[derive(Debug, Clone)]
@@ -32,8 +32,10 @@ pub struct Job {
     pub mirror_offsets_to: Option<String>,
     /// What relative paths of this job start from: the working directory when it was loaded.
     pub directory: PathBuf,
-    /// xxh3-128 (hex) of the contents of every `initial` and queue file, by its absolute path, when the job was loaded.
-    pub file_hashes: BTreeMap<PathBuf, String>,
+    /// What every `initial` and queue file held when the job was loaded, by its absolute path.
+    pub file_contents: BTreeMap<PathBuf, Content>,
+    /// Where its functions are written, for messages.
+    pub places: Places,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -112,8 +112,8 @@ impl Job {
         put(&mut table, "value_encoding", VALUE_ENCODING);
         put(&mut table, "partitioning_hash", PARTITIONING_HASH);
         let mut files = Table::new();
-        for (path, hash) in &self.file_hashes {
-            put(&mut files, &path.to_string_lossy(), hash.as_str());
+        for (path, content) in &self.file_contents {
+            put(&mut files, &path.to_string_lossy(), content.to_string());
         }
         put(&mut table, "files", files);
         table

@@ -45,11 +45,20 @@ pub trait Source: Send + Sync {
     /// The records of `range`, in offset order. Called concurrently for different topic partitions.
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
 
-    /// Copies committed offsets to the consumer group that lag tools look at, where the job names one. The checkpoint
-    /// stays the truth: a failure is worth a warning, nothing more.
+    /// Whether its batches follow each other without waiting, at times of a logical clock, until it ends.
+    fn on_logical_clock(&self) -> bool {
+        false
+    }
+
+    /// Copies committed offsets to the consumer group that lag tools look at, where the job names one. Called after a
+    /// commit with all positions of the source; sends those that have changed, and does not wait. The checkpoint stays
+    /// the truth: a failure is worth a warning, nothing more.
     fn mirror(&mut self, _positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
         Ok(())
     }
+
+    /// Waits, at most until `deadline`, for what was mirrored last.
+    fn settle_mirror(&mut self, _deadline: Instant) {}
 }
 
 #[derive(Debug, Clone, Copy)]

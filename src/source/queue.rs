@@ -17,7 +17,10 @@
 use std::{fs, path::Path, sync::Arc, time::Instant};
 
 use super::{Available, AvailablePartition, RangeReader, ReadOptions, Source, SourceError, SourceErrorKind, Start};
-use crate::model::{Column, OffsetRange, TopicPartition, Value, key::Key};
+use crate::{
+    job::Content,
+    model::{Column, OffsetRange, TopicPartition, Value, key::Key},
+};
 
 /// Offsets a batch reads of each partition: one line.
 pub const LINES_PER_BATCH: u64 = 1;
@@ -32,6 +35,7 @@ pub struct QueueSource {
     partitions: usize,
     /// Of each line, the elements of each partition.
     batches: Vec<Vec<Column>>,
+    content: Content,
 }
 
 impl QueueSource {
@@ -56,7 +60,12 @@ impl QueueSource {
             batches
                 .push(batch.map_err(|what| refused(format!("queue file {}, line {number}: {what}", path.display())))?);
         }
-        Ok(QueueSource { name: name.clone(), partitions, batches })
+        Ok(QueueSource { name: name.clone(), partitions, batches, content: Content::of(&text) })
+    }
+
+    /// What the file held when it was opened.
+    pub fn content(&self) -> Content {
+        self.content
     }
 
     /// How many batches the file holds.
@@ -104,6 +113,10 @@ fn placed(line: &Value, partitions: usize) -> Result<Vec<Column>, String> {
 impl Source for QueueSource {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn on_logical_clock(&self) -> bool {
+        true
     }
 
     fn available(&mut self, _deadline: Instant) -> Result<Available, SourceError> {

@@ -1,16 +1,13 @@
 //! Initial state from a file: JSON lines, each a pair `[key, value]`.
 
-use std::path::Path;
-
 use super::keyed::{Held, put_entry};
 use crate::{
     expr::{Limits, primitive},
     model::{Value, key::Key},
 };
 
-/// The file as a delta; errors name the line.
-pub fn read(path: &Path, touched_ms: i64) -> Result<Vec<u8>, String> {
-    let text = std::fs::read(path).map_err(|error| format!("{error}."))?;
+/// The content of a file as a delta; errors name the line.
+pub fn read(text: &[u8], touched_ms: i64) -> Result<Vec<u8>, String> {
     let mut delta = Vec::new();
     for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
         if line.iter().all(u8::is_ascii_whitespace) {

@@ -67,6 +67,15 @@ pub enum Origin {
     CaughtUp,
 }
 
+/// What ticks were missed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// Batches that take too long, or a process that was not there.
+    ByBatches,
+    /// Brokers that were away, of which the log tells already.
+    ByOutage,
+}
+
 /// How long each verb of a batch's life took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct VerbDurations {
@@ -115,7 +124,7 @@ impl BatchProgress {
     }
 
     /// The one INFO line of the batch, always with the same fields; WARN about what it says only where it is news.
-    pub fn log(&self) {
+    pub fn log(&self, missed: Missed) {
         tracing::info!(
             batch = self.batch.0,
             time = self.time.0,
@@ -128,7 +137,7 @@ impl BatchProgress {
             poison = self.poison.values().sum::<u64>(),
             "batch committed"
         );
-        if self.missed_ticks > 0 && self.origin == Origin::Fresh {
+        if self.missed_ticks > 0 && self.origin == Origin::Fresh && missed == Missed::ByBatches {
             tracing::warn!(
                 batch = self.batch.0,
                 missed_ticks = self.missed_ticks,
@@ -249,7 +258,7 @@ mod tests {
         let log: Arc<Mutex<Vec<u8>>> = Arc::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || Shared(writer.clone())).finish();
-        tracing::subscriber::with_default(subscriber, || progress.log());
+        tracing::subscriber::with_default(subscriber, || progress.log(Missed::ByBatches));
         let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

@@ -134,6 +134,7 @@ impl Machine {
             message: fault.message,
             span: span.range(),
             in_library: self.in_library,
+            function: None,
         })
     }
 

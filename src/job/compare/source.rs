@@ -25,8 +25,8 @@ pub fn compare_sources(old: &Job, new: &Job, differences: &mut Vec<Difference>) 
                 compare_reading(&name, &before, &after, differences);
             }
             (SourceKind::Queue { path: before, partitions: a }, SourceKind::Queue { path: after, partitions: b }) => {
-                let hash = |job: &Job, path| job.file_hashes.get(&job.absolute(path)).cloned();
-                if hash(old, before) != hash(new, after) {
+                let content = |job: &Job, path| job.file_contents.get(&job.absolute(path)).copied();
+                if content(old, before) != content(new, after) {
                     differences.push(allowed(format!("the file of source `{name}` has another content")));
                 }
                 if a != b {

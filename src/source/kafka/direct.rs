@@ -194,7 +194,13 @@ impl Source for KafkaSource {
         if self.mirror.is_none() {
             self.mirror = Some(Mirror::connect(&self.settings, &self.name, group)?);
         }
-        self.mirror.as_ref().map_or(Ok(()), |mirror| mirror.write(positions))
+        self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.write(positions))
+    }
+
+    fn settle_mirror(&mut self, deadline: Instant) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.settle(deadline);
+        }
     }
 }
 

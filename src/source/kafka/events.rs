@@ -11,7 +11,11 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, client::OAuthToken, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
+    ClientContext, TopicPartitionList,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, KafkaResult},
     types::RDKafkaErrorCode as Code,
 };
 
@@ -30,6 +34,14 @@ pub struct Events {
     trouble: Mutex<Trouble>,
     /// The handle is being closed: nobody waits for what it says.
     closing: AtomicBool,
+    commits: Mutex<Commits>,
+}
+
+/// Answers to offset commits since they were last taken.
+#[derive(Debug, Default)]
+pub struct Commits {
+    pub answered: u64,
+    pub failed: Option<KafkaError>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +80,10 @@ impl Events {
     /// The refusal among the errors since the last success.
     pub fn refusal(&self) -> Option<(Code, String)> {
         self.trouble().refused.clone()
+    }
+
+    pub fn take_commits(&self) -> Commits {
+        std::mem::take(&mut *self.commits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The handle is about to be closed; what it says from now on is not worth a warning.
@@ -117,7 +133,13 @@ impl ClientContext for Events {
     }
 }
 
-impl ConsumerContext for Events {}
+impl ConsumerContext for Events {
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.answered += 1;
+        commits.failed = result.err().or(commits.failed.take());
+    }
+}
 
 #[cfg(test)]
 mod tests {
