@@ -1,6 +1,10 @@
 //! The steps of a job and their operators, with every parameter resolved.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::expr::Function;
 
