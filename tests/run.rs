@@ -444,3 +444,24 @@ fn a_failing_function_is_shown_where_it_is_written() {
     command.arg("steps.numbers.map=lambda record: int(record.value)");
     place.spawn(command).wait().expect(1).says(&["--> --set:1:34", "^^^^"]);
 }
+
+#[test]
+fn a_whole_record_may_be_the_value_of_a_pair() {
+    let check = |steps: &str, expected: &[&str]| {
+        let steps = format!("map = \"lambda record: (1, record)\"\n[[steps]]\n{steps}");
+        let place = Place::with_job(&POISONED.replace("map = \"lambda record: int(record.value)\"", &steps));
+        place.write("numbers.txt", "1\n2\n3\n");
+        place.catch_up();
+        assert_eq!(blocks(&place.read("out.log"))[0].lines, expected, "{steps}");
+    };
+    check("group_by_key = true", &["(1, [(None, '1'), (None, '3'), (None, '2')])"]);
+    check("reduce_by_key = \"lambda a, b: b\"", &["(1, (None, '2'))"]);
+    check(
+        "combine_by_key = { create = \"lambda r: r.value\", merge_value = \"lambda a, r: a + r.value\", merge_combiners = \"lambda a, b: a + b\" }",
+        &["(1, '132')"],
+    );
+    check("update_state_by_key = \"lambda values, old: len(values)\"", &["(1, 3)"]);
+    check("partition_by = 2", &["(1, (None, '1'))", "(1, (None, '3'))", "(1, (None, '2'))"]);
+    check("join = \"numbers\"\n[[steps]]\ncount = true", &["9"]);
+    check("group_by_key_and_window = { length = \"2s\" }\n[[steps]]\nmap_values = \"len\"", &["(1, 3)"]);
+}
