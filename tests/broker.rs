@@ -14,6 +14,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod admin;
+mod group;
 mod process;
 mod produce;
 mod read;

@@ -192,6 +192,99 @@ fn a_broker_that_is_killed_and_comes_back_costs_one_warning_and_no_record() {
     place.kstream("replay job.toml --verify --batch 0").expect(0);
 }
 
+/// Through either data plane: records are being fetched when the broker dies.
+#[test]
+fn an_outage_amid_a_batch_costs_one_warning() {
+    let Some(mut own) = own_broker() else { return };
+    let topic = unique_name("amid");
+    own.create_topic(&topic, PARTITIONS, &[]);
+    let lines = fill(&own, &topic, 200_000);
+    let mut running: Vec<_> = ["native", "librdkafka"]
+        .map(|fetch| {
+            let source =
+                format!("fetch = \"{fetch}\"\nmax_records_per_partition = 200_000\nprefetch_memory = \"1MiB\"");
+            let job = word_count(&own.brokers, &topic, &source).replace("\"1s\"", "\"2s\"");
+            let place = Place::with_job(&job);
+            let run = place.start("run job.toml");
+            (fetch, place, run)
+        })
+        .into();
+    for (_, place, _) in &running {
+        wait_until("a planned batch", || {
+            place.path("checkpoint").exists()
+                && place.kstream("batches job.toml -o json").out.contains("\"status\":\"planned\"")
+        });
+    }
+    own.kill();
+    thread::sleep(Duration::from_secs(30));
+    for (fetch, place, running) in &mut running {
+        assert!(running.is_running(), "{fetch}: {}", running.err());
+        assert_eq!(place.read("out.log"), "", "{fetch}: the batch was over before the broker was killed");
+    }
+    own.start_again();
+    for (fetch, place, running) in running {
+        wait_until("the batch", || !place.read("out.log").is_empty());
+        thread::sleep(Duration::from_secs(3));
+        running.signal("-TERM");
+        let ended = running.wait().expect(0);
+        assert_eq!(ended.err.matches("WARN").count(), 1, "{fetch}: {}", ended.err);
+        assert_eq!(sums(&place.read("out.log")), truth(lines.iter().map(String::as_str)), "{fetch}");
+    }
+}
+
+#[test]
+fn a_group_mirrors_committed_offsets_and_decides_nothing() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("mirrored", PARTITIONS);
+    let mut lines = fill(broker, topic.name(), 100);
+    let group = unique_name("lag");
+    let job = word_count(&broker.brokers, topic.name(), "max_records_per_partition = 30");
+    let place = Place::with_job(&format!("mirror_offsets_to = \"{group}\"\n{job}"));
+    let committed = |place: &Place| -> Vec<Option<i64>> {
+        let ledger = place.ledger();
+        let ranges = ledger.last().unwrap()["ranges"].as_array().unwrap();
+        ranges.iter().map(|range| range["until"].as_i64()).collect()
+    };
+    place.kstream(&format!("{} --max-batches 2", bounded())).expect(0);
+    assert_eq!(broker.group_offsets(&group, topic.name(), PARTITIONS), vec![Some(60); 4]);
+    assert_eq!(committed(&place), vec![Some(60); 4]);
+    place.catch_up();
+    assert_eq!(broker.group_offsets(&group, topic.name(), PARTITIONS), vec![Some(100); 4]);
+
+    broker.set_group_offsets(&group, topic.name(), &[3, 2, 1, 0]);
+    broker.produce(topic.name(), 0, ["a b"]);
+    lines.push("a b".to_owned());
+    place.catch_up();
+    assert_eq!(broker.group_offsets(&group, topic.name(), PARTITIONS), [101, 100, 100, 100].map(Some));
+
+    broker.delete_group(&group);
+    assert_eq!(broker.group_offsets(&group, topic.name(), PARTITIONS), [None; 4]);
+    place.catch_up().says(&["batches=0"]);
+    assert_eq!(broker.group_offsets(&group, topic.name(), PARTITIONS), [101, 100, 100, 100].map(Some));
+    assert_eq!(sums(&place.read("out.log")), truth(lines.iter().map(String::as_str)));
+}
+
+#[test]
+fn a_group_that_cannot_be_written_to_is_one_warning() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("member", 1);
+    let group = unique_name("taken");
+    let _member = broker.member(&group, topic.name());
+    let job = word_count(&broker.brokers, topic.name(), "").replace("\"1s\"", "\"100ms\"");
+    let place = Place::with_job(&format!("mirror_offsets_to = \"{group}\"\n{job}"));
+    let running = place.start("run job.toml");
+    for word in ["a", "b", "c"] {
+        broker.produce(topic.name(), 0, [word]);
+        wait_until("the word", || place.read("out.log").contains(&format!("('{word}', 1)")));
+    }
+    thread::sleep(Duration::from_millis(500));
+    running.signal("-TERM");
+    let ended = running.wait().expect(0);
+    let warnings: Vec<_> = ended.err.lines().filter(|line| line.contains("mirror") && line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{}", ended.err);
+    assert!(warnings[0].contains(&group), "{}", warnings[0]);
+}
+
 #[test]
 fn a_broker_that_is_not_there_ends_the_run_after_the_limit() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

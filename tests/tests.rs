@@ -19,6 +19,7 @@ mod kafka_run;
 mod kafka_source;
 mod kill;
 mod native;
+mod queue;
 mod run;
 mod scripted_broker;
 mod signal;

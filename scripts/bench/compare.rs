@@ -14,8 +14,12 @@ use crate::{
     disk, fill, idle,
     measure::{self, Usage},
     report::{Measured, Program, Report},
+    start,
     workload::Workload,
 };
+
+/// Starts that are timed.
+const STARTS: u32 = 7;
 
 #[derive(Debug, clap::Args)]
 pub struct Compare {
@@ -54,6 +58,7 @@ pub fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
     for &workload in &args.only {
         if workload == Workload::Idle {
             report.idle = Some(args.idle()?);
+            report.start_ms = args.start()?;
             continue;
         }
         let count = args.millions.map_or(workload.default_messages(), |millions| (millions * 1e6) as u64);
@@ -115,6 +120,21 @@ impl Compare {
         remove(&log)?;
         eprintln!("watching an idle job");
         idle::watch(&mut self.kstream(Workload::Idle, topic, &checkpoint, &log))
+    }
+
+    /// Several starts of a job on a topic that holds a few lines.
+    fn start(&self) -> Result<Vec<f64>, Box<dyn Error>> {
+        let topic = "bench-start";
+        fill::fill(&self.brokers, topic, Workload::Lines, 1000)?;
+        let (checkpoint, log) = (self.out.join("start.checkpoint"), self.out.join("start.log"));
+        eprintln!("starting a job several times");
+        let one = |_| {
+            remove(&checkpoint)?;
+            remove(&log)?;
+            let mut command = self.kstream(Workload::Lines, topic, &checkpoint, &log);
+            start::to_first_plan_ms(command.arg("--until-caught-up"), &checkpoint)
+        };
+        (0..STARTS).map(one).collect()
     }
 
     /// `kstream run` on one of the jobs beside this program.

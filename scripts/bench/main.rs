@@ -18,6 +18,7 @@ mod fill;
 mod idle;
 mod measure;
 mod report;
+mod start;
 mod workload;
 
 use std::{error::Error, path::PathBuf};

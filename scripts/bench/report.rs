@@ -41,6 +41,8 @@ pub struct Report {
     rounds: u32,
     runs: Vec<Measured>,
     pub idle: Option<Idle>,
+    /// From the start of a process to its first durable plan, each of several runs.
+    pub start_ms: Vec<f64>,
 }
 
 /// All runs of one program on one workload.
@@ -58,7 +60,7 @@ struct Row {
 
 impl Report {
     pub fn new(fsync_p50_ms: f64, threads: usize, rounds: u32) -> Report {
-        Report { fsync_p50_ms, threads, rounds, runs: Vec::new(), idle: None }
+        Report { fsync_p50_ms, threads, rounds, runs: Vec::new(), idle: None, start_ms: Vec::new() }
     }
 
     pub fn add(&mut self, run: Measured) {
@@ -121,6 +123,7 @@ impl Report {
             "threads": self.threads,
             "rounds": self.rounds,
             "idle": self.idle,
+            "start_ms": self.start_ms,
             "rows": rows.collect::<Vec<_>>(),
             "runs": runs.collect::<Vec<_>>(),
         })
@@ -149,6 +152,11 @@ impl fmt::Display for Report {
         if let Some(idle) = self.idle {
             writeln!(f)?;
             writeln!(f, "idle, 1 s batches: {:.0} MiB RSS, {:.2} % of a core", idle.rss_mib, idle.percent_of_a_core)?;
+        }
+        let mut start_ms = self.start_ms.clone();
+        start_ms.sort_by(f64::total_cmp);
+        if let Some(least) = start_ms.first() {
+            writeln!(f, "start to first planned batch: {:.0} ms ({least:.0} at least)", median(&start_ms))?;
         }
         Ok(())
     }

@@ -53,8 +53,6 @@ struct Settings {
     assigned: BTreeSet<TopicPartition>,
     /// Whether this process has planned from this source before: partitions found later begin at their earliest offset.
     planned: bool,
-    /// The group could not be written to, and a warning has said so.
-    mirror_failed: bool,
 }
 
 /// Committed positions by source name.
@@ -87,7 +85,6 @@ impl Inputs {
                             starts: BTreeMap::new(),
                             assigned: BTreeSet::new(),
                             planned: false,
-                            mirror_failed: false,
                         }
                     };
                 match &spec.kind {
@@ -249,16 +246,12 @@ impl Inputs {
         if !self.mirrors {
             return;
         }
-        for (source, settings) in self.sources.iter_mut().zip(&mut self.settings) {
+        for (source, settings) in self.sources.iter_mut().zip(&self.settings) {
             let own = positions.get(&settings.name).into_iter().flatten();
             let own: Vec<_> = own.map(|(tp, position)| (tp.clone(), position.offset)).collect();
-            let mirrored = source.mirror(&own);
-            if let Err(error) = &mirrored
-                && !settings.mirror_failed
-            {
+            if let Err(error) = source.mirror(&own) {
                 tracing::warn!(source = &*settings.name, error = %error, "offsets are not mirrored");
             }
-            settings.mirror_failed = mirrored.is_err();
         }
     }
 

@@ -136,6 +136,8 @@ pub fn without(column: &Column, dropped: &[(u32, &'static str)]) -> Column {
 pub fn split_pairs(pairs: &Column) -> (Column, Column, Vec<(u32, String)>) {
     if let Column::Tuple(parts) = pairs
         && let [keys, values] = &parts[..]
+        && !holds_records(keys)
+        && !holds_records(values)
     {
         return (keys.clone(), values.clone(), Vec::new());
     }
@@ -153,4 +155,14 @@ pub fn split_pairs(pairs: &Column) -> (Column, Column, Vec<(u32, String)>) {
         }
     }
     (Column::from_values(keys), Column::from_values(values), others)
+}
+
+/// Records that are still to be decoded: they are no values yet, and each may turn out to be poison.
+fn holds_records(column: &Column) -> bool {
+    match column {
+        Column::Record(_) => true,
+        Column::Tuple(parts) => parts.iter().any(holds_records),
+        Column::List(lists) => holds_records(&lists.values),
+        _ => false,
+    }
 }

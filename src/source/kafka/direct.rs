@@ -192,7 +192,12 @@ impl Source for KafkaSource {
     fn mirror(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
         let Some(group) = &self.mirror_group else { return Ok(()) };
         if self.mirror.is_none() {
-            self.mirror = Some(Mirror::connect(&self.settings, &self.name, group)?);
+            let connected = Mirror::connect(&self.settings, &self.name, group);
+            if connected.is_err() {
+                // No connection is made yet: the next try would fail alike.
+                self.mirror_group = None;
+            }
+            self.mirror = Some(connected?);
         }
         self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.write(positions))
     }

@@ -11,11 +11,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, TopicPartitionList,
-    client::OAuthToken,
-    config::RDKafkaLogLevel,
-    consumer::ConsumerContext,
-    error::{KafkaError, KafkaResult},
+    ClientContext, client::OAuthToken, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
     types::RDKafkaErrorCode as Code,
 };
 
@@ -34,14 +30,6 @@ pub struct Events {
     trouble: Mutex<Trouble>,
     /// The handle is being closed: nobody waits for what it says.
     closing: AtomicBool,
-    commits: Mutex<Commits>,
-}
-
-/// Answers to offset commits since they were last taken.
-#[derive(Debug, Default)]
-pub struct Commits {
-    pub answered: u64,
-    pub failed: Option<KafkaError>,
 }
 
 #[derive(Debug, Default)]
@@ -80,10 +68,6 @@ impl Events {
     /// The refusal among the errors since the last success.
     pub fn refusal(&self) -> Option<(Code, String)> {
         self.trouble().refused.clone()
-    }
-
-    pub fn take_commits(&self) -> Commits {
-        std::mem::take(&mut *self.commits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The handle is about to be closed; what it says from now on is not worth a warning.
@@ -133,13 +117,7 @@ impl ClientContext for Events {
     }
 }
 
-impl ConsumerContext for Events {
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
-        commits.answered += 1;
-        commits.failed = result.err().or(commits.failed.take());
-    }
-}
+impl ConsumerContext for Events {}
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,19 @@
 //! Committed offsets, copied to a consumer group for lag tools. Nothing is ever read back from it.
+//!
+//! A thread of its own waits for the group's coordinator, so that no batch does: librdkafka tells the outcome of a commit
+//! only to those who wait for it.
 
 use std::{
     collections::BTreeMap,
+    thread,
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     types::RDKafkaErrorCode as Code,
 };
 
@@ -20,7 +25,7 @@ use super::{
 };
 use crate::{job::Isolation, model::TopicPartition, source::SourceError};
 
-/// Answers that are no answers.
+/// Outcomes that whoever reads from these brokers tells of anyway.
 const AWAY: [Code; 9] = [
     Code::BrokerTransportFailure,
     Code::AllBrokersDown,
@@ -33,63 +38,94 @@ const AWAY: [Code; 9] = [
     Code::NotCoordinator,
 ];
 
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(5);
+
+type Positions = Vec<(TopicPartition, i64)>;
 
 pub struct Mirror {
-    consumer: BaseConsumer<Events>,
     group: String,
-    /// What the group holds, once everything is answered.
-    sent: BTreeMap<TopicPartition, i64>,
-    unanswered: u64,
+    work: Sender<Positions>,
+    outcomes: Receiver<KafkaResult<()>>,
+    /// What is on its way to the group.
+    under_way: Option<Positions>,
+    /// What the group holds.
+    held: BTreeMap<TopicPartition, i64>,
+    /// What it is to hold.
+    wanted: Positions,
+    /// The last outcome was a failure, and has been told.
+    failing: bool,
 }
 
 impl Mirror {
     pub fn connect(settings: &ClientSettings, source: &str, group: &str) -> Result<Mirror, SourceError> {
         let events = Events::new(format!("{source} (mirror)"), settings.token.clone());
         let consumer = create(settings.in_group(group, Isolation::ReadUncommitted), events)?;
-        Ok(Mirror { consumer, group: group.to_owned(), sent: BTreeMap::new(), unanswered: 0 })
+        let (work, positions) = bounded::<Positions>(1);
+        let (answer, outcomes) = bounded(1);
+        let committing = move || {
+            for positions in positions {
+                if answer.send(commit(&consumer, &positions)).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("mirror".to_owned())
+            .spawn(committing)
+            .map_err(|error| SourceError::unreachable(format!("cannot mirror offsets: {error}")))?;
+        let (held, wanted) = (BTreeMap::new(), Vec::new());
+        Ok(Mirror { group: group.to_owned(), work, outcomes, under_way: None, held, wanted, failing: false })
     }
 
-    /// Sends the offsets that have changed on their way. The error is of those sent before: all are sent again.
+    /// Sends the offsets that have changed on their way, unless others still are: then they follow with the next call.
+    /// The error is that of earlier ones, once for as long as they fail.
     pub fn write(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
-        let answered = self.answers();
-        let changed: Vec<_> = positions.iter().filter(|(tp, offset)| self.sent.get(tp) != Some(offset)).collect();
-        if !changed.is_empty() {
-            let mut list = TopicPartitionList::with_capacity(changed.len());
-            changed
-                .iter()
-                .try_for_each(|(tp, offset)| {
-                    list.add_partition_offset(&tp.topic, tp.partition, Offset::Offset(*offset))
-                })
-                .and_then(|()| self.consumer.commit(&list, CommitMode::Async))
-                .map_err(|error| self.failed(&error))?;
-            self.unanswered += 1;
-            self.sent.extend(changed.into_iter().cloned());
-        }
-        answered
+        self.wanted = positions.to_vec();
+        let outcome = self.outcome();
+        self.send();
+        outcome
     }
 
-    /// Waits for the answers to what was sent.
+    /// Waits until the group holds what was written last.
     pub fn settle(&mut self, deadline: Instant) {
-        loop {
-            if let Err(error) = self.answers() {
-                tracing::info!(group = self.group, error = %error, "the last offsets are not mirrored");
+        while self.under_way.is_some() && Instant::now() < deadline {
+            match self.outcome() {
+                Ok(()) => self.send(),
+                Err(error) => {
+                    tracing::info!(group = self.group, error = %error, "the last offsets are not mirrored");
+                    return;
+                }
             }
-            if self.unanswered == 0 || deadline <= Instant::now() {
-                return;
-            }
-            std::thread::sleep(PAUSE);
+            thread::sleep(PAUSE);
         }
     }
 
-    fn answers(&mut self) -> Result<(), SourceError> {
-        drain(&self.consumer);
-        let commits = self.consumer.context().take_commits();
-        self.unanswered = self.unanswered.saturating_sub(commits.answered);
-        let Some(error) = commits.failed else { return Ok(()) };
-        self.sent.clear();
-        // Whoever reads from brokers that are away tells of them.
-        if AWAY.contains(&code_of(&error)) { Ok(()) } else { Err(self.failed(&error)) }
+    fn send(&mut self) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let changed = self.wanted.iter().filter(|(tp, offset)| self.held.get(tp) != Some(offset));
+        let changed: Positions = changed.cloned().collect();
+        if !changed.is_empty() && self.work.try_send(changed.clone()).is_ok() {
+            self.under_way = Some(changed);
+        }
+    }
+
+    fn outcome(&mut self) -> Result<(), SourceError> {
+        let Ok(outcome) = self.outcomes.try_recv() else { return Ok(()) };
+        let sent = self.under_way.take().unwrap_or_default();
+        match outcome {
+            Ok(()) => {
+                self.failing = false;
+                self.held.extend(sent);
+            }
+            Err(error) if self.failing || AWAY.contains(&code_of(&error)) => {}
+            Err(error) => {
+                self.failing = true;
+                return Err(self.failed(&error));
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, error: &KafkaError) -> SourceError {
@@ -97,4 +133,13 @@ impl Mirror {
         let message = format!("cannot mirror offsets to group '{}': {error}", self.group);
         SourceError { kind: kind_of(code), message, hint: hint_for(code).map(str::to_owned) }
     }
+}
+
+fn commit(consumer: &BaseConsumer<Events>, positions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+    drain(consumer);
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for (tp, offset) in positions {
+        list.add_partition_offset(&tp.topic, tp.partition, Offset::Offset(*offset))?;
+    }
+    consumer.commit(&list, CommitMode::Sync)
 }
