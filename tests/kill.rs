@@ -194,7 +194,7 @@ topics = ["words"]
 max_records_per_partition = 3
 [source.embedded]
 lines = "{LINES}"
-repeat = 80
+repeat = 24
 rate = 1_000_000_000
 partitions = 2
 "#
@@ -209,7 +209,7 @@ fn a_hundred_kills_leave_no_trace_on_a_real_kafka() {
     let mut lines = Vec::new();
     for partition in 0..4 {
         let own: Vec<String> =
-            (0..6_000).map(|at| format!("p{partition} k{} k{}", at % 977, (at * 7) % 5_003)).collect();
+            (0..2_500).map(|at| format!("p{partition} k{} k{}", at % 977, (at * 7) % 5_003)).collect();
         broker.produce(topic.name(), partition, &own);
         lines.extend(own);
     }

@@ -75,11 +75,6 @@ impl Reporter {
         self.bars.batches("run", batches)
     }
 
-    /// Keeps the bar out of the way while data goes to stdout.
-    pub fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.bars.suspend(print)
-    }
-
     pub fn remember_available(&mut self, available: &[Available]) {
         self.available = available.to_vec();
     }

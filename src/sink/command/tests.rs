@@ -1,3 +1,5 @@
+//! One program and one batch: what it gets, how it ends, what an error says.
+
 use std::{fs, time::Instant};
 
 use super::*;

@@ -1,7 +1,7 @@
 //! One output cluster of a job: its producer, and the one transaction of a batch over all outputs there.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -43,6 +43,8 @@ pub struct Cluster {
     /// Partitions of the topics that were asked for.
     partitions: HashMap<String, i32>,
     standing: Option<Standing>,
+    /// Ids of the clusters that the outputs here have written to, by the checkpoint.
+    written: BTreeSet<String>,
     home: Option<Home>,
     session: Option<Session>,
     /// Rows and digest of each output that has something staged, by the output's name.
@@ -72,6 +74,7 @@ impl Cluster {
             control: None,
             partitions: HashMap::new(),
             standing: None,
+            written: BTreeSet::new(),
             home: None,
             session: None,
             staged: BTreeMap::new(),
@@ -82,6 +85,7 @@ impl Cluster {
 
     /// What the last commit remembered, from any of the outputs: the one with the latest delivery tells.
     pub fn remember(&mut self, home: Home) {
+        self.written.insert(home.cluster.clone());
         let rank = |home: &Home| home.delivered.as_ref().map(|delivered| (delivered.timeline, delivered.batch));
         if self.home.as_ref().is_none_or(|known| rank(known) < rank(&home)) {
             self.home = Some(home);
@@ -367,13 +371,11 @@ impl Cluster {
 
     fn check_cluster(&mut self, home: &Home) -> Result<(), SinkError> {
         let id = self.connect()?;
-        if id == home.cluster {
-            return Ok(());
-        }
+        let Some(other) = self.written.iter().chain([&home.cluster]).find(|known| **known != id) else { return Ok(()) };
         let message =
             format!("brokers {} are of another Kafka cluster than this checkpoint wrote to", self.settings.brokers);
         Err(SinkError::new(SinkErrorKind::Refused, message).with(
-            format!("Found cluster {id}; the checkpoint knows {}.", home.cluster),
+            format!("Found cluster {id}; the checkpoint knows {other}."),
             "Correct `brokers`; to write to another cluster, give the output another `name`.",
         ))
     }
