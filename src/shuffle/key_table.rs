@@ -56,13 +56,7 @@ impl KeyTable {
 
     /// Appends the number of every key of a str column to `numbers`.
     pub fn number_strs(&mut self, column: &StrColumn, numbers: &mut Vec<u32>) {
-        numbers.reserve(column.len());
-        let buffer: &[u8] = &column.buffer;
-        for view in column.views.iter() {
-            let (number, new) = self.strs.number(buffer, view.offset as usize, view.len as usize, self.len);
-            self.len += u32::from(new);
-            numbers.push(number);
-        }
+        self.len = self.strs.number_all(&column.buffer, &column.views, self.len, numbers);
     }
 
     pub fn number_str(&mut self, text: &[u8]) -> u32 {
