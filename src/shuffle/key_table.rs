@@ -107,6 +107,18 @@ impl KeyTable {
         }
     }
 
+    /// Every key with its number, in the order in which keys were first seen.
+    pub fn entries_as_seen(&self) -> Vec<Entry> {
+        // Numbers are dense, so every key knows its place: cheaper than sorting millions of them.
+        let mut seen = vec![Entry { key: EntryKey::Int(0), number: 0 }; self.len()];
+        for entry in self.entries() {
+            if let Some(place) = seen.get_mut(entry.number as usize) {
+                *place = entry;
+            }
+        }
+        seen
+    }
+
     /// Every key with its number, in no particular order.
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::with_capacity(self.len());

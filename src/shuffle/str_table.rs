@@ -116,9 +116,11 @@ impl StrTable {
                 let (low, high) = load(buffer, view.offset as usize, len);
                 let at = self.hash(low, high, len) as usize & mask;
                 let slot = self.slots[at];
-                let same = slot.low == low && slot.high == high && slot.len == view.len;
+                // No branch here: it would have to wait for the slot, and be guessed wrong for every other new word.
                 // The empty key is like a free slot, whose number then says that it is none.
-                *probe = Probe { low, high, at, number: if same { slot.number } else { FREE } };
+                let difference = (slot.low ^ low) | (slot.high ^ high) | u64::from(slot.len ^ view.len);
+                let number = slot.number | u32::from(difference != 0).wrapping_neg();
+                *probe = Probe { low, high, at, number };
             }
             for (probe, view) in probes.iter().zip(block) {
                 if probe.number != FREE {
