@@ -12,14 +12,29 @@ use std::{
 use crate::{
     counts::{self, Counts},
     disk, fill, idle,
+    live::{self, Live},
     measure::{self, Usage},
     report::{Measured, Program, Report},
     start,
-    workload::Workload,
+    workload::{Pace, Workload},
 };
 
 /// Starts that are timed.
 const STARTS: u32 = 7;
+
+const DEFAULT: [&str; 11] = [
+    "words",
+    "lines",
+    "json",
+    "lines-lz4",
+    "lines-zstd",
+    "idle",
+    "light200",
+    "fast50",
+    "state1m",
+    "distinct10m",
+    "state10m",
+];
 
 #[derive(Debug, clap::Args)]
 pub struct Compare {
@@ -31,7 +46,7 @@ pub struct Compare {
     /// Where topics' truths, logs, checkpoints and results.json go.
     #[arg(long)]
     out: PathBuf,
-    #[arg(long, value_delimiter = ',', default_values_t = ["words", "lines", "json", "lines-lz4", "lines-zstd", "idle"].map(workload))]
+    #[arg(long, value_delimiter = ',', default_values_t = DEFAULT.map(workload))]
     only: Vec<Workload>,
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -61,12 +76,19 @@ pub fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
             report.start_ms = args.start()?;
             continue;
         }
+        if let Some(pace) = workload.pace() {
+            report.live.push(args.live(workload, pace)?);
+            continue;
+        }
         let count = args.millions.map_or(workload.default_messages(), |millions| (millions * 1e6) as u64);
-        let topic = format!("bench-{}-{count}", workload.name());
+        let topic = format!("bench-{}-{count}", workload.topic());
         eprintln!("filling {topic}");
         let truth = fill::fill(&args.brokers, &topic, workload, count)?;
         for round in 1..=args.rounds {
             for program in Program::ALL {
+                if program != Program::Kstream && !workload.is_compared() {
+                    continue;
+                }
                 let (usage, found) = args.run(program, workload, &topic)?;
                 let expected = if program == Program::Bare { counts::messages(count) } else { truth.clone() };
                 if let Some(difference) = counts::difference(&expected, &found) {
@@ -135,6 +157,22 @@ impl Compare {
             start::to_first_plan_ms(command.arg("--until-caught-up"), &checkpoint)
         };
         (0..STARTS).map(one).collect()
+    }
+
+    /// A job that runs while messages come. Its topic is made for this run, so that the truth is known.
+    fn live(&self, workload: Workload, pace: Pace) -> Result<Live, Box<dyn Error>> {
+        let topic = format!("bench-{}-{}", workload.name(), std::process::id());
+        let path = |what: &str| self.out.join(format!("{}.{what}", workload.name()));
+        let (checkpoint, log, progress) = (path("checkpoint"), path("log"), path("progress"));
+        for path in [&checkpoint, &log, &progress] {
+            remove(path)?;
+        }
+        let mut command = self.kstream(workload, &topic, &checkpoint, &log);
+        command.arg("--progress").arg(&progress);
+        eprintln!("{}: {} messages, then {} a second", workload.name(), pace.backlog, pace.messages_a_second);
+        let run =
+            live::Running { brokers: &self.brokers, topic: &topic, workload, pace, log: &log, progress: &progress };
+        run.watch(&mut command)
     }
 
     /// `kstream run` on one of the jobs beside this program.

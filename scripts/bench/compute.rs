@@ -46,7 +46,6 @@ impl Reference {
 impl Computation for Reference {
     fn message(&mut self, value: &[u8]) {
         match self.workload {
-            Workload::Words | Workload::Idle => self.add(value, 1),
             Workload::Lines | Workload::LinesLz4 | Workload::LinesZstd => {
                 let mut start = 0;
                 for space in memchr::memchr_iter(b' ', value) {
@@ -61,6 +60,7 @@ impl Computation for Reference {
                     self.add(event.country.as_bytes(), event.bytes);
                 }
             }
+            _ => self.add(value, 1),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    process::Command,
+    process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
@@ -29,8 +29,15 @@ pub fn watch(command: &mut Command) -> Result<Idle, Box<dyn Error>> {
     thread::sleep(LOOK);
     let (cpu_after, seconds) = (cpu_of(&child), begun.elapsed().as_secs_f64());
     let rss_kib = status_kib(&child, "VmRSS:");
+    stop(&mut child)?;
+    let percent_of_a_core = (cpu_after? - cpu_before?) / seconds * 100.0;
+    Ok(Idle { rss_mib: rss_kib as f64 / 1024.0, percent_of_a_core })
+}
+
+/// Ends a running job with SIGTERM, which it must obey and call a success.
+pub fn stop(child: &mut Child) -> Result<(), Box<dyn Error>> {
     if let Some(status) = child.try_wait()? {
-        return Err(format!("{command:?} ended with {status}").into());
+        return Err(format!("the job ended by itself with {status}").into());
     }
     Command::new("kill").arg(child.id().to_string()).status()?;
     let deadline = Instant::now() + MOST_SHUTDOWN;
@@ -46,8 +53,7 @@ pub fn watch(command: &mut Command) -> Result<Idle, Box<dyn Error>> {
         thread::sleep(Duration::from_millis(20));
     };
     if !status.success() {
-        return Err(format!("after SIGTERM {command:?} ended with {status}").into());
+        return Err(format!("after SIGTERM the job ended with {status}").into());
     }
-    let percent_of_a_core = (cpu_after? - cpu_before?) / seconds * 100.0;
-    Ok(Idle { rss_mib: rss_kib as f64 / 1024.0, percent_of_a_core })
+    Ok(())
 }

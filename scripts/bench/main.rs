@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! compare      what scripts/bench/run calls
+//! chart        draws what compare has measured
 //! bare         reads a topic and only counts its messages     } each a process of its own,
 //! reference    reads a topic and computes by hand             } measured from outside
 //! ```
 //!
 //! In the order of the data: `workload` (what is in a topic and what is asked of it), `fill`, `consume` (librdkafka's raw
-//! batch call), `compute` (by hand), `measure` (CPU, time and memory of a process), `disk`, `compare`, `report`.
+//! batch call), `compute` (by hand), `measure` (CPU, time and memory of a process), `disk`, `idle` and `live` (jobs that wait for messages), `compare`,
+//! `report`, `chart`.
 
+mod chart;
 mod compare;
 mod compute;
 mod consume;
@@ -16,6 +19,7 @@ mod counts;
 mod disk;
 mod fill;
 mod idle;
+mod live;
 mod measure;
 mod report;
 mod start;
@@ -31,6 +35,8 @@ use workload::Workload;
 enum Command {
     /// Fill, run, compare.
     Compare(compare::Compare),
+    /// Draw a results.json.
+    Chart(chart::Chart),
     /// Count the messages of a topic and do nothing else.
     Bare(Consume),
     /// Compute what kstream computes, by hand.
@@ -55,6 +61,7 @@ struct Consume {
 fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse() {
         Command::Compare(compare) => compare::compare(&compare),
+        Command::Chart(chart) => chart::chart(&chart),
         Command::Bare(args) => {
             let tables = consume::consume(&args.brokers, &args.topic, args.threads, compute::Bare::default)?;
             let messages: u64 = tables.iter().map(|table| table.messages).sum();

@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{idle::Idle, measure::Usage};
+use crate::{idle::Idle, live::Live, measure::Usage};
+
+/// Median from produce to log that is asked for: so much, and so many times the disk's own time.
+const LATENCY_BAR_MS: f64 = 35.0;
+const LATENCY_BAR_FSYNCS: f64 = 6.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -43,6 +47,7 @@ pub struct Report {
     pub idle: Option<Idle>,
     /// From the start of a process to its first durable plan, each of several runs.
     pub start_ms: Vec<f64>,
+    pub live: Vec<Live>,
 }
 
 /// All runs of one program on one workload.
@@ -60,7 +65,8 @@ struct Row {
 
 impl Report {
     pub fn new(fsync_p50_ms: f64, threads: usize, rounds: u32) -> Report {
-        Report { fsync_p50_ms, threads, rounds, runs: Vec::new(), idle: None, start_ms: Vec::new() }
+        let idle = None;
+        Report { fsync_p50_ms, threads, rounds, runs: Vec::new(), idle, start_ms: Vec::new(), live: Vec::new() }
     }
 
     pub fn add(&mut self, run: Measured) {
@@ -124,6 +130,7 @@ impl Report {
             "rounds": self.rounds,
             "idle": self.idle,
             "start_ms": self.start_ms,
+            "live": self.live,
             "rows": rows.collect::<Vec<_>>(),
             "runs": runs.collect::<Vec<_>>(),
         })
@@ -158,11 +165,36 @@ impl fmt::Display for Report {
         if let Some(least) = start_ms.first() {
             writeln!(f, "start to first planned batch: {:.0} ms ({least:.0} at least)", median(&start_ms))?;
         }
+        if !self.live.is_empty() {
+            writeln!(f)?;
+            writeln!(
+                f,
+                "| live | of a core | batches | late | commit p50 ms | to log p50 / p99 ms | keys | peak RSS MiB |"
+            )?;
+            writeln!(f, "|---|---|---|---|---|---|---|---|")?;
+        }
+        for live in &self.live {
+            let latency = live.latency.map_or("-".to_owned(), |latency| {
+                let bar = LATENCY_BAR_MS + LATENCY_BAR_FSYNCS * self.fsync_p50_ms;
+                format!("{:.1} (bar {bar:.1}) / {:.1}", latency.p50_ms, latency.p99_ms)
+            });
+            writeln!(
+                f,
+                "| {} | {:.2} % | {} | {} | {:.1} | {latency} | {} | {:.0} |",
+                live.workload,
+                live.percent_of_a_core,
+                live.batches,
+                live.late,
+                live.commit_p50_ms,
+                live.state_keys,
+                live.peak_rss_mib
+            )?;
+        }
         Ok(())
     }
 }
 
 /// The middle of a sorted column; the lower one of two.
-fn median(sorted: &[f64]) -> f64 {
+pub fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }

@@ -12,7 +12,7 @@ const UNIFORM_WORDS: usize = 5_000;
 const WORDS_A_LINE: usize = 10;
 const JSON_BYTES: usize = 300;
 const COUNTRIES: [&str; 12] = ["at", "be", "ch", "de", "dk", "es", "fi", "fr", "it", "nl", "no", "se"];
-pub const PARTITIONS: i32 = 4;
+const STATE_KEYS: u64 = 1_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
@@ -26,8 +26,27 @@ pub enum Workload {
     LinesLz4,
     /// As `lines`, compressed with zstd.
     LinesZstd,
+    /// 10 million messages, each a key of its own, counted in one batch.
+    Distinct10m,
+    /// The same keys as state, 10 million of them in the end.
+    State10m,
     /// An empty topic: what a job costs that has nothing to do.
     Idle,
+    /// 200 messages a second over 200 partitions, one-second batches.
+    Light200,
+    /// 1,000 messages a second, 50 ms batches.
+    Fast50,
+    /// A million keys of state, 100,000 of them updated in each one-second batch.
+    State1m,
+}
+
+/// Messages that come while a job runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Messages that lie there before.
+    pub backlog: u64,
+    pub messages_a_second: u64,
+    pub seconds: u64,
 }
 
 impl Workload {
@@ -38,8 +57,43 @@ impl Workload {
             Workload::Json => "json",
             Workload::LinesLz4 => "lines-lz4",
             Workload::LinesZstd => "lines-zstd",
+            Workload::Distinct10m => "distinct10m",
+            Workload::State10m => "state10m",
             Workload::Idle => "idle",
+            Workload::Light200 => "light200",
+            Workload::Fast50 => "fast50",
+            Workload::State1m => "state1m",
         }
+    }
+
+    /// The name in topics; workloads of one name read the same messages.
+    pub fn topic(self) -> &'static str {
+        match self {
+            Workload::State10m => Workload::Distinct10m.name(),
+            other => other.name(),
+        }
+    }
+
+    pub fn partitions(self) -> i32 {
+        match self {
+            Workload::Light200 => 200,
+            _ => 4,
+        }
+    }
+
+    /// Whether the bare consumer and the reference do it too.
+    pub fn is_compared(self) -> bool {
+        !matches!(self, Workload::Distinct10m | Workload::State10m)
+    }
+
+    pub fn pace(self) -> Option<Pace> {
+        let (backlog, messages_a_second) = match self {
+            Workload::Light200 => (0, 200),
+            Workload::Fast50 => (0, 1_000),
+            Workload::State1m => (STATE_KEYS, 100_000),
+            _ => return None,
+        };
+        Some(Pace { backlog, messages_a_second, seconds: 20 })
     }
 
     pub fn codec(self) -> &'static str {
@@ -57,12 +111,17 @@ impl Workload {
             Workload::Lines | Workload::LinesLz4 | Workload::LinesZstd => "lines",
             Workload::Json => "json",
             Workload::Idle => "words",
+            Workload::Distinct10m => "distinct",
+            Workload::State10m | Workload::State1m => "state",
+            Workload::Light200 => "light",
+            Workload::Fast50 => "fast",
         }
     }
 
     pub fn default_messages(self) -> u64 {
         match self {
             Workload::Words => 5_000_000,
+            Workload::Distinct10m | Workload::State10m => 10_000_000,
             Workload::Idle => 0,
             _ => 2_000_000,
         }
@@ -77,26 +136,29 @@ pub struct Messages {
     /// Cumulated weights of the vocabulary; empty where every word is as likely.
     cumulated: Vec<f64>,
     counts: Vec<u64>,
+    written: u64,
 }
 
 impl Messages {
     pub fn new(workload: Workload) -> Messages {
         let vocabulary: Vec<String> = match workload {
             Workload::Words | Workload::Idle => (0..UNIFORM_WORDS).map(|idx| word(idx, 7)).collect(),
+            Workload::Light200 => (0..UNIFORM_WORDS).map(|idx| word(idx, 7)).collect(),
             Workload::Json => COUNTRIES.iter().map(|&country| country.to_owned()).collect(),
+            Workload::Distinct10m | Workload::State10m | Workload::State1m | Workload::Fast50 => Vec::new(),
             _ => (0..ZIPF_WORDS).map(|idx| word(idx, 3 + idx * 7 % 6)).collect(),
         };
         let cumulated = match workload {
-            Workload::Words | Workload::Json | Workload::Idle => Vec::new(),
-            _ => (1..=ZIPF_WORDS)
+            Workload::Lines | Workload::LinesLz4 | Workload::LinesZstd => (1..=ZIPF_WORDS)
                 .scan(0.0, |sum, rank| {
                     *sum += 1.0 / rank as f64;
                     Some(*sum)
                 })
                 .collect(),
+            _ => Vec::new(),
         };
         let counts = vec![0; vocabulary.len()];
-        Messages { workload, random: Random(SEED), vocabulary, cumulated, counts }
+        Messages { workload, random: Random(SEED), vocabulary, cumulated, counts, written: 0 }
     }
 
     /// Writes the next message into `text`.
@@ -104,7 +166,13 @@ impl Messages {
         text.clear();
         match self.workload {
             Workload::Json => self.next_json(text),
-            Workload::Words | Workload::Idle => self.next_word(text),
+            Workload::Words | Workload::Light200 | Workload::Idle => self.next_word(text),
+            Workload::Distinct10m | Workload::State10m | Workload::Fast50 => {
+                let _ = write!(text, "{}", self.written);
+            }
+            Workload::State1m => {
+                let _ = write!(text, "{}", self.written % STATE_KEYS);
+            }
             _ => {
                 for nth in 0..WORDS_A_LINE {
                     if 0 < nth {
@@ -114,6 +182,7 @@ impl Messages {
                 }
             }
         }
+        self.written += 1;
     }
 
     fn next_word(&mut self, text: &mut String) {
@@ -149,6 +218,17 @@ impl Messages {
 
     /// The right answer for all messages so far.
     pub fn truth(&self) -> Counts {
+        match self.workload {
+            Workload::Fast50 => return (0..self.written).map(|nth| (nth.to_string(), 1)).collect(),
+            // How often a key was seen for the first time, how often for the second, and so on.
+            Workload::Distinct10m | Workload::State10m => return Counts::from([("1".to_owned(), self.written)]),
+            Workload::State1m => {
+                let times = (0..self.written.div_ceil(STATE_KEYS))
+                    .map(|before| ((before + 1).to_string(), (self.written - before * STATE_KEYS).min(STATE_KEYS)));
+                return times.collect();
+            }
+            _ => {}
+        }
         let found = self.vocabulary.iter().zip(&self.counts).filter(|(_, count)| 0 < **count);
         found.map(|(word, count)| (word.clone(), *count)).collect()
     }

@@ -67,10 +67,13 @@ pub fn create(path: &Path, page_bytes: u32) -> rusqlite::Result<Connection> {
     let conn = Connection::open(path)?;
     conn.pragma_update(None, "page_size", page_bytes)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
+    // One transaction: each statement by itself would be made durable, four fsyncs apiece.
+    conn.execute_batch("BEGIN IMMEDIATE")?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     for (_, sql) in OBJECTS {
         conn.execute_batch(sql)?;
     }
+    conn.execute_batch("COMMIT")?;
     Ok(conn)
 }
 

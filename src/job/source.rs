@@ -23,7 +23,8 @@ use super::{
 /// The broker that is started inside the process.
 pub const EMBEDDED: &str = "embedded";
 const DEFAULT_MAX_RECORDS_PER_PARTITION: u64 = 250_000;
-const DEFAULT_PREFETCH_MEMORY_BYTES: u64 = 64 << 20;
+/// Enough for a few full responses; more only means memory that is never warm.
+const DEFAULT_PREFETCH_MEMORY_BYTES: u64 = 16 << 20;
 const DEFAULT_UNREACHABLE_LIMIT_MS: i64 = 120_000;
 const DEFAULT_EMBEDDED_RATE: f64 = 100.0;
 const DEFAULT_EMBEDDED_PARTITIONS: u32 = 2;

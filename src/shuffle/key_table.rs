@@ -56,13 +56,7 @@ impl KeyTable {
 
     /// Appends the number of every key of a str column to `numbers`.
     pub fn number_strs(&mut self, column: &StrColumn, numbers: &mut Vec<u32>) {
-        numbers.reserve(column.len());
-        let buffer: &[u8] = &column.buffer;
-        for view in column.views.iter() {
-            let (number, new) = self.strs.number(buffer, view.offset as usize, view.len as usize, self.len);
-            self.len += u32::from(new);
-            numbers.push(number);
-        }
+        self.len = self.strs.number_all(&column.buffer, &column.views, self.len, numbers);
     }
 
     pub fn number_str(&mut self, text: &[u8]) -> u32 {
@@ -111,6 +105,18 @@ impl KeyTable {
                 Ok(number)
             }
         }
+    }
+
+    /// Every key with its number, in the order in which keys were first seen.
+    pub fn entries_as_seen(&self) -> Vec<Entry> {
+        // Numbers are dense, so every key knows its place: cheaper than sorting millions of them.
+        let mut seen = vec![Entry { key: EntryKey::Int(0), number: 0 }; self.len()];
+        for entry in self.entries() {
+            if let Some(place) = seen.get_mut(entry.number as usize) {
+                *place = entry;
+            }
+        }
+        seen
     }
 
     /// Every key with its number, in no particular order.

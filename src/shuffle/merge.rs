@@ -68,10 +68,8 @@ fn merge_entry(
 
 /// The keys of a table by shuffle partition, each in the order in which keys were first seen.
 pub fn cut_keys(keys: &KeyTable, partitions: usize) -> Vec<Vec<Entry>> {
-    let mut cut: Vec<Vec<Entry>> = vec![Vec::new(); partitions];
-    let mut entries = keys.entries();
-    entries.sort_unstable_by_key(|entry| entry.number);
-    for entry in entries {
+    let mut cut: Vec<Vec<Entry>> = vec![Vec::with_capacity(keys.len() / partitions.max(1)); partitions];
+    for entry in keys.entries_as_seen() {
         cut[(entry.key.partition_hash() % partitions as u64) as usize].push(entry);
     }
     cut

@@ -5,6 +5,8 @@
 
 use hashbrown::HashTable;
 
+use crate::model::View;
+
 /// Keys up to this many bytes are stored inline.
 const INLINE_BYTES: usize = 16;
 
@@ -18,6 +20,30 @@ struct Slot {
     len: u32,
     number: u32,
 }
+
+/// Keys whose slots are looked at together: their loads overlap, where one after the other each would be waited for.
+const BLOCK: usize = 16;
+
+/// A short key on its way into the table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Probe {
+    low: u64,
+    high: u64,
+    at: usize,
+    /// What its first slot says: its number, or that one must look further.
+    number: u32,
+}
+
+/// Keeps the first `len` bytes of a little-endian number.
+const MASKS: [u128; INLINE_BYTES + 1] = {
+    let mut masks = [u128::MAX; INLINE_BYTES + 1];
+    let mut len = 0;
+    while len < INLINE_BYTES {
+        masks[len] = (1 << (len * 8)) - 1;
+        len += 1;
+    }
+    masks
+};
 
 const EMPTY: Slot = Slot { low: 0, high: 0, len: 0, number: FREE };
 
@@ -66,17 +92,63 @@ impl StrTable {
         if len > INLINE_BYTES {
             return self.long_number(&buffer[start..start + len], next);
         }
+        self.make_room(1);
         let (low, high) = load(buffer, start, len);
+        let at = self.hash(low, high, len) as usize & (self.slots.len() - 1);
+        self.place(low, high, len, at, next)
+    }
+
+    /// Appends the number of every view's bytes to `numbers`; keys not yet known get `next`, `next + 1` and so on.
+    /// Gives the number after the last one used.
+    pub fn number_all(&mut self, buffer: &[u8], views: &[View], next: u32, numbers: &mut Vec<u32>) -> u32 {
+        let mut next = next;
+        let mut probes = [Probe::default(); BLOCK];
+        numbers.reserve(views.len());
+        for block in views.chunks(BLOCK) {
+            self.make_room(BLOCK);
+            let mask = self.slots.len() - 1;
+            for (probe, view) in probes.iter_mut().zip(block) {
+                let len = view.len as usize;
+                if len > INLINE_BYTES {
+                    probe.number = FREE;
+                    continue;
+                }
+                let (low, high) = load(buffer, view.offset as usize, len);
+                let at = self.hash(low, high, len) as usize & mask;
+                let slot = self.slots[at];
+                // No branch here: it would have to wait for the slot, and be guessed wrong for every other new word.
+                // The empty key is like a free slot, whose number then says that it is none.
+                let difference = (slot.low ^ low) | (slot.high ^ high) | u64::from(slot.len ^ view.len);
+                let number = slot.number | u32::from(difference != 0).wrapping_neg();
+                *probe = Probe { low, high, at, number };
+            }
+            for (probe, view) in probes.iter().zip(block) {
+                if probe.number != FREE {
+                    numbers.push(probe.number);
+                    continue;
+                }
+                let len = view.len as usize;
+                let (number, new) = match len > INLINE_BYTES {
+                    true => self.long_number(&buffer[view.range()], next),
+                    false => self.place(probe.low, probe.high, len, probe.at, next),
+                };
+                next += u32::from(new);
+                numbers.push(number);
+            }
+        }
+        next
+    }
+
+    /// Looks from slot `at` on for a short key, and puts it into the first free one if it is not there.
+    #[inline]
+    fn place(&mut self, low: u64, high: u64, len: usize, at: usize, next: u32) -> (u32, bool) {
         let mask = self.slots.len() - 1;
-        let mut at = self.hash(low, high, len) as usize & mask;
+        let mut at = at;
         loop {
             let slot = &mut self.slots[at];
             if slot.number == FREE {
                 *slot = Slot { low, high, len: len as u32, number: next };
                 self.short += 1;
-                if self.short * 4 > self.slots.len() * 3 {
-                    self.grow();
-                }
                 return (next, true);
             }
             if slot.low == low && slot.high == high && slot.len == len as u32 {
@@ -86,14 +158,21 @@ impl StrTable {
         }
     }
 
+    /// So that so many more keys leave a quarter of the slots free.
+    #[inline]
+    fn make_room(&mut self, keys: usize) {
+        while (self.short + keys) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+    }
+
+    /// One multiplication whose halves are folded; the seed keeps both factors from being chosen.
     #[inline]
     fn hash(&self, low: u64, high: u64, len: usize) -> u64 {
         let a = low ^ self.seed;
-        let b = high.rotate_left(32) ^ (len as u64) ^ 0x9e37_79b9_7f4a_7c15;
-        let first = u128::from(a) * 0xd6e8_feb8_6659_fd93;
-        let second = u128::from(b) * 0xa076_1d64_78bd_642f;
-        let folded = (first as u64) ^ (first >> 64) as u64 ^ ((second as u64) ^ (second >> 64) as u64).rotate_left(23);
-        folded ^ (folded >> 29)
+        let b = high ^ self.seed.rotate_left(32) ^ (len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let product = u128::from(a) * u128::from(b);
+        (product as u64) ^ (product >> 64) as u64
     }
 
     #[cold]
@@ -153,7 +232,7 @@ fn load(buffer: &[u8], start: usize, len: usize) -> (u64, u64) {
             u128::from_le_bytes(padded)
         }
     };
-    let masked = if len == INLINE_BYTES { bytes } else { bytes & ((1u128 << (len * 8)) - 1) };
+    let masked = bytes & MASKS[len];
     (masked as u64, (masked >> 64) as u64)
 }
 
@@ -180,6 +259,25 @@ mod tests {
             seen += 1;
         });
         assert_eq!(seen, known.len());
+    }
+
+    #[test]
+    fn a_column_gets_the_numbers_its_keys_would_get_one_by_one() {
+        let buffer: Vec<u8> = (0..6000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let views: Vec<View> = (0..5900).map(|i| View { offset: i, len: i * 31 % 23 }).collect();
+        let (mut one_by_one, mut together) = (StrTable::new(3), StrTable::new(99));
+        let mut expected = Vec::new();
+        let mut next = 0;
+        for view in &views {
+            let (number, new) = one_by_one.number(&buffer, view.offset as usize, view.len as usize, next);
+            next += u32::from(new);
+            expected.push(number);
+        }
+        let mut found = Vec::new();
+        let middle = together.number_all(&buffer, &views[..1001], 0, &mut found);
+        assert_eq!(together.number_all(&buffer, &views[1001..], middle, &mut found), next);
+        assert_eq!(found, expected);
+        assert!(next > 1_000, "keys enough to grow: {next}");
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Receive buffers that come back once the last view into them is dropped.
+//! Buffers for received and decompressed bytes, which come back once the last view into them is dropped.
 //!
-//! A response is megabytes: taking fresh memory for each one would have the system zero its pages again and again.
+//! They are megabytes: taking fresh memory for each would have the system zero its pages again and again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers kept for the next response.
-const KEPT_MAX: usize = 3;
+/// Buffers kept for the next use, and their capacity together.
+const KEPT_MAX: usize = 16;
+const KEPT_TOTAL_MAX_BYTES: usize = 24 << 20;
 /// A larger one is given back to the system.
 const KEPT_MAX_BYTES: usize = 8 << 20;
 
@@ -50,7 +51,8 @@ impl AsRef<[u8]> for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let mut kept = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX {
+        let kept_bytes: usize = kept.iter().map(Vec::capacity).sum();
+        if kept.len() < KEPT_MAX && kept_bytes + self.buffer.capacity() <= KEPT_TOTAL_MAX_BYTES {
             let mut buffer = std::mem::take(&mut self.buffer);
             buffer.clear();
             kept.push(buffer);
@@ -80,11 +82,19 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_and_fits() {
         let pool = BufferPool::default();
-        let lent: Vec<Bytes> = (0..10).map(|_| pool.freeze(Vec::with_capacity(1_000))).collect();
+        let lent: Vec<Bytes> = (0..KEPT_MAX + 4).map(|_| pool.freeze(Vec::with_capacity(1_000))).collect();
         drop(lent);
         assert_eq!(pool.0.lock().unwrap().len(), KEPT_MAX);
         assert!(pool.take(10).capacity() < 1_000, "a small response takes no large buffer");
         drop(pool.freeze(Vec::with_capacity(KEPT_MAX_BYTES + 1)));
         assert_eq!(pool.0.lock().unwrap().len(), KEPT_MAX);
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_in_bytes_too() {
+        let pool = BufferPool::default();
+        let lent: Vec<Bytes> = (0..5).map(|_| pool.freeze(Vec::with_capacity(KEPT_MAX_BYTES))).collect();
+        drop(lent);
+        assert_eq!(pool.0.lock().unwrap().len(), KEPT_TOTAL_MAX_BYTES / KEPT_MAX_BYTES);
     }
 }

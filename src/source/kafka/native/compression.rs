@@ -7,6 +7,8 @@ use zstd::{
     zstd_safe::DParameter,
 };
 
+use super::buffer::BufferPool;
+
 /// Most bytes one batch may decompress to. Producers bound a batch's uncompressed size by `max.request.size`, one
 /// megabyte by default, so this is far from real data and near enough to stop a bomb.
 pub const DECOMPRESSED_BATCH_LIMIT: usize = 128 << 20;
@@ -68,10 +70,16 @@ impl From<io::Error> for DecompressError {
 /// Holds what decompression reuses from batch to batch.
 #[derive(Default)]
 pub struct Decompressor {
+    pub buffers: BufferPool,
     zstd: Option<zstd::stream::raw::Decoder<'static>>,
 }
 
 impl Decompressor {
+    /// Takes its output buffers from `buffers`.
+    pub fn with(buffers: BufferPool) -> Decompressor {
+        Decompressor { buffers, ..Decompressor::default() }
+    }
+
     /// Appends the decompressed `input` to `output`, at most `limit` bytes of it.
     pub fn append(
         &mut self,

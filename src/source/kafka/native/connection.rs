@@ -60,13 +60,15 @@ pub struct Connection {
 pub struct Dialer {
     pub settings: Settings,
     pub stop: StopFlag,
+    /// Of all connections and readers, because bytes of one outlive the other.
+    pub buffers: BufferPool,
     tls: Option<SslConnector>,
 }
 
 impl Dialer {
     pub fn new(settings: Settings) -> Result<Dialer, SourceError> {
         let tls = settings.tls.as_ref().map(super::tls::connector).transpose()?;
-        Ok(Dialer { settings, stop: StopFlag::default(), tls })
+        Ok(Dialer { settings, stop: StopFlag::default(), buffers: BufferPool::default(), tls })
     }
 
     /// Connects, negotiates and authenticates.
@@ -85,7 +87,7 @@ impl Dialer {
             renew_at: None,
             output: BytesMut::new(),
             response_len: 0,
-            buffers: BufferPool::default(),
+            buffers: self.buffers.clone(),
         };
         let deadline = Instant::now() + settings.request_timeout;
         connection.negotiate(deadline)?;

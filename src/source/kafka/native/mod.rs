@@ -122,7 +122,7 @@ impl NativePlane {
         let (lane, feed) = lane(tp.clone(), position, quota_bytes, settings.retry);
         let shared = feed.shared.clone();
         let shape = ChunkShape { tp: tp.clone(), key_format: settings.key_format, value_format: settings.value_format };
-        let reading = Reading::new(feed, shape, settings.isolation);
+        let reading = Reading::new(feed, shape, settings.isolation, self.dialer.buffers.clone());
         self.readings.insert(tp.clone(), Slot { shared, reading: Mutex::new(reading) });
         // The router outlives the plane's own calls.
         let _ = self.orphaned.send(lane);

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     aborted::AbortedTransactions,
     batch::Malformed,
+    buffer::BufferPool,
     chunk::ChunkShape,
     compression::Decompressor,
     failure::{corrupt, refused, unreachable},
@@ -39,11 +40,11 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn new(feed: Feed, shape: ChunkShape, isolation: Isolation) -> Self {
+    pub fn new(feed: Feed, shape: ChunkShape, isolation: Isolation, buffers: BufferPool) -> Self {
         Self {
             feed,
             set: None,
-            decompressor: Decompressor::default(),
+            decompressor: Decompressor::with(buffers),
             shape,
             isolation,
             has_failed: false,

@@ -93,7 +93,7 @@ impl RecordSet {
             Buffer::Set => self.bytes.clone(),
             Buffer::Frozen(bytes) => bytes,
             Buffer::Growing(bytes) => {
-                let bytes = Bytes::from(bytes);
+                let bytes = decompressor.buffers.freeze(bytes);
                 if let Some(open) = self.open.as_mut().filter(|open| !open.in_set) {
                     open.buffer = bytes.clone();
                 }
@@ -173,7 +173,7 @@ impl RecordSet {
     ) -> Result<Progress, Malformed> {
         let mut output = match std::mem::replace(buffer, Buffer::Unused) {
             Buffer::Growing(output) => output,
-            _ => Vec::new(),
+            _ => decompressor.buffers.take(DECOMPRESSED_CHUNK_TARGET),
         };
         let start = output.len();
         let input = self.bytes.get(batch.records()).unwrap_or_default();
