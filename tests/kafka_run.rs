@@ -134,6 +134,34 @@ fn a_deleted_or_recreated_topic_is_data_loss() {
 }
 
 #[test]
+fn a_topic_made_again_past_the_committed_offset_is_data_loss_or_skipped_and_recorded() {
+    let Some(broker) = broker() else { return };
+    for fetch in ["native", "librdkafka"] {
+        let topic = broker.topic("again", PARTITIONS);
+        fill(broker, topic.name(), 10);
+        let place = Place::with_job(&word_count(&broker.brokers, topic.name(), &format!("fetch = \"{fetch}\"")));
+        place.catch_up();
+        let log = place.read("out.log");
+        broker.delete_topic(topic.name());
+        broker.create_topic(topic.name(), PARTITIONS, &[]);
+        fill(broker, topic.name(), 30);
+        place.kstream(&bounded()).expect(4).says(&[topic.name(), "deleted and created again", "on_data_loss"]);
+        assert_eq!(place.read("out.log"), log, "{fetch}");
+        place.kstream(&format!("{} --set source.on_data_loss=skip", bounded())).expect(0);
+        let words: u64 = sums(&place.read("out.log")).values().sum();
+        assert_eq!(words, 4 * 4 * (10 + 30), "{fetch}: the new topic is read from its beginning");
+        let ledger = place.ledger();
+        let lost = ledger.iter().filter_map(|batch| batch["lost"].as_array()).flatten();
+        let lost: Vec<&str> = lost.filter_map(|lost| lost.as_str()).collect();
+        for partition in 0..PARTITIONS {
+            let expected = format!("{}/{partition} 10.. (topic recreated)", topic.name());
+            assert!(lost.contains(&&*expected), "{fetch}: {lost:?}");
+        }
+        place.kstream(&bounded()).expect(0);
+    }
+}
+
+#[test]
 fn aborted_records_are_never_seen_and_markers_alone_are_a_batch() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("aborted", 1);
