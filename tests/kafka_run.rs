@@ -220,6 +220,63 @@ fn a_broker_that_is_killed_and_comes_back_costs_one_warning_and_no_record() {
     place.kstream("replay job.toml --verify --batch 0").expect(0);
 }
 
+/// Two brokers; a job reads while one is killed, is missed, and gets its leaders back.
+fn follow_leaders(fetch: &str) {
+    let Some(first) = own_broker() else { return };
+    let mut second = first.second();
+    let topic = unique_name("moved");
+    first.create_replicated_topic(&topic, PARTITIONS, 2, &[]);
+    let moves_to_both = || {
+        let leaders = first.leaders(&topic);
+        leaders.contains(&1) && leaders.contains(&2)
+    };
+    wait_until("leaders on both brokers", moves_to_both);
+    let mut lines = fill(&first, &topic, 200);
+    let job = word_count(&first.brokers, &topic, &format!("fetch = \"{fetch}\"\nmax_records_per_partition = 20"));
+    let place = Place::with_job(&job.replace("batch_interval = \"1s\"", "batch_interval = \"200ms\""));
+    let mut running = place.start("run job.toml");
+    wait_until("the first records", || place.read("out.log").contains("p0"));
+    let mut say = |word: &str| {
+        for partition in 0..PARTITIONS {
+            let line = format!("{word}{partition} {word}");
+            first.produce(&topic, partition, [&line]);
+            lines.push(line);
+        }
+        let last = |partition| format!("'{word}{partition}'");
+        wait_until(word, || (0..PARTITIONS).all(|partition| place.read("out.log").contains(&last(partition))));
+    };
+    second.kill();
+    wait_until("one leader", || first.leaders(&topic).iter().all(|&leader| leader == 1));
+    say("alone");
+    second.start_again();
+    wait_until("leaders on both brokers again", moves_to_both);
+    say("together");
+    // In good order: its leaders move before it goes.
+    second.stop();
+    say("after");
+    second.start_again();
+    wait_until("leaders on both brokers at last", moves_to_both);
+    say("end");
+    assert!(running.is_running(), "{}", running.err());
+    running.signal("-TERM");
+    let ended = running.wait().expect(0);
+    let warnings: Vec<_> =
+        ended.err.lines().filter(|line| line.contains("WARN") && !line.contains("falling behind")).collect();
+    assert!(warnings.len() <= 2, "{fetch}: {}", ended.err);
+    assert_eq!(sums(&place.read("out.log")), truth(lines.iter().map(String::as_str)), "{fetch}");
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
+fn leaders_that_move_are_followed_by_own_connections() {
+    follow_leaders("native");
+}
+
+#[test]
+fn leaders_that_move_are_followed_by_librdkafka() {
+    follow_leaders("librdkafka");
+}
+
 #[test]
 fn a_broker_that_is_not_there_ends_the_run_after_the_limit() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
