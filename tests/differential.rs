@@ -87,6 +87,7 @@ fn read(
         until,
         topic_id: None,
         leader_epoch: None,
+        start_epoch: None,
     };
     let options = ReadOptions { chunk_records, stall_timeout_ms: 30_000 };
     let mut reader = source.read(&range, options).map_err(|error| error.kind)?;

@@ -134,6 +134,34 @@ fn a_deleted_or_recreated_topic_is_data_loss() {
 }
 
 #[test]
+fn a_topic_made_again_past_the_committed_offset_is_data_loss_or_skipped_and_recorded() {
+    let Some(broker) = broker() else { return };
+    for fetch in ["native", "librdkafka"] {
+        let topic = broker.topic("again", PARTITIONS);
+        fill(broker, topic.name(), 10);
+        let place = Place::with_job(&word_count(&broker.brokers, topic.name(), &format!("fetch = \"{fetch}\"")));
+        place.catch_up();
+        let log = place.read("out.log");
+        broker.delete_topic(topic.name());
+        broker.create_topic(topic.name(), PARTITIONS, &[]);
+        fill(broker, topic.name(), 30);
+        place.kstream(&bounded()).expect(4).says(&[topic.name(), "deleted and created again", "on_data_loss"]);
+        assert_eq!(place.read("out.log"), log, "{fetch}");
+        place.kstream(&format!("{} --set source.on_data_loss=skip", bounded())).expect(0);
+        let words: u64 = sums(&place.read("out.log")).values().sum();
+        assert_eq!(words, 4 * 4 * (10 + 30), "{fetch}: the new topic is read from its beginning");
+        let ledger = place.ledger();
+        let lost = ledger.iter().filter_map(|batch| batch["lost"].as_array()).flatten();
+        let lost: Vec<&str> = lost.filter_map(|lost| lost.as_str()).collect();
+        for partition in 0..PARTITIONS {
+            let expected = format!("{}/{partition} 10.. (topic recreated)", topic.name());
+            assert!(lost.contains(&&*expected), "{fetch}: {lost:?}");
+        }
+        place.kstream(&bounded()).expect(0);
+    }
+}
+
+#[test]
 fn aborted_records_are_never_seen_and_markers_alone_are_a_batch() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("aborted", 1);
@@ -283,6 +311,63 @@ fn a_group_that_cannot_be_written_to_is_one_warning() {
     let warnings: Vec<_> = ended.err.lines().filter(|line| line.contains("mirror") && line.contains("WARN")).collect();
     assert_eq!(warnings.len(), 1, "{}", ended.err);
     assert!(warnings[0].contains(&group), "{}", warnings[0]);
+}
+
+/// Two brokers; a job reads while one is killed, is missed, and gets its leaders back.
+fn follow_leaders(fetch: &str) {
+    let Some(first) = own_broker() else { return };
+    let mut second = first.second();
+    let topic = unique_name("moved");
+    first.create_replicated_topic(&topic, PARTITIONS, 2, &[]);
+    let moves_to_both = || {
+        let leaders = first.leaders(&topic);
+        leaders.contains(&1) && leaders.contains(&2)
+    };
+    wait_until("leaders on both brokers", moves_to_both);
+    let mut lines = fill(&first, &topic, 200);
+    let job = word_count(&first.brokers, &topic, &format!("fetch = \"{fetch}\"\nmax_records_per_partition = 20"));
+    let place = Place::with_job(&job.replace("batch_interval = \"1s\"", "batch_interval = \"200ms\""));
+    let mut running = place.start("run job.toml");
+    wait_until("the first records", || place.read("out.log").contains("p0"));
+    let mut say = |word: &str| {
+        for partition in 0..PARTITIONS {
+            let line = format!("{word}{partition} {word}");
+            first.produce(&topic, partition, [&line]);
+            lines.push(line);
+        }
+        let last = |partition| format!("'{word}{partition}'");
+        wait_until(word, || (0..PARTITIONS).all(|partition| place.read("out.log").contains(&last(partition))));
+    };
+    second.kill();
+    wait_until("one leader", || first.leaders(&topic).iter().all(|&leader| leader == 1));
+    say("alone");
+    second.start_again();
+    wait_until("leaders on both brokers again", moves_to_both);
+    say("together");
+    // In good order: its leaders move before it goes.
+    second.stop();
+    say("after");
+    second.start_again();
+    wait_until("leaders on both brokers at last", moves_to_both);
+    say("end");
+    assert!(running.is_running(), "{}", running.err());
+    running.signal("-TERM");
+    let ended = running.wait().expect(0);
+    let warnings: Vec<_> =
+        ended.err.lines().filter(|line| line.contains("WARN") && !line.contains("falling behind")).collect();
+    assert!(warnings.len() <= 2, "{fetch}: {}", ended.err);
+    assert_eq!(sums(&place.read("out.log")), truth(lines.iter().map(String::as_str)), "{fetch}");
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
+fn leaders_that_move_are_followed_by_own_connections() {
+    follow_leaders("native");
+}
+
+#[test]
+fn leaders_that_move_are_followed_by_librdkafka() {
+    follow_leaders("librdkafka");
 }
 
 #[test]

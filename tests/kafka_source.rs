@@ -62,7 +62,7 @@ fn available(source: &mut dyn Source) -> Vec<AvailablePartition> {
 
 fn range(partition: &AvailablePartition, start: i64, until: i64) -> OffsetRange {
     let AvailablePartition { tp, topic_id, leader_epoch, .. } = partition.clone();
-    OffsetRange { source: "source".into(), tp, start, until, topic_id, leader_epoch }
+    OffsetRange { source: "source".into(), tp, start, until, topic_id, leader_epoch, start_epoch: None }
 }
 
 fn read(source: &dyn Source, range: &OffsetRange) -> Result<Vec<(i64, String)>, SourceError> {

@@ -219,6 +219,7 @@ mod tests {
             until,
             topic_id: None,
             leader_epoch: None,
+            start_epoch: None,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     executor::{BatchFailure, BatchInput, Executed},
     model::{BatchIdentity, OffsetRange, digest::Digest},
     operator::output::Delivered,
-    planner::{halve, readable_rest},
+    planner::{halve, readable_rest, rest_after_cut},
     protocol::{
         BatchPlan, CommitRecord, CommittedBatch, Exposure, Failed, Holds, OutputRecord, PlanRecord, PlannedBatch,
         PoisonCount, PublishPermit, StateDelta, StateWrites,
@@ -278,7 +278,16 @@ impl Run<'_> {
             return Err(self.explain(&batch, trouble));
         };
         let partitions: Vec<_> = available.into_iter().flat_map(|source| source.partitions).collect();
-        let Some((rest, lost)) = readable_rest(&batch.plan().ranges, &partitions) else {
+        let cut = || match trouble {
+            Trouble::Execution(BatchFailure::Source { error, .. }) => match &error.kind {
+                SourceErrorKind::DataLoss { tp, latest, .. } => {
+                    rest_after_cut(&batch.plan().ranges, tp, *latest, &partitions)
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((rest, lost)) = readable_rest(&batch.plan().ranges, &partitions).or_else(cut) else {
             return Err(self.explain(&batch, trouble));
         };
         for loss in &lost {

@@ -125,7 +125,7 @@ fn source(cluster: &Cluster, options: &ConsumeOptions) -> Result<Box<dyn Source>
 }
 
 fn range(tp: TopicPartition, start: i64, until: i64) -> OffsetRange {
-    OffsetRange { source: tp.topic.clone(), tp, start, until, topic_id: None, leader_epoch: None }
+    OffsetRange { source: tp.topic.clone(), tp, start, until, topic_id: None, leader_epoch: None, start_epoch: None }
 }
 
 /// Prints up to `most` records of a range; how many it were.

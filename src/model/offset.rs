@@ -52,6 +52,10 @@ pub struct OffsetRange {
     /// Leader epoch known when the range was planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader_epoch: Option<i32>,
+    /// Leader epoch known when the offsets before `start` were planned: if the log's records of it end before `start`,
+    /// the log was cut behind what was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_epoch: Option<i32>,
 }
 
 impl OffsetRange {

@@ -30,6 +30,7 @@ mod tests {
             until,
             topic_id: None,
             leader_epoch: None,
+            start_epoch: None,
         };
         bounds.iter().map(range).collect()
     }

@@ -183,6 +183,40 @@ pub fn readable_rest(
     if lost.is_empty() { None } else { Some((rest, lost)) }
 }
 
+/// As [`readable_rest`] for one topic partition whose log was cut at `end` and has grown again: the offsets alone do not
+/// show it. Reading goes on at the cut, so that nothing of the new log is passed over. `None` where `end` is no cut of the
+/// range.
+pub fn rest_after_cut(
+    planned: &[OffsetRange],
+    cut: &TopicPartition,
+    end: i64,
+    available: &[AvailablePartition],
+) -> Option<(Vec<OffsetRange>, Vec<LostRange>)> {
+    let now = available.iter().find(|partition| partition.tp == *cut)?;
+    let mut rest = planned.to_vec();
+    let range = rest.iter_mut().find(|range| range.tp == *cut && end < range.until && now.earliest <= end)?;
+    let lost = |start, until| LostRange {
+        source: range.source.clone(),
+        tp: cut.clone(),
+        start,
+        until: Some(until),
+        resumes_at: Some(end),
+        reason: LossReason::Truncated,
+    };
+    let lost = match end < range.start {
+        true => lost(end, range.start),
+        false => lost(end, range.until),
+    };
+    if end < range.start {
+        (range.start, range.until) = (end, range.until.min(now.latest).max(end));
+        range.leader_epoch = now.leader_epoch;
+    } else {
+        range.until = end;
+    }
+    range.start_epoch = None;
+    Some((rest, vec![lost]))
+}
+
 /// The part of `range` that can be read, and the loss. Only offsets below `range.until` count: what lies behind them is
 /// the business of the next plan.
 fn readable(range: &OffsetRange, now: Option<&AvailablePartition>) -> ((i64, i64), Option<LostRange>) {
@@ -259,6 +293,7 @@ mod tests {
             until,
             topic_id: Some("id".to_owned()),
             leader_epoch: None,
+            start_epoch: None,
         }
     }
 
@@ -277,6 +312,25 @@ mod tests {
         check(range(5, 9), &[available(0, 2, None, None)], Some(("a/0 5..5", "a/0 5..9 (log truncated)")));
         check(range(5, 9), &[available(0, 20, Some("x"), None)], Some(("a/0 5..5", "a/0 5..9 (topic recreated)")));
         check(range(5, 9), &[], Some(("a/0 5..5", "a/0 5..9 (topic or partition deleted)")));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_and_has_grown_again_is_read_from_the_cut_on() {
+        let check = |end, expected: Option<(&str, &str)>| {
+            let now = [available(2, 20, Some("id"), Some(4))];
+            let planned = [OffsetRange { start_epoch: Some(3), ..range(5, 9) }];
+            let rest = rest_after_cut(&planned, &now[0].tp, end, &now);
+            if let Some((rest, _)) = &rest {
+                assert_eq!(rest[0].start_epoch, None, "what was lost is not compared again");
+            }
+            let shown = rest.map(|(rest, lost)| (rest[0].to_string(), lost[0].to_string()));
+            assert_eq!(shown.as_ref().map(|(rest, lost)| (rest.as_str(), lost.as_str())), expected);
+        };
+        check(9, None);
+        check(7, Some(("a/0 5..7", "a/0 7..9 (log truncated)")));
+        check(5, Some(("a/0 5..5", "a/0 5..9 (log truncated)")));
+        check(3, Some(("a/0 3..9", "a/0 3..5 (log truncated)")));
+        check(1, None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use bounded::{batches_needed, end_offsets};
 pub use catch_up::{WindowInput, next_catch_up};
 pub use halve::halve;
 pub use limit::{Limits, Rate};
-pub use loss::{DataLoss, LossReason, LostRange, readable_rest};
+pub use loss::{DataLoss, LossReason, LostRange, readable_rest, rest_after_cut};
 pub use ranges::{Position, Ranges, SourceState, plan_ranges};
 pub use rate::PidEstimator;
 pub use ticks::{Due, Interval};

@@ -117,6 +117,9 @@ fn plan_source(state: &SourceState<'_>) -> (Vec<OffsetRange>, Vec<LostRange>) {
             None if state.limits.ends.is_some_and(|ends| !ends.contains_key(tp)) => continue,
             None => state.starts.get(tp).copied().unwrap_or(now.earliest),
         };
+        // Only a log that goes on where we stopped has an epoch to compare.
+        let start_epoch = state.committed.get(tp).filter(|position| position.offset == start);
+        let start_epoch = start_epoch.and_then(|position| position.leader_epoch);
         let known_id = state.committed.get(tp).and_then(|position| position.topic_id.clone());
         let known_epoch = state.committed.get(tp).and_then(|position| position.leader_epoch);
         ranges.push(OffsetRange {
@@ -126,6 +129,7 @@ fn plan_source(state: &SourceState<'_>) -> (Vec<OffsetRange>, Vec<LostRange>) {
             until: limit::last_readable(&state.limits, tp, start, now.latest),
             topic_id: now.topic_id.clone().or(known_id),
             leader_epoch: now.leader_epoch.or(known_epoch),
+            start_epoch,
         });
     }
     limit::apply(&state.limits, &mut ranges);

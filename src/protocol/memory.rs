@@ -151,6 +151,7 @@ pub(crate) mod tests_support {
             until,
             topic_id: Some("id".to_owned()),
             leader_epoch: None,
+            start_epoch: None,
         }
     }
 

@@ -205,6 +205,7 @@ mod tests {
                 until: 9,
                 topic_id: None,
                 leader_epoch: None,
+                start_epoch: None,
             }],
             lost: Vec::new(),
             input_rows: 4,

@@ -60,10 +60,12 @@ impl Broker {
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let topic =
-            settings.iter().fold(NewTopic::new(name, partitions, TopicReplication::Fixed(1)), |topic, (key, value)| {
-                topic.set(key, value)
-            });
+        self.create_replicated_topic(name, partitions, 1, settings);
+    }
+
+    pub fn create_replicated_topic(&self, name: &str, partitions: i32, replicas: i32, settings: &[(&str, &str)]) {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let done = block_on(self.admin().create_topics([&topic], &options())).expect("create topic");
         assert!(done.iter().all(Result::is_ok), "create topic {name}: {done:?}");
         self.wait_for_partitions(name, partitions);
@@ -97,6 +99,13 @@ impl Broker {
         for element in done.elements() {
             element.error().expect("delete records");
         }
+    }
+
+    /// The nodes that lead the partitions of a topic, by partition; -1 where there is none.
+    pub fn leaders(&self, topic: &str) -> Vec<i32> {
+        let consumer: BaseConsumer = self.client().create().expect("consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.leader()).collect()
     }
 
     /// Deletes the consumer group that is named `prefix` and the cluster's own id.

@@ -25,8 +25,15 @@ pub struct OwnBroker {
 impl OwnBroker {
     pub(super) fn start() -> Option<OwnBroker> {
         let dir = run_dir(&unique_name("own"));
-        let broker = up(&dir)?;
+        let broker = up(&dir, None)?;
         Some(OwnBroker { broker, _guard: Guard::new(&dir), dir })
+    }
+
+    /// A second broker of the same cluster, without a controller; to be dropped before the first.
+    pub fn second(&self) -> OwnBroker {
+        let dir = run_dir(&unique_name("second"));
+        let broker = up(&dir, Some(&self.dir)).expect("the first one started");
+        OwnBroker { broker, _guard: Guard::new(&dir), dir }
     }
 
     /// Stops it in good order; data and address stay.
@@ -41,7 +48,7 @@ impl OwnBroker {
 
     /// Starts it after [`OwnBroker::stop`] or [`OwnBroker::kill`].
     pub fn start_again(&mut self) {
-        up(&self.dir).expect("it started before");
+        up(&self.dir, None).expect("it started before");
     }
 }
 
@@ -58,7 +65,7 @@ pub(super) fn start_for_this_process() -> Option<Broker> {
     // Held until the process ends, however it ends.
     static GUARD: Mutex<Option<Guard>> = Mutex::new(None);
     let dir = run_dir(&format!("shared-{}", id()));
-    let broker = up(&dir)?;
+    let broker = up(&dir, None)?;
     *GUARD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Guard::new(&dir));
     Some(broker)
 }
@@ -90,8 +97,14 @@ impl Drop for Guard {
     }
 }
 
-fn up(dir: &Path) -> Option<Broker> {
-    let output = Command::new(script_path("up")).arg("--dir").arg(dir).output().expect("scripts/kafka/up");
+fn up(dir: &Path, join: Option<&Path>) -> Option<Broker> {
+    let join = join.map(|other| [Path::new("--join"), other]);
+    let output = Command::new(script_path("up"))
+        .arg("--dir")
+        .arg(dir)
+        .args(join.iter().flatten())
+        .output()
+        .expect("scripts/kafka/up");
     if output.status.code() == Some(EXIT_MISSING) {
         return None;
     }

@@ -193,6 +193,19 @@ fn a_log_that_was_cut_is_data_loss() {
     later.leader_epoch = Some(2);
     assert_eq!(later.read(0, 10, 12).unwrap().len(), 2, "a plan that ends before the cut is whole");
 
+    // Seen by a new process, from the epoch in which another one read up to here: the log has grown past it again.
+    let mut restarted = open(&broker);
+    restarted.start_epoch = Some(2);
+    restarted.leader_epoch = Some(3);
+    check_loss(restarted.read(0, 15, 20).unwrap_err(), (0, 12), "was cut at offset 12");
+    let mut restarted = open(&broker);
+    restarted.start_epoch = Some(2);
+    restarted.leader_epoch = Some(3);
+    assert_eq!(restarted.read(0, 12, 25).unwrap().len(), 13, "what was read ends before the cut");
+    let mut restarted = open(&broker);
+    restarted.start_epoch = Some(3);
+    assert_eq!(restarted.read(0, 15, 20).unwrap().len(), 5, "the same leader has cut nothing");
+
     // A plan of an epoch that the topic has not reached again.
     let mut newer = open(&broker);
     newer.leader_epoch = Some(9);

@@ -36,6 +36,7 @@ pub struct Plane {
     pub chunk_records: usize,
     pub topic_id: Option<String>,
     pub leader_epoch: Option<i32>,
+    pub start_epoch: Option<i32>,
 }
 
 impl Plane {
@@ -46,7 +47,15 @@ impl Plane {
         let positions: Vec<_> =
             positions.iter().enumerate().map(|(p, at)| (TopicPartition::new(topic.clone(), p as i32), *at)).collect();
         plane.assign(&positions).unwrap();
-        Plane { plane, topic, stall_timeout_ms: 30_000, chunk_records: 100, topic_id: None, leader_epoch: None }
+        Plane {
+            plane,
+            topic,
+            stall_timeout_ms: 30_000,
+            chunk_records: 100,
+            topic_id: None,
+            leader_epoch: None,
+            start_epoch: None,
+        }
     }
 
     pub fn read(&self, partition: i32, start: i64, until: i64) -> Result<Vec<ReadRecord>, SourceError> {
@@ -69,6 +78,7 @@ impl Plane {
             until,
             topic_id: self.topic_id.clone(),
             leader_epoch: self.leader_epoch,
+            start_epoch: self.start_epoch,
         };
         let options = ReadOptions { chunk_records: self.chunk_records, stall_timeout_ms: self.stall_timeout_ms };
         let mut reader = self.plane.read(&range, options)?;

@@ -82,7 +82,15 @@ fn words(partition: i32) -> TopicPartition {
 }
 
 fn range(partition: i32, start: i64, until: i64) -> OffsetRange {
-    OffsetRange { source: "source".into(), tp: words(partition), start, until, topic_id: None, leader_epoch: None }
+    OffsetRange {
+        source: "source".into(),
+        tp: words(partition),
+        start,
+        until,
+        topic_id: None,
+        leader_epoch: None,
+        start_epoch: None,
+    }
 }
 
 const OPTIONS: ReadOptions = ReadOptions { chunk_records: 64, stall_timeout_ms: 20_000 };

@@ -307,25 +307,32 @@ impl Fetcher {
     fn check_epochs(&mut self, connection: &mut Connection) {
         for mut lane in std::mem::take(&mut self.lanes) {
             let check = lane.check.filter(|_| !lane.is_parked);
+            let start_check = lane.start_check.filter(|_| !lane.is_parked);
             if check.is_some_and(|check| lane.leader_epoch < check.epoch) {
                 // The plan knew a newer leader than this broker: metadata decides which of the two is out of date.
                 let _ = self.orphans.send(lane);
                 continue;
             }
-            if let Some(check) = check.filter(|check| check.epoch < lane.leader_epoch) {
-                match fetch::epoch_end(connection, &self.dialer.settings, &lane, check) {
-                    Ok(Some(end)) if end < check.until => truncated(&mut lane, connection, end),
-                    Ok(_) => {}
-                    Err(error) if is_refused(&error) => lane.park(Content::Failed(error)),
-                    Err(error) => {
-                        lane.shared.change_facts(|facts| facts.trouble = Some(error.message));
-                        let _ = self.orphans.send(lane);
-                        continue;
+            let asked = [start_check, check].into_iter().flatten().filter(|check| check.epoch < lane.leader_epoch);
+            let ends = asked.map(|check| {
+                fetch::epoch_end(connection, &self.dialer.settings, &lane, check)
+                    .map(|end| end.filter(|&end| end < check.until))
+            });
+            match ends.collect::<Result<Vec<_>, _>>() {
+                Ok(ends) => {
+                    if let Some(end) = ends.into_iter().flatten().min() {
+                        truncated(&mut lane, connection, end);
                     }
                 }
+                Err(error) if is_refused(&error) => lane.park(Content::Failed(error)),
+                Err(error) => {
+                    lane.shared.change_facts(|facts| facts.trouble = Some(error.message));
+                    let _ = self.orphans.send(lane);
+                    continue;
+                }
             }
-            if check.is_some() {
-                lane.check = None;
+            if check.is_some() || start_check.is_some() {
+                (lane.check, lane.start_check) = (None, None);
             }
             self.lanes.push(lane);
         }

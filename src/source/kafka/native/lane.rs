@@ -82,6 +82,7 @@ struct Order {
     generation: u64,
     position: i64,
     check: Option<EpochCheck>,
+    start_check: Option<EpochCheck>,
 }
 
 #[derive(Debug)]
@@ -129,7 +130,7 @@ impl LaneShared {
 pub fn lane(tp: TopicPartition, position: i64, quota_bytes: usize, retry: BackoffRange) -> (Lane, Feed) {
     // Room for the set in flight when the bound is reached, and for what parks the lane.
     let (sender, receiver) = bounded(QUEUED_SETS_MAX + 2);
-    let order = Order { generation: 1, position, check: None };
+    let order = Order { generation: 1, position, check: None, start_check: None };
     let shared = Arc::new(LaneShared {
         tp,
         quota_bytes: AtomicUsize::new(quota_bytes),
@@ -151,6 +152,7 @@ pub fn lane(tp: TopicPartition, position: i64, quota_bytes: usize, retry: Backof
         leader_epoch: -1,
         topic_id: Uuid::nil(),
         check: None,
+        start_check: None,
         is_parked: false,
         stuck: 0,
         wanted_bytes: 0,
@@ -172,6 +174,8 @@ pub struct Lane {
     /// Nil until known; then another id at the same name is another topic.
     pub topic_id: Uuid,
     pub check: Option<EpochCheck>,
+    /// The same of what was read before the position.
+    pub start_check: Option<EpochCheck>,
     /// Failed, until the reader asks again.
     pub is_parked: bool,
     /// Responses in a row that brought no progress though they should have.
@@ -204,6 +208,7 @@ impl Lane {
         self.generation = order.generation;
         self.position = order.position;
         self.check = order.check;
+        self.start_check = order.start_check;
         self.last_epoch = -1;
         self.is_parked = false;
         self.stuck = 0;
@@ -265,12 +270,12 @@ pub struct Feed {
 
 impl Feed {
     /// Drops what has been fetched and begins again at `position`.
-    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>) {
+    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>, start_check: Option<EpochCheck>) {
         self.generation += 1;
         self.position = position;
         {
             let mut order = lock(&self.shared.order);
-            *order = Order { generation: self.generation, position, check };
+            *order = Order { generation: self.generation, position, check, start_check };
             self.shared.generation.store(self.generation, Ordering::Release);
         }
         while let Ok(item) = self.items.try_recv() {

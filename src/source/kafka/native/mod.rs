@@ -148,7 +148,7 @@ impl DataPlane for NativePlane {
                     slot.shared.quota_bytes.store(quota, Ordering::Relaxed);
                     let reading = slot.reading_mut();
                     if reading.position() != *position {
-                        reading.seek(*position, None);
+                        reading.seek(*position, None, None);
                     }
                 }
                 None => self.add(tp, *position, quota),

@@ -35,6 +35,8 @@ pub struct Reading {
     isolation: Isolation,
     /// Ended by an error: the next range begins with a new fetch.
     has_failed: bool,
+    /// A range has been read: the lane knows what it fetched before the next.
+    has_begun: bool,
     /// Leader epoch up to which planned ranges have been compared with the log.
     checked_epoch: Option<i32>,
 }
@@ -48,6 +50,7 @@ impl Reading {
             shape,
             isolation,
             has_failed: false,
+            has_begun: false,
             checked_epoch: None,
         }
     }
@@ -60,10 +63,10 @@ impl Reading {
         self.has_failed
     }
 
-    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>) {
+    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>, start_check: Option<EpochCheck>) {
         self.set = None;
         self.has_failed = false;
-        self.feed.seek(position, check);
+        self.feed.seek(position, check, start_check);
     }
 
     /// Makes the lane deliver what `range` needs, from its start.
@@ -73,9 +76,14 @@ impl Reading {
         let is_older = check.is_some_and(|check| {
             self.feed.shared.facts().leader_epoch != Some(check.epoch) && self.checked_epoch != Some(check.epoch)
         });
-        if self.feed.position != range.start || self.has_failed || is_older {
-            self.seek(range.start, check);
+        // The lane itself compares what it has fetched; what another process or another lane read is compared once.
+        let start_check = range.start_epoch.map(|epoch| EpochCheck { epoch, until: range.start });
+        let is_first = start_check
+            .is_some_and(|check| !self.has_begun && self.feed.shared.facts().leader_epoch != Some(check.epoch));
+        if self.feed.position != range.start || self.has_failed || is_older || is_first {
+            self.seek(range.start, check, start_check);
         }
+        self.has_begun = true;
         self.checked_epoch = range.leader_epoch.or(self.checked_epoch);
     }
 }
@@ -158,7 +166,7 @@ impl<'a> NativeReader<'a> {
         if may {
             self.refetches += 1;
             let position = self.reading.feed.position;
-            self.reading.seek(position, None);
+            self.reading.seek(position, None, None);
         }
         may
     }
