@@ -17,4 +17,5 @@ mod native;
 mod run;
 mod scripted_broker;
 mod signal;
+mod simulator;
 mod support;
