@@ -26,7 +26,7 @@ use self::{
     history::{Ended, History, Planted, play},
 };
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 300;
 const SEEDS_OF_A_LONG_RUN: u64 = 20_000;
 /// A history mostly waits: for back-offs, and for the disk.
 const AT_ONCE: usize = 8;

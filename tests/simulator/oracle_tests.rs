@@ -64,7 +64,7 @@ fn sound() -> Case {
             torn: false,
         }));
     }
-    Case { topics: vec![topic], zero_ms: 0, ledger: ledger.collect(), delivered, windowed: false, caught_up: true }
+    Case { topics: vec![topic], zero_ms: 0, ledger: ledger.collect(), delivered, windowed: false, console: true, caught_up: true }
 }
 
 fn delivery<'a>(case: &'a mut Case, output: &str, batch: u64) -> &'a mut Delivery {
