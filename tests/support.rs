@@ -211,6 +211,11 @@ impl Random {
         Random(seed)
     }
 
+    /// The numbers of one seed.
+    pub fn of(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -239,7 +239,8 @@ fn readable(range: &OffsetRange, now: Option<&AvailablePartition>) -> ((i64, i64
     }
     if range.start < now.earliest {
         let start = now.earliest.min(range.until);
-        let gone = LostRange { until: Some(start), ..lost(range.start, Some(now.earliest), LossReason::Retention) };
+        // What is gone behind the range is the next plan's loss: this one goes on where the range ends.
+        let gone = LostRange { until: Some(start), ..lost(range.start, Some(start), LossReason::Retention) };
         let until = range.until.min(now.latest).max(start);
         return ((start, until), Some(gone));
     }
@@ -301,6 +302,11 @@ mod tests {
     fn the_readable_rest_of_a_planned_batch() {
         let check = |range: OffsetRange, now: &[AvailablePartition], expected: Option<(&str, &str)>| {
             let rest = readable_rest(std::slice::from_ref(&range), now);
+            if let Some((rest, lost)) = &rest
+                && lost[0].reason == LossReason::Retention
+            {
+                assert_eq!(lost[0].resumes_at, Some(rest[0].start), "the ranges meet over the loss");
+            }
             let shown = rest.map(|(rest, lost)| (rest[0].to_string(), lost[0].to_string()));
             assert_eq!(shown.as_ref().map(|(rest, lost)| (rest.as_str(), lost.as_str())), expected);
         };

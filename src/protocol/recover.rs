@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{Facts, MissingState, PlanRecord, PlannedBatch, RewindRecord, store::FORMAT};
+use super::{Facts, LossReason, LostRange, MissingState, PlanRecord, PlannedBatch, RewindRecord, store::FORMAT};
 use crate::model::{BatchId, BatchTime, OffsetRange, RunEpoch, Timeline, TopicPartition};
 
 /// What the process that asks is.
@@ -223,6 +223,10 @@ fn ranges_meet(facts: &Facts) -> Result<Ends, Reason> {
                 committed.insert(key, (batch, range.until));
             }
         }
+        // A topic partition that is gone may come back, and then begins anew.
+        for lost in plan.lost.iter().filter(|lost| lost.resumes_at.is_none()) {
+            ends.remove(&(lost.source.clone(), lost.tp.clone()));
+        }
     }
     Ok(committed)
 }
@@ -230,7 +234,12 @@ fn ranges_meet(facts: &Facts) -> Result<Ends, Reason> {
 fn meets(until: i64, range: &OffsetRange, plan: &PlanRecord) -> bool {
     let explains = |at: i64| {
         let loss = plan.lost.iter().filter(|lost| lost.source == range.source && lost.tp == range.tp);
-        loss.clone().find(|lost| lost.start == at).and_then(|lost| lost.resumes_at)
+        // What was read of a log that was cut since ends where the loss does, not where it begins.
+        let begins = |lost: &&LostRange| match lost.reason {
+            LossReason::Truncated => lost.start == at || lost.until == Some(at),
+            _ => lost.start == at,
+        };
+        loss.clone().find(begins).and_then(|lost| lost.resumes_at)
     };
     // A plan that was replaced twice declares several losses in a row.
     let mut at = until;

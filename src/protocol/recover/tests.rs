@@ -126,6 +126,43 @@ fn ranges_that_do_not_meet_are_refused() {
 }
 
 #[test]
+fn every_kind_of_loss_explains_where_a_range_begins() {
+    let check = |start: i64, lost: (i64, Option<i64>, Option<i64>, LossReason)| {
+        let mut facts = one_in_flight();
+        let plan = facts.batches.get_mut(&BatchId(2)).unwrap().plan.as_mut().unwrap();
+        let (source, tp) = ("source".into(), TopicPartition::new("words", 0));
+        let (lost_start, until, resumes_at, reason) = lost;
+        plan.ranges[0] = OffsetRange { start, until: start + 1, ..plan.ranges[0].clone() };
+        plan.lost.push(LostRange { source, tp, start: lost_start, until, resumes_at, reason });
+        assert!(matches!(decided(facts), Decision::ReExecute(_)), "{start} {reason:?}");
+    };
+    check(25, (20, Some(25), Some(25), LossReason::Retention));
+    check(12, (12, Some(20), Some(12), LossReason::Truncated));
+    check(3, (20, None, Some(3), LossReason::Recreated));
+}
+
+#[test]
+fn a_partition_that_was_gone_may_come_back_anywhere() {
+    let mut facts = one_in_flight();
+    let tp = TopicPartition::new("words", 0);
+    let gone = LostRange {
+        source: "source".into(),
+        tp: tp.clone(),
+        start: 20,
+        until: None,
+        resumes_at: None,
+        reason: LossReason::Deleted,
+    };
+    let plan = |facts: &mut Facts, batch: u64, change: &dyn Fn(&mut PlanRecord)| {
+        change(facts.batches.get_mut(&BatchId(batch)).unwrap().plan.as_mut().unwrap());
+    };
+    plan(&mut facts, 2, &|plan| plan.ranges[0].start = 0);
+    assert!(matches!(decided(facts.clone()), Decision::Refuse(Reason::RangesDoNotMeet { .. })));
+    plan(&mut facts, 1, &|plan| plan.lost.push(gone.clone()));
+    assert!(matches!(decided(facts), Decision::ReExecute(_)));
+}
+
+#[test]
 fn a_dropped_partition_may_begin_anywhere() {
     let mut facts = one_in_flight();
     let plan = facts.batches.get_mut(&BatchId(2)).unwrap().plan.as_mut().unwrap();

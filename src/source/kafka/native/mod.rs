@@ -27,6 +27,7 @@ mod buffer;
 mod chunk;
 mod compression;
 mod connection;
+mod decode;
 mod failure;
 mod fetch;
 mod fetcher;
@@ -54,6 +55,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+pub use self::decode::decode;
 pub use self::settings::{PlaneConfig, Settings, Unsupported};
 use self::{
     chunk::ChunkShape,
