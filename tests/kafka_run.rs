@@ -233,7 +233,10 @@ fn an_outage_amid_a_batch_costs_one_warning() {
                 format!("fetch = \"{fetch}\"\nmax_records_per_partition = 200_000\nprefetch_memory = \"1MiB\"");
             let job = word_count(&own.brokers, &topic, &source).replace("\"1s\"", "\"2s\"");
             let place = Place::with_job(&job);
-            let run = place.start("run job.toml");
+            // The evaluator is slower than either plane: the batch is not over before the broker is killed.
+            let mut command = place.command("run job.toml");
+            command.env("KSTREAM_LAMBDAS", "starlark");
+            let run = place.spawn(command);
             (fetch, place, run)
         })
         .into();
@@ -247,7 +250,7 @@ fn an_outage_amid_a_batch_costs_one_warning() {
     thread::sleep(Duration::from_secs(30));
     for (fetch, place, running) in &mut running {
         assert!(running.is_running(), "{fetch}: {}", running.err());
-        assert_eq!(place.read("out.log"), "", "{fetch}: the batch was over before the broker was killed");
+        assert!(place.read("out.log").is_empty(), "{fetch}: the batch was over before the broker was killed");
     }
     own.start_again();
     for (fetch, place, running) in running {

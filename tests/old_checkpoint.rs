@@ -54,7 +54,8 @@ fn a_checkpoint_of_format_1_opens_and_continues() {
     assert_eq!(fs::read_dir(place.path("saved")).unwrap().count(), 10);
     check_totals(&place, &place.read("out.log"));
     place.kstream("replay job.toml --verify").expect(0).says(&["batches=10"]);
-    place.kstream("rewind job.toml --to 2 --yes").expect(0);
+    place.kstream("rewind job.toml --to 2 --yes").expect(3).says(&["saved", "--leave-published"]);
+    place.kstream("rewind job.toml --to 2 --yes --leave-published").expect(0);
     place.kstream(GO_ON).expect(0);
     check_totals(&place, &place.read("out.log"));
 }
