@@ -19,7 +19,7 @@ use crate::{
     model::{BatchId, OffsetRange},
     protocol::{JobTextHash, OutputRecord},
     sink::{Content, pprint},
-    telemetry::Bars,
+    telemetry::{Bars, progress::rows_per_second},
 };
 
 /// Replays the batches that `options` names, with `job` or (to verify) with the job that ran each.
@@ -40,8 +40,7 @@ pub fn replay(job: &Job, options: &ReplayOptions, now_ms: i64, bars: &Bars) -> R
     };
     let bar = bars.batches("replay", batches.len() as u64);
     for &batch in &batches {
-        replay.one(batch, bars)?;
-        bar.advance(0.0);
+        bar.advance(replay.one(batch, bars)?);
     }
     drop(bar);
     replay.finish(batches.len())
@@ -95,7 +94,8 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn one(&mut self, batch: BatchId, bars: &Bars) -> Result<(), DriverError> {
+    /// Replays one batch, and returns the records it read in a second.
+    fn one(&mut self, batch: BatchId, bars: &Bars) -> Result<f64, DriverError> {
         let point = self.archive.restore_point(batch).map_err(|error| checkpoint_failed(&error))?;
         let mut engine = self.engine_for(&point)?;
         if self.options.mode == ReplayMode::Verify {
@@ -123,7 +123,7 @@ impl Replay<'_> {
             ReplayMode::Show => show(&engine, &point, &executed, bars)?,
         }
         self.engine = Some((engine, batch));
-        Ok(())
+        Ok(rows_per_second(executed.records.iter().sum(), executed.duration))
     }
 
     /// The engine of the batch before where it fits, else a new one with the state as it was before the batch.
