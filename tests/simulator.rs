@@ -1,9 +1,10 @@
-//! The real driver on a simulated world: sources with gaps and losses, sinks of unknown outcome, a checkpoint that fails,
-//! a clock that jumps, and a process that dies at any step. One seed is one history, and the oracle judges its end.
+//! The real driver on a simulated world: sources with gaps and losses, sinks of unknown outcome, a checkpoint and a disk
+//! that fail, power that goes, a clock that jumps, and a process that dies at any step. One seed is one history, and the oracle judges its end.
 //!
 //! `KSTREAM_TEST_SEED` runs one seed and prints what happened; `KSTREAM_LONG=1` runs many more.
 
 mod clock;
+mod disk;
 mod faults;
 mod history;
 mod oracle;
@@ -122,4 +123,6 @@ fn a_planted_bug_is_found() {
     check(Planted::SinkClaimsWhatItHasNot, &["is missing"]);
     check(Planted::RangeEndsOneEarly, &["differs", "is missing"]);
     check(Planted::RangeBeginsOneLate, &["differs"]);
+    check(Planted::FilesAreNotSynced, &["the run fails", "is missing", "differs", "is torn"]);
+    check(Planted::DirectoriesAreNotSynced, &["the run fails", "is missing"]);
 }

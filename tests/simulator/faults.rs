@@ -29,6 +29,7 @@ faults! {
     StageTransient, StageFailed, PublishTransient, PublishedAndTransient, PublishedAndFailed, PublishedPartly,
     AvailableUnreachable, ReadUnreachable, ReadTorn, ReadRefused,
     RetentionBeforePlan, RetentionBeforeRead, Recreated,
+    CrashOnDisk, CrashWithinWrite, PowerLoss, DiskFull, DiskReadFails, ShortWrite, SyncFails,
     ClockBack, ClockAhead, ClockJumpsWithinBatch, DrainRequested,
 }
 

@@ -13,7 +13,7 @@ use kstream::{
     checkpoint::{Archive, CheckpointError, LedgerRow},
     driver::{
         Class, DriverError,
-        edges::{self, Edges},
+        edges::Edges,
         inputs::Positions,
         options::{RunOptions, Until},
         run_between,
@@ -21,14 +21,19 @@ use kstream::{
     },
     job::{self, Job, OnError, Step},
     model::BatchId,
-    sink::{Sink, SinkError},
+    sink::{
+        Sink, SinkError,
+        log::LogSink,
+        text_files::{Naming, TextFilesSink},
+    },
     telemetry::Bars,
 };
 use rusqlite::Connection;
 
 use super::{
-    super::support::{Random, blocks},
+    super::support::{Block, Random, blocks},
     clock::SimClock,
+    disk::{Platter, SimDisk},
     faults::{Crash, Fault, Faults},
     oracle::{Case, INTERVAL_MS, Row, judge},
     sink::{Delivery, FaultySink, Inner, MemorySink},
@@ -44,6 +49,8 @@ pub enum Planted {
     SinkClaimsWhatItHasNot,
     RangeEndsOneEarly,
     RangeBeginsOneLate,
+    FilesAreNotSynced,
+    DirectoriesAreNotSynced,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +82,8 @@ pub struct World {
     seen: Mutex<BTreeMap<u64, Row>>,
     violations: Mutex<Vec<String>>,
     dir: PathBuf,
+    /// Where the log and the directories are; the checkpoint is on a real disk.
+    pub platter: Platter,
     skips_losses: bool,
     /// Whether an output cannot say what it has published: then a batch that an earlier process planned keeps its plan.
     console: bool,
@@ -162,7 +171,7 @@ impl World {
         }
     }
 
-    fn violates(&self, what: String) {
+    pub fn violates(&self, what: String) {
         lock(&self.violations).push(what);
     }
 
@@ -205,7 +214,17 @@ impl Edges for SimEdges {
 
     fn sink(&self, job: &Job, step: &Step) -> Result<Box<dyn Sink>, SinkError> {
         let inner = match &*step.id {
-            "log" | "files" => Inner::Real(edges::World::default().sink(job, step)?),
+            "log" => {
+                let disk = Arc::new(SimDisk::new(self.0.clone()));
+                let path = self.0.dir.join("out.log");
+                Inner::Real(Box::new(LogSink::new("log", path, None, false, job.time_zone.clone(), disk)))
+            }
+            "files" => {
+                let disk = Arc::new(SimDisk::new(self.0.clone()));
+                let prefix = self.0.dir.join("saved/x").display().to_string();
+                let naming = Naming::Prefix { prefix, suffix: None };
+                Inner::Real(Box::new(TextFilesSink::new("files", naming, disk)))
+            }
             name => Inner::Memory(MemorySink::new(name, self.0.clone(), name != "console")),
         };
         Ok(Box::new(FaultySink::new(inner, self.0.clone())))
@@ -320,6 +339,7 @@ pub fn play(seed: u64, planted: Planted) -> History {
         delivered: Mutex::default(),
         seen: Mutex::default(),
         violations: Mutex::default(),
+        platter: Platter::new(&dir),
         dir,
         skips_losses: shape.skips_losses,
         console: shape.console,
@@ -344,6 +364,7 @@ pub fn play(seed: u64, planted: Planted) -> History {
 /// One process, from its start to its end, whatever that is.
 fn run_once(world: &Arc<World>, job: &Job, clock: &SimClock, last: bool) -> Option<Ended> {
     world.mend_the_store();
+    world.platter.next_process();
     let bounded = last || world.faults().random().below(4) == 0;
     let ticks = world.faults().random().below(8);
     clock.load(ticks);
@@ -374,7 +395,13 @@ fn run_once(world: &Arc<World>, job: &Job, clock: &SimClock, last: bool) -> Opti
             }
             world.faults().note(format!("failed: {}", error.message.replace(&*world.dir.display().to_string(), "DIR")));
         }
-        Err(panic) if panic.is::<Crash>() => world.faults().note("crashed".to_owned()),
+        Err(panic) if panic.is::<Crash>() => {
+            let mut faults = world.faults();
+            faults.note("crashed".to_owned());
+            if faults.strikes(Fault::PowerLoss, 3) {
+                world.platter.lose_power(|bound| faults.random().below(bound));
+            }
+        }
         Err(panic) => world.violates(format!("panic: {}", panic_text(&*panic))),
     }
     None
@@ -394,8 +421,8 @@ fn loss_is_real(world: &World) -> bool {
     let exposed = in_flight.is_some_and(|row| {
         let shown = world.delivered().iter().any(|own| own.batch == row.plan.batch.0);
         // The real sinks of this batch.
-        let saved = world.dir.join(format!("saved/x-{}", row.plan.time.0)).exists();
-        let logged = blocks(&log_text(&world.dir)).len() as u64 > row.plan.batch.0;
+        let saved = world.platter.has_dir(&world.dir.join(format!("saved/x-{}", row.plan.time.0)));
+        let logged = log_blocks(world).map_or(u64::MAX, |blocks| blocks.len() as u64) > row.plan.batch.0;
         shown || saved || logged || world.console
     });
     if world.skips_losses && !exposed {
@@ -412,15 +439,36 @@ fn loss_is_real(world: &World) -> bool {
     topic.partitions.iter().enumerate().any(|(partition, log)| is_gone(partition, log))
 }
 
-fn log_text(dir: &Path) -> String {
-    fs::read_to_string(dir.join("out.log")).unwrap_or_default()
+/// The blocks of the log; none where it is torn.
+fn log_blocks(world: &World) -> Option<Vec<Block>> {
+    let text = world.platter.file(&world.dir.join("out.log"));
+    catch_unwind(|| blocks(&text)).ok()
+}
+
+/// The blocks of the first `batches` batches; none where one of them is torn.
+fn log_of(world: &World, batches: usize) -> Option<Vec<Block>> {
+    let mut text = world.platter.file(&world.dir.join("out.log"));
+    let head = format!("{}\nTime: ", "-".repeat(43));
+    let tail = text.match_indices(&head).nth(batches).map(|(at, _)| at).or_else(|| text.find('\0'));
+    text.truncate(tail.unwrap_or(text.len()));
+    text.truncate(text.rfind("\n\n").map_or(0, |at| at + 2));
+    catch_unwind(|| blocks(&text)).ok()
 }
 
 fn finish(seed: u64, world: &World, shape: &Shape, ended: Ended) -> History {
     let ledger = lock(&world.seen).clone();
     let mut delivered = world.delivered().clone();
-    delivered.extend(logged(&world.dir));
-    delivered.extend(saved(&world.dir, &ledger));
+    let mut violations = lock(&world.violations).clone();
+    let committed = ledger.values().filter(|row| row.committed).count();
+    let blocks = log_blocks(world).or_else(|| {
+        // No process has come to mend the tail that the power tore: it could not get that far.
+        (ended == Ended::DataLoss).then(|| log_of(world, committed))?
+    });
+    match blocks {
+        Some(blocks) => delivered.extend(logged(blocks)),
+        None => violations.push("the log is torn".to_owned()),
+    }
+    delivered.extend(saved(world, &ledger));
     let facts = Archive::open(&world.checkpoint()).and_then(|archive| archive.facts());
     let mut topics = lock(&world.past).clone();
     topics.push(world.topic().clone());
@@ -433,7 +481,6 @@ fn finish(seed: u64, world: &World, shape: &Shape, ended: Ended) -> History {
         console: shape.console,
         caught_up: ended == Ended::CaughtUp,
     };
-    let mut violations = lock(&world.violations).clone();
     violations.extend(judge(&case));
     if let (Ok(facts), Some((last, _))) = (&facts, case.ledger.last_key_value())
         && facts.batches.keys().next_back() != Some(&BatchId(*last))
@@ -452,15 +499,15 @@ fn finish(seed: u64, world: &World, shape: &Shape, ended: Ended) -> History {
 }
 
 /// The log as deliveries: its blocks are batches 0, 1, 2 and so on.
-fn logged(dir: &Path) -> Vec<Delivery> {
-    let delivery = |(batch, block): (u64, super::super::support::Block)| Delivery {
+fn logged(blocks: Vec<Block>) -> Vec<Delivery> {
+    let delivery = |(batch, block): (u64, Block)| Delivery {
         output: "log".to_owned(),
         batch,
         time_ms: time_ms(&block.time),
         lines: block.lines,
         torn: false,
     };
-    (0..).zip(blocks(&log_text(dir))).map(delivery).collect()
+    (0..).zip(blocks).map(delivery).collect()
 }
 
 fn time_ms(text: &str) -> i64 {
@@ -469,27 +516,26 @@ fn time_ms(text: &str) -> i64 {
 }
 
 /// The directories as deliveries: their names are batch times.
-fn saved(dir: &Path, ledger: &BTreeMap<u64, Row>) -> Vec<Delivery> {
-    let Ok(entries) = fs::read_dir(dir.join("saved")) else { return Vec::new() };
-    let names = entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned());
-    let mut times: Vec<i64> =
-        names.filter_map(|name| name.strip_prefix("x-").map(|time| time.parse().expect("a time"))).collect();
-    times.sort_unstable();
-    let delivery = |time_ms: i64| {
-        let place = dir.join(format!("saved/x-{time_ms}"));
-        let mut parts: Vec<_> =
-            fs::read_dir(&place).expect("parts").map(|entry| entry.expect("entry").path()).collect();
-        parts.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-")));
-        parts.sort();
-        let texts = parts.iter().map(|path| fs::read_to_string(path).expect("part"));
-        Delivery {
-            output: "files".to_owned(),
-            batch: ledger.iter().find(|(_, row)| row.plan.time.0 == time_ms).map_or(u64::MAX, |(batch, _)| *batch),
-            time_ms,
-            lines: texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect(),
-            torn: false,
+fn saved(world: &World, ledger: &BTreeMap<u64, Row>) -> Vec<Delivery> {
+    let files = world.platter.files();
+    let mut lines: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for (path, text) in &files {
+        let Ok(below) = path.strip_prefix(world.dir.join("saved")) else { continue };
+        let below = below.display().to_string();
+        // Names with a dot are hidden: what is not published yet.
+        let Some((time, part)) = below.strip_prefix("x-").and_then(|name| name.split_once('/')) else { continue };
+        let lines = lines.entry(time.parse().expect("a time")).or_default();
+        if part.starts_with("part-") {
+            lines.extend(text.lines().map(str::to_owned));
         }
+    }
+    let delivery = |(time_ms, lines)| Delivery {
+        output: "files".to_owned(),
+        batch: ledger.iter().find(|(_, row)| row.plan.time.0 == time_ms).map_or(u64::MAX, |(batch, _)| *batch),
+        time_ms,
+        lines,
+        torn: false,
     };
     assert_eq!(INTERVAL_MS, 1000);
-    times.into_iter().map(delivery).collect()
+    lines.into_iter().map(delivery).collect()
 }

@@ -99,21 +99,26 @@ impl FrailDisk {
 
     /// The machine comes back after a power loss.
     pub fn lose(&self, loss: Loss) {
+        self.lose_each(|| loss);
+    }
+
+    /// As `lose`, with a loss of its own for each file and each directory.
+    pub fn lose_each(&self, mut loss: impl FnMut() -> Loss) {
         let mut tree = self.0.lock().unwrap();
         tree.dies_at = None;
         for (now, synced) in &mut tree.files {
             let same = now.iter().zip(synced.iter()).take_while(|(a, b)| a == b).count();
             let middle = same + (now.len() - same) / 2;
-            match loss {
+            match loss() {
                 Loss::Nothing | Loss::Names => {}
                 Loss::Everything => *now = synced.clone(),
-                Loss::Cut => now.truncate(middle.max(same)),
+                Loss::Cut => now.truncate(middle),
                 Loss::Zeroed => now[same..middle].fill(0),
             }
             *synced = now.clone();
         }
         for (now, synced) in &mut tree.dirs {
-            match loss {
+            match loss() {
                 Loss::Everything | Loss::Names => *now = synced.clone(),
                 _ => *synced = now.clone(),
             }
