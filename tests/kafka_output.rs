@@ -288,7 +288,16 @@ map = "lambda record: record.value"
         &format!("to_kafka = {{ topic = \"{topic}\", properties = {{ \"transaction.timeout.ms\" = 10 }} }}"),
         &["shorter than the batch interval"],
     );
+    let spoilt = format!(
+        r#"to_kafka = {{ commit_topic = "{topic}", topic_by = "lambda v: '{topic}' if len(v) < 9 else 'no topic'", value = "lambda v: [v.encode()] if v == 'bad' else v" }}"#
+    );
+    check(&spoilt, &["the topic of a message cannot be 'no topic'", "the name of a topic"]);
     assert_eq!(broker.read_committed(topic).len(), 0);
+
+    broker.produce(input.name(), 0, ["bad"]);
+    let place = Place::with_job(&text(&format!("on_error = \"skip\"\n{spoilt}")));
+    place.kstream(&bounded()).expect(0).says(&["poison"]);
+    assert_eq!(broker.read_committed(topic).len(), 1);
 }
 
 #[test]

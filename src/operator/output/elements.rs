@@ -1,4 +1,6 @@
-//! `to_kafka`, `command`: every element, handed on as it is. A command gets JSON, so what has no JSON form is poison.
+//! `to_kafka`, `command`: every element, as a message or a line. What can be neither is poison.
+
+use std::sync::Arc;
 
 use super::{Delivered, OutputOperator};
 use crate::{
@@ -7,33 +9,37 @@ use crate::{
     model::{Column, Value, digest::UnorderedDigest, encode::put_value},
     operator::{Cause, Collector, Partial, PoisonElement, StepFailure, lambda_poison, take_all, values},
     shuffle::accumulator::value_bytes,
-    sink::{Content, line::put_line},
+    sink::{Content, kafka::row, line::put_line},
 };
 
 /// Which parts of a message are computed from the element, in this order: topic, key, value, headers, partition.
 pub struct Rows {
     parts: Vec<Option<Function>>,
+    /// Where messages go that name no topic.
+    topic: Option<Arc<str>>,
 }
 
 impl Rows {
     /// A row is the element itself, which must have a JSON form.
     pub fn json() -> Self {
-        Self { parts: Vec::new() }
+        Self { parts: Vec::new(), topic: None }
     }
 
     /// A row is the tuple (topic, key, value, headers, partition); None where the job names no function, except that a
     /// value without function is the element (of a pair: its second part, the first being the key).
     pub fn kafka(spec: &ToKafkaSpec) -> Self {
-        let topic = match &spec.topic {
-            ToTopic::Name(_) => None,
-            ToTopic::By(function) => Some(function.clone()),
+        let (name, by) = match &spec.topic {
+            ToTopic::Name(name) => (Some(Arc::from(name.as_str())), None),
+            ToTopic::By(function) => (None, Some(function.clone())),
         };
-        Self { parts: vec![topic, spec.key.clone(), spec.value.clone(), spec.headers.clone(), spec.partition.clone()] }
+        let parts = vec![by, spec.key.clone(), spec.value.clone(), spec.headers.clone(), spec.partition.clone()];
+        Self { parts, topic: name }
     }
 }
 
 struct RowCollector {
     parts: Vec<Option<Function>>,
+    topic: Option<Arc<str>>,
     rows: Vec<Value>,
     bytes: usize,
 }
@@ -46,9 +52,9 @@ impl RowCollector {
         }
         let (mut rows, mut poison) = (Vec::with_capacity(elements.len()), Vec::new());
         'elements: for (idx, element) in elements.iter().enumerate() {
-            let mut row = Vec::with_capacity(self.parts.len());
-            for (place, part) in self.parts.iter().enumerate() {
-                row.push(match (part, place) {
+            let mut row = [const { Value::None }; 5];
+            for (place, (part, value)) in self.parts.iter().zip(&mut row).enumerate() {
+                *value = match (part, place) {
                     (Some(function), _) => match evaluator.call(function, std::slice::from_ref(element)) {
                         Ok(value) => value,
                         Err(error) => {
@@ -59,9 +65,16 @@ impl RowCollector {
                     (None, 1) => element.as_pair().map_or(Value::None, |(key, _)| key.clone()),
                     (None, 2) => element.as_pair().map_or_else(|| element.clone(), |(_, value)| value.clone()),
                     (None, _) => Value::None,
-                });
+                };
             }
-            rows.push(Value::Tuple(row.into()));
+            match row::checked(&row, self.topic.as_deref()) {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    let expected = error.detail.as_deref().unwrap_or_default();
+                    let cause = Cause::Element(format!("{error}. {expected}").trim_end().to_owned());
+                    poison.push(PoisonElement { idx: idx as u32, cause });
+                }
+            }
         }
         (rows, poison)
     }
@@ -101,7 +114,7 @@ impl Collector for RowCollector {
 
 impl OutputOperator for Rows {
     fn collector(&self) -> Box<dyn Collector> {
-        Box::new(RowCollector { parts: self.parts.clone(), rows: Vec::new(), bytes: 0 })
+        Box::new(RowCollector { parts: self.parts.clone(), topic: self.topic.clone(), rows: Vec::new(), bytes: 0 })
     }
 
     fn deliver(&self, partials: Vec<Partial>) -> Result<Delivered, StepFailure> {

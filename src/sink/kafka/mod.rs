@@ -17,7 +17,7 @@ mod ledger;
 mod output;
 mod outputs;
 mod plain;
-mod row;
+pub mod row;
 mod writer;
 
 pub use self::outputs::KafkaOutputs;

@@ -22,6 +22,25 @@ pub struct Row {
 /// Longest name Kafka allows for a topic.
 const LONGEST_TOPIC: usize = 249;
 
+/// What the functions of an output gave for one element, as a row that `Row::read` takes: checked, and with JSON texts
+/// where Kafka takes bytes. An error is about this element only.
+pub fn checked(parts: &[Value; 5], topic: Option<&str>) -> Result<Value, SinkError> {
+    let [own_topic, key, value, headers, partition] = parts;
+    topic_name(own_topic, topic)?;
+    pairs(headers)?;
+    number(partition)?;
+    let row = [own_topic.clone(), text(key)?, text(value)?, headers.clone(), partition.clone()];
+    Ok(Value::Tuple(row.as_slice().into()))
+}
+
+/// None, str and bytes as they are, anything else as its JSON text.
+fn text(value: &Value) -> Result<Value, SinkError> {
+    Ok(match value {
+        Value::None | Value::Str(_) | Value::Bytes(_) => value.clone(),
+        other => bytes(other)?.map_or(Value::None, |json| Value::Bytes(json.into())),
+    })
+}
+
 impl Row {
     /// `value` is the tuple that the output operator makes; a topic that is None is `topic`, the output's own.
     pub fn read(value: &Value, topic: Option<&str>) -> Result<Row, SinkError> {
@@ -29,18 +48,21 @@ impl Row {
         let [own_topic, key, value, headers, partition] = &**parts else {
             return Err(wrong("row", value, "a tuple of five"));
         };
-        let topic = match (own_topic, topic) {
-            (Value::None, Some(topic)) => topic.to_owned(),
-            (Value::Str(name), _) if is_topic_name(name) => name.to_string(),
-            (other, _) => return Err(wrong("topic", other, "the name of a topic")),
-        };
         Ok(Row {
-            topic,
+            topic: topic_name(own_topic, topic)?,
             key: bytes(key)?,
             value: bytes(value)?,
             headers: pairs(headers)?,
             partition: number(partition)?,
         })
+    }
+}
+
+fn topic_name(own: &Value, topic: Option<&str>) -> Result<String, SinkError> {
+    match (own, topic) {
+        (Value::None, Some(topic)) => Ok(topic.to_owned()),
+        (Value::Str(name), _) if is_topic_name(name) => Ok(name.to_string()),
+        (other, _) => Err(wrong("topic", other, "the name of a topic")),
     }
 }
 
@@ -156,5 +178,18 @@ mod tests {
         check(Value::None, Value::Int(-1), "the partition of a message cannot be -1");
         check(Value::None, Value::str("1"), "the partition");
         assert!(Row::read(&Value::Int(1), None).is_err());
+    }
+
+    #[test]
+    fn a_checked_row_is_the_same_message() {
+        let parts = [Value::None, Value::Int(1), Value::list(vec![Value::None]), Value::None, Value::Int(0)];
+        let checked = checked(&parts, Some("out")).unwrap();
+        let Value::Tuple(found) = &checked else { panic!("{checked:?}") };
+        assert_eq!(repr(&found[2]), "b'[null]'");
+        assert_eq!(Row::read(&checked, Some("out")).unwrap(), row(parts.clone()).unwrap());
+        let [topic, _, value, headers, partition] = parts;
+        let nan = Value::list(vec![Value::Bytes(b"b".as_slice().into())]);
+        let error = super::checked(&[topic, nan, value, headers, partition], Some("out")).unwrap_err();
+        assert!(error.message.contains("cannot be [b'b']"), "{error}");
     }
 }
