@@ -18,7 +18,7 @@ use crate::{
     source::{
         SourceErrorKind,
         kafka::{
-            error::{code_of, hint_for, kind_of},
+            error::{code_of, hint_for, kind_of, without_secrets},
             events::Events,
             settings::ClientSettings,
         },
