@@ -6,7 +6,7 @@ use super::{COUNTED, bounded, embedded, shell};
 use crate::{
     broker::broker,
     run::{sums, truth},
-    support::{Place, wait_until},
+    support::{Place, blocks, wait_until},
 };
 
 const PARTITIONS: usize = 200;
@@ -68,21 +68,41 @@ fetch = "{fetch}"
 
 #[test]
 fn too_few_files_are_an_error_and_what_was_done_stays() {
-    let place = Place::with_job("");
-    embedded(&place, 400, 4, "max_records_per_partition = 5\nunreachable_limit = \"2s\"", COUNTED);
+    let place = Place::with_job(
+        r#"
+name = "few"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "queue"
+path = "queue.jsonl"
+[[steps]]
+save_as_text_files = "saved/words"
+[[steps]]
+from = "source"
+pprint = { num = 10, to = "out.log" }
+"#,
+    );
+    place.write("queue.jsonl", (0..20).map(|batch| format!("[\"w{batch}\"]\n")).collect::<String>());
     let mut failed = 0;
-    for files in [18, 20, 22, 24, 26, 28] {
-        let ended =
-            place.spawn(shell(&place, &format!("ulimit -n {files}; exec \"$0\" {} --max-batches 1", bounded()))).wait();
-        assert!(matches!(ended.code, Some(0 | 1 | 2 | 6)), "{files} files: {:?}\n{}", ended.code, ended.err);
+    for files in 4..20 {
+        let script = format!("ulimit -n {files}; exec \"$0\" {} --max-batches 1 --threads 1", bounded());
+        let ended = place.spawn(shell(&place, &script)).wait();
+        assert!(matches!(ended.code, Some(0..=2 | 127)), "{files} files: {:?}\n{}", ended.code, ended.err);
         if ended.code != Some(0) {
-            ended.says(&["error: "]);
             failed += 1;
         }
     }
-    assert!(failed > 0, "18 files are enough for everything");
+    assert!((1..16).contains(&failed), "{failed} of 16 failed");
     place.catch_up();
-    assert_eq!(sums(&place.read("out.log")), expected(&place));
+    let log = place.read("out.log");
+    assert_eq!(blocks(&log).len(), 20);
+    assert_eq!(fs::read_dir(place.path("saved")).unwrap().count(), 20);
+    for batch in 0..20 {
+        assert_eq!(log.matches(&format!("\nw{batch}\n")).count(), 1, "{batch} in\n{log}");
+    }
+    place.kstream("replay job.toml --verify").expect(0);
 }
 
 #[test]
@@ -129,12 +149,12 @@ struct Held {
     checkpoint_files: usize,
 }
 
-fn held(place: &Place, pid: u32) -> Held {
+fn held(checkpoint: &Path, pid: u32) -> Held {
     let process = Path::new("/proc").join(pid.to_string());
     let entries = |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let status = fs::read_to_string(process.join("status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let checkpoint = entries(&place.path("checkpoint"));
+    let checkpoint = entries(checkpoint);
     Held {
         files: entries(&process.join("fd")).len(),
         threads: entries(&process.join("task")).len(),
@@ -153,11 +173,14 @@ fn thousands_of_batches_hold_no_more_than_some_hundred() {
         eprintln!("SKIPPED: no /proc here");
         return;
     }
-    let place = Place::with_job(
-        r#"
+    // What is held does not depend on the disk, which is most of the time.
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let checkpoint = dir.path().join("checkpoint");
+    let text = r#"
 name = "many"
 batch_interval = "1s"
-checkpoint_dir = "checkpoint"
+checkpoint_dir = "DIR/checkpoint"
 time_zone = "UTC"
 retention = { batches = 20 }
 [source]
@@ -172,26 +195,26 @@ update_state_by_key = "lambda values, total: sum(values) + (total or 0)"
 [[steps]]
 filter = "lambda pair: pair[0] == 'a'"
 [[steps]]
-pprint = { num = 1, to = "totals.log", rotate = "1GiB" }
+pprint = { num = 1, to = "DIR/totals.log" }
 [[steps]]
 from = "pairs"
 reduce_by_key_and_window = { func = "lambda a, b: a + b", inverse = "lambda a, b: a - b", length = "5s", slide = "1s" }
 [[steps]]
 count = true
 [[steps]]
-pprint = { num = 1, to = "out.log" }
-"#,
-    );
+pprint = { num = 1, to = "DIR/out.log" }
+"#;
+    let place = Place::with_job(&text.replace("DIR", &dir.path().display().to_string()));
     let line = |batch: usize| format!("[\"a\", \"b{}\", \"c{}\"]\n", batch % 2, batch % 2);
     place.write("queue.jsonl", (0..BATCHES).map(line).collect::<String>());
     let mut running = place.start("run job.toml -q");
     let pid = running.pid();
-    let done = || fs::metadata(place.path("out.log")).map_or(0, |log| log.len() / BLOCK) as usize;
+    let done = || fs::metadata(dir.path().join("out.log")).map_or(0, |log| log.len() / BLOCK) as usize;
     let mut until = |batches: usize| wait_until("batches", || done() >= batches || !running.is_running());
     let mut samples = Vec::new();
     for batches in (300..BATCHES - 100).step_by(300) {
         until(batches);
-        samples.push(held(&place, pid));
+        samples.push(held(&checkpoint, pid));
     }
     running.wait().expect(0);
     assert_eq!(done(), BATCHES);
