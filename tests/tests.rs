@@ -22,6 +22,7 @@ mod kafka_source;
 mod kill;
 mod native;
 mod old_checkpoint;
+mod people;
 mod queue;
 mod run;
 mod scripted_broker;

@@ -139,7 +139,11 @@ impl Run<'_> {
             missed_ticks: trigger.map_or(0, |trigger| trigger.missed_ticks),
             clock_distance_ms: trigger.map_or(0, |trigger| trigger.distance_ms),
         };
-        progress.log(if self.hand.after_outage { Missed::ByOutage } else { Missed::ByBatches });
+        progress.log(match trigger {
+            _ if self.hand.after_outage => Missed::ByOutage,
+            Some(trigger) if trigger.missed_by_downtime => Missed::ByDowntime,
+            _ => Missed::ByBatches,
+        });
         if let Some(file) = &mut self.reporter.file {
             file.write(&progress).map_err(|error| DriverError::new(Class::Failed, error.to_string()))?;
         }

@@ -16,6 +16,8 @@ pub struct Trigger {
     pub tick_ms: i64,
     /// Ticks that passed without a batch.
     pub missed_ticks: u64,
+    /// Whether they passed before this process began.
+    pub missed_by_downtime: bool,
     /// How far the batch time is ahead of the clock.
     pub distance_ms: i64,
 }
@@ -24,12 +26,14 @@ pub struct Trigger {
 pub struct Ticks {
     interval: Interval,
     last_tick_ms: i64,
+    /// No tick has come since the start.
+    untouched: bool,
 }
 
 impl Ticks {
     pub fn new(interval: Interval, previous: Option<BatchTime>, clock: &dyn Clock) -> Self {
         let now_ms = clock.now_ms();
-        Self { interval, last_tick_ms: interval.tick_at_start(previous, now_ms) }
+        Self { interval, last_tick_ms: interval.tick_at_start(previous, now_ms), untouched: true }
     }
 
     /// Whether the next batch is due already, without waiting.
@@ -46,7 +50,8 @@ impl Ticks {
                     self.last_tick_ms = tick_ms;
                     let time = self.interval.batch_time(previous, tick_ms);
                     let distance_ms = self.interval.distance_ms(time, tick_ms);
-                    return Some(Trigger { time, tick_ms, missed_ticks, distance_ms });
+                    let missed_by_downtime = std::mem::take(&mut self.untouched);
+                    return Some(Trigger { time, tick_ms, missed_ticks, missed_by_downtime, distance_ms });
                 }
                 Due::At(at_ms) => match clock.wait_until(at_ms, drain) {
                     Woken::Cancelled => return None,

@@ -18,7 +18,7 @@ use crate::{
     source::{
         SourceError, SourceErrorKind,
         kafka::{
-            error::{code_of, hint_for, kind_of},
+            error::{code_of, hint_for, kind_of, without_secrets},
             settings::{ClientSettings, SettingsError},
         },
     },
@@ -80,7 +80,7 @@ impl ChoreError {
             SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
             _ => hint_for(code),
         };
-        let message = format!("cannot {what} on brokers {brokers}: {error}");
+        let message = format!("cannot {what} on brokers {brokers}: {}", without_secrets(error));
         ChoreError { kind: ChoreErrorKind::Kafka, message, hint: hint.map(str::to_owned) }
     }
 }

@@ -56,6 +56,8 @@ pub fn init(options: LogOptions) -> Result<Bars, LevelError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(StderrAboveBars(bars.clone()))
+        // Where stderr takes no line (a full disk), there is nowhere to say so; saying it there would be a panic.
+        .log_internal_errors(false)
         .with_ansi(stderr_has_colour() && options.format == LogFormat::Pretty);
     // A subscriber that is there already (a test's) stays.
     let _ = match options.format {

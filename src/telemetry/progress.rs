@@ -70,8 +70,10 @@ pub enum Origin {
 /// What ticks were missed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {
-    /// Batches that take too long, or a process that was not there.
+    /// Batches that take too long.
     ByBatches,
+    /// No process: nothing ran.
+    ByDowntime,
     /// Brokers that were away, of which the log tells already.
     ByOutage,
 }
@@ -137,7 +139,13 @@ impl BatchProgress {
             poison = self.poison.values().sum::<u64>(),
             "batch committed"
         );
-        if self.missed_ticks > 0 && self.origin == Origin::Fresh && missed == Missed::ByBatches {
+        if self.missed_ticks == 0 || self.origin != Origin::Fresh {
+            return;
+        }
+        if missed == Missed::ByDowntime {
+            tracing::info!(missed_ticks = self.missed_ticks, "one batch stands for the ticks at which nothing ran");
+        }
+        if missed == Missed::ByBatches {
             tracing::warn!(
                 batch = self.batch.0,
                 missed_ticks = self.missed_ticks,
@@ -256,10 +264,14 @@ mod tests {
 
     /// The fields of each log line, as JSON.
     fn logged(progress: &BatchProgress) -> Vec<serde_json::Value> {
+        logged_as(progress, Missed::ByBatches)
+    }
+
+    fn logged_as(progress: &BatchProgress, missed: Missed) -> Vec<serde_json::Value> {
         let log: Arc<Mutex<Vec<u8>>> = Arc::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || Shared(writer.clone())).finish();
-        tracing::subscriber::with_default(subscriber, || progress.log(Missed::ByBatches));
+        tracing::subscriber::with_default(subscriber, || progress.log(missed));
         let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -301,6 +313,14 @@ mod tests {
             (&2.into(), &3.0.into())
         );
         assert_eq!(logged(&BatchProgress { missed_ticks: 2, origin: Origin::Recovered, ..progress(7) }).len(), 1);
+    }
+
+    #[test]
+    fn ticks_without_a_process_are_no_falling_behind() {
+        let lines = logged_as(&BatchProgress { missed_ticks: 600_000, ..progress(7) }, Missed::ByDowntime);
+        assert_eq!((lines.len(), &lines[1]["level"]), (2, &"INFO".into()));
+        assert_eq!(lines[1]["fields"]["missed_ticks"], 600_000);
+        assert_eq!(logged_as(&BatchProgress { missed_ticks: 2, ..progress(7) }, Missed::ByOutage).len(), 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! A file system in memory for tests: it dies at a chosen operation and forgets, keeps or tears what was not synced.
+//! A file system in memory for tests: it dies at a chosen operation and forgets, keeps or tears what was not synced; or one
+//! operation fails and the next ones do not.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -25,6 +26,19 @@ pub enum Loss {
 
 pub const LOSSES: [Loss; 5] = [Loss::Nothing, Loss::Everything, Loss::Cut, Loss::Zeroed, Loss::Names];
 
+/// How one operation fails; the disk goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no room, for this operation and the next.
+    Full,
+    /// The device fails. Of a sync: what was written since the last one is dropped, and no later sync tells of it.
+    Device,
+    /// Half of what should be written is written.
+    Short,
+}
+
+pub const FAILURES: [Failure; 3] = [Failure::Full, Failure::Device, Failure::Short];
+
 /// Shared: a clone is the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct FrailDisk(Arc<Mutex<Tree>>);
@@ -35,6 +49,10 @@ struct Tree {
     dirs: Vec<(Names, Names)>,
     operations: u64,
     dies_at: Option<u64>,
+    fails_at: Option<(u64, Failure)>,
+    failed: bool,
+    /// Files whose bytes look written and will not be durable until they are written again.
+    dropped: BTreeSet<usize>,
 }
 
 /// Names now and names synced; of files and of directories by index.
@@ -97,6 +115,22 @@ impl FrailDisk {
         tree.dies_at.is_some_and(|at| tree.operations > at)
     }
 
+    /// The n-th operation from now, from 0, fails.
+    pub fn fail_at(&self, operation: u64, failure: Failure) {
+        let mut tree = self.0.lock().unwrap();
+        (tree.fails_at, tree.failed) = (Some((tree.operations + operation, failure)), false);
+    }
+
+    /// Whether so many operations were made.
+    pub fn reached(&self) -> bool {
+        let tree = self.0.lock().unwrap();
+        tree.fails_at.is_some_and(|(at, _)| tree.operations > at)
+    }
+
+    pub fn failed(&self) -> bool {
+        self.0.lock().unwrap().failed
+    }
+
     /// The machine comes back after a power loss.
     pub fn lose(&self, loss: Loss) {
         self.lose_each(|| loss);
@@ -156,10 +190,24 @@ impl FrailDisk {
     fn begin(&self) -> io::Result<MutexGuard<'_, Tree>> {
         let mut tree = self.0.lock().unwrap();
         tree.operations += 1;
-        match tree.dies_at {
-            Some(at) if tree.operations > at => Err(io::Error::other("the disk died")),
-            _ => Ok(tree),
+        let number = tree.operations - 1;
+        if tree.dies_at.is_some_and(|at| number >= at) {
+            return Err(io::Error::other("the disk died"));
         }
+        let failure = match tree.fails_at {
+            Some((at, Failure::Full)) if number == at || number == at + 1 => ErrorKind::StorageFull,
+            Some((at, Failure::Device)) if number == at => ErrorKind::Other,
+            _ => return Ok(tree),
+        };
+        tree.failed = true;
+        Err(failure.into())
+    }
+
+    /// Whether the operation that has begun is the one that does half.
+    fn is_short(tree: &mut Tree) -> bool {
+        let short = tree.fails_at == Some((tree.operations - 1, Failure::Short));
+        tree.failed |= short;
+        short
     }
 }
 
@@ -183,10 +231,15 @@ impl Disk for FrailDisk {
             let node = Node::File(tree.files.len() - 1);
             tree.dir(parent(path))?.0.insert(name(path), node);
         }
+        let short = Self::is_short(&mut tree);
+        let written = if short { &bytes[..bytes.len() / 2] } else { bytes };
+        if let Some(Node::File(file)) = tree.at(path) {
+            tree.dropped.remove(&file);
+        }
         let now = &mut tree.file(path)?.0;
-        now.resize(now.len().max(offset as usize + bytes.len()), 0);
-        now[offset as usize..][..bytes.len()].copy_from_slice(bytes);
-        Ok(())
+        now.resize(now.len().max(offset as usize + written.len()), 0);
+        now[offset as usize..][..written.len()].copy_from_slice(written);
+        if short { Err(ErrorKind::WriteZero.into()) } else { Ok(()) }
     }
 
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
@@ -195,10 +248,16 @@ impl Disk for FrailDisk {
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
-        let mut tree = self.begin()?;
-        let file = tree.file(path)?;
-        file.1 = file.0.clone();
-        Ok(())
+        let begun = self.begin().map(drop);
+        let mut tree = self.0.lock().unwrap();
+        let Some(Node::File(file)) = tree.at(path) else { return begun.and(Err(gone())) };
+        if begun.is_err() {
+            tree.dropped.insert(file);
+        } else if !tree.dropped.contains(&file) {
+            let (now, synced) = &mut tree.files[file];
+            synced.clone_from(now);
+        }
+        begun
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -18,7 +18,7 @@ use crate::{
     source::{
         SourceErrorKind,
         kafka::{
-            error::{code_of, hint_for, kind_of},
+            error::{code_of, hint_for, kind_of, without_secrets},
             events::Events,
             settings::ClientSettings,
         },
@@ -44,8 +44,8 @@ impl Writer {
     pub fn connect(config: &ClientConfig, settings: &ClientSettings, name: &str) -> Result<Writer, SinkError> {
         let context = Deliveries::new(Events::new(name.to_owned(), settings.token.clone()));
         let producer: BaseProducer<Deliveries> = config.create_with_context(context).map_err(|error| {
-            SinkError::new(SinkErrorKind::Denied, format!("librdkafka refuses the producer's properties: {error}"))
-                .with("No connection was tried.", "Correct `properties`.")
+            let message = format!("librdkafka refuses the producer's properties: {}", without_secrets(&error));
+            SinkError::new(SinkErrorKind::Denied, message).with("No connection was tried.", "Correct `properties`.")
         })?;
         // Lets it ask for its first OAuth token.
         producer.poll(Duration::ZERO);

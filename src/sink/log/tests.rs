@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{tests_support::*, *};
-use crate::sink::disk::frail::{FrailDisk, LOSSES};
+use crate::sink::disk::frail::{FAILURES, Failure, FrailDisk, LOSSES, Loss};
 
 const PATH: &str = "/out/x.log";
 
@@ -194,6 +194,69 @@ fn attempt(
     while let Some(text) = BATCHES.get(committed.0 as usize) {
         let facts = run(&mut sink, committed.0, text)?;
         *committed = (committed.0 + 1, facts);
+    }
+    Ok(())
+}
+
+/// Every operation fails once, each way: what may help is tried again in the process, everything else ends it. What is
+/// committed is durable at the end.
+#[test]
+fn a_disk_operation_that_fails_once_costs_a_try_or_a_process() {
+    for rotate_bytes in [None, Some(10)] {
+        let expected = straight(rotate_bytes, 6);
+        for failure in FAILURES {
+            let (mut again, mut ended, mut at) = (0, 0, 0);
+            while let Some(kind) = failed_and_finished(rotate_bytes, failure, at, &expected) {
+                again += u32::from(kind == Some(SinkErrorKind::Transient));
+                ended += u32::from(kind == Some(SinkErrorKind::Failed));
+                at += 1;
+            }
+            assert!(at > 30, "only {at} operations were reached");
+            assert!(ended > 5, "{failure:?}: {ended} processes ended");
+            assert_eq!(again > 5, failure == Failure::Full, "{failure:?}: {again} tries");
+        }
+    }
+}
+
+/// Goes on after a failure at operation `at`. Gives what the first error was; none where so many operations are not made.
+fn failed_and_finished(
+    rotate_bytes: Option<u64>,
+    failure: Failure,
+    at: u64,
+    expected: &BTreeMap<PathBuf, String>,
+) -> Option<Option<SinkErrorKind>> {
+    let disk = FrailDisk::new();
+    let mut committed: (u64, Option<SinkFacts>) = (0, None);
+    disk.fail_at(at, failure);
+    let (mut first, mut processes) = (None, 0);
+    while let Err(error) = patient(&disk, rotate_bytes, &mut committed, &mut first) {
+        processes += 1;
+        assert!(disk.failed() && error.kind != SinkErrorKind::Refused, "{failure:?} {at}: {error}");
+        assert!(processes < 3, "{failure:?} {at}: {error}");
+    }
+    disk.lose(Loss::Everything);
+    assert_eq!(&disk.files(), expected, "{failure:?} at operation {at}");
+    disk.reached().then_some(first)
+}
+
+/// One process, which tries a batch again where that may help.
+fn patient(
+    disk: &FrailDisk,
+    rotate_bytes: Option<u64>,
+    committed: &mut (u64, Option<SinkFacts>),
+    first: &mut Option<SinkErrorKind>,
+) -> Result<(), SinkError> {
+    let mut note = |error: &SinkError| drop(first.get_or_insert(error.kind));
+    let mut sink = resumed(sink(disk, rotate_bytes), committed.1.as_ref()).inspect_err(&mut note)?;
+    if committed.1.is_none() {
+        committed.1 = sink.base_facts().inspect_err(&mut note)?;
+    }
+    while let Some(text) = BATCHES.get(committed.0 as usize) {
+        match run(&mut sink, committed.0, text).inspect_err(&mut note) {
+            Ok(facts) => *committed = (committed.0 + 1, facts),
+            Err(error) if error.kind == SinkErrorKind::Transient => sink.discard(),
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     model::{BatchId, Timeline},
     sink::{
-        disk::frail::{FrailDisk, LOSSES, Loss},
+        disk::frail::{FAILURES, Failure, FrailDisk, LOSSES, Loss},
         log::tests_support::{identity, output},
     },
 };
@@ -118,4 +118,46 @@ fn killed_and_finished(before: Option<&BatchIdentity>, batch: &BatchIdentity, lo
     run(&mut sink(&disk), batch, &["a\n", "b\n"]).unwrap();
     assert_eq!(disk.files(), expected, "{loss:?} at operation {at}");
     died
+}
+
+/// Every operation fails once, each way: a batch that is told to be published is durable and whole.
+#[test]
+fn a_disk_operation_that_fails_once_costs_a_try_or_a_process() {
+    for (before, batch) in [(None, identity(0)), (Some(identity(0)), later(0))] {
+        for failure in FAILURES {
+            let mut at = 0;
+            while failed_and_finished(before.as_ref(), &batch, failure, at) {
+                at += 1;
+            }
+            assert!(at > 10, "only {at} operations were reached");
+        }
+    }
+}
+
+fn failed_and_finished(before: Option<&BatchIdentity>, batch: &BatchIdentity, failure: Failure, at: u64) -> bool {
+    let disk = FrailDisk::new();
+    if let Some(before) = before {
+        run(&mut sink(&disk), before, &["old\n"]).unwrap();
+    }
+    disk.fail_at(at, failure);
+    let mut process = sink(&disk);
+    let mut tries = 0;
+    while let Err(error) = run(&mut process, batch, &["a\n", "b\n"]) {
+        tries += 1;
+        assert!(disk.failed() && tries < 4, "{failure:?} at {at}: {error}");
+        let visible: BTreeMap<_, _> =
+            disk.files().into_iter().filter(|(path, _)| path.starts_with("/out/pre-1000.suf")).collect();
+        let old = before.is_some() && visible.values().any(|text| text == "old\n");
+        assert!(visible.is_empty() || old || visible == straight(batch), "{failure:?} at {at}: {visible:?}");
+        match error.kind {
+            SinkErrorKind::Transient => process.discard(),
+            SinkErrorKind::Failed => process = sink(&disk),
+            kind => panic!("{failure:?} at {at}: {kind:?} {error}"),
+        }
+    }
+    disk.lose(Loss::Everything);
+    let found: BTreeMap<_, _> =
+        disk.files().into_iter().filter(|(path, _)| !path.to_string_lossy().contains("/.")).collect();
+    assert_eq!(found, straight(batch), "{failure:?} at operation {at}");
+    disk.reached()
 }

@@ -19,7 +19,7 @@ use rdkafka::{
 };
 
 use super::{
-    error::{code_of, hint_for, kind_of},
+    error::{code_of, hint_for, kind_of, without_secrets},
     events::Events,
     raw,
     settings::ClientSettings,
@@ -240,7 +240,8 @@ impl Failure {
 /// Makes a consumer handle, and lets it ask for its first OAuth token.
 pub fn create(config: rdkafka::ClientConfig, events: Events) -> Result<BaseConsumer<Events>, SourceError> {
     let consumer: BaseConsumer<Events> = config.create_with_context(events).map_err(|error| {
-        SourceError::refused(format!("librdkafka refuses the client's properties: {error}"), "Correct `properties`.")
+        let message = format!("librdkafka refuses the client's properties: {}", without_secrets(&error));
+        SourceError::refused(message, "Correct `properties`.")
     })?;
     drain(&consumer);
     Ok(consumer)

@@ -47,6 +47,14 @@ pub fn hint_for(code: Code) -> Option<&'static str> {
     })
 }
 
+/// What librdkafka says of properties it does not take. Its own words repeat the value, which may be a secret.
+pub fn without_secrets(error: &KafkaError) -> String {
+    let KafkaError::ClientConfig(_, description, name, value) = error else { return error.to_string() };
+    let may_be_secret = (name.starts_with("sasl.") || name.starts_with("ssl.")) && !value.is_empty();
+    let description = if may_be_secret { description.replace(value, "(hidden)") } else { description.clone() };
+    if description.contains(name) { description } else { format!("{name}: {description}") }
+}
+
 impl SourceError {
     /// Asking again may help.
     pub fn unreachable(message: impl Into<String>) -> SourceError {
@@ -62,6 +70,21 @@ impl SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_property_is_named_and_its_value_is_not() {
+        let refused = |name: &str, value: &str| {
+            let error = rdkafka::ClientConfig::new().set(name, value).create_native_config().unwrap_err();
+            without_secrets(&error)
+        };
+        let secret = refused("sasl.oauthbearer.client.secret", "canary");
+        assert!(secret.contains("sasl.oauthbearer.client.secret") && !secret.contains("canary"), "{secret}");
+        let chosen = refused("sasl.oauthbearer.method", "canary");
+        assert!(chosen.contains("sasl.oauthbearer.method") && !chosen.contains("canary"), "{chosen}");
+        let harmless = refused("acks", "many");
+        assert!(harmless.contains("acks") && harmless.contains("many"), "{harmless}");
+        assert!(refused("no.such.property", "1").contains("no.such.property"));
+    }
 
     #[test]
     fn codes_are_sorted_by_whether_asking_again_helps() {
