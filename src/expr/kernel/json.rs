@@ -287,13 +287,7 @@ impl Scanner<'_> {
         self.take(b'"')?;
         let start = self.at;
         loop {
-            while let Some(eight) = self.bytes.get(self.at..self.at + 8).and_then(|eight| eight.try_into().ok()) {
-                let ends = ends_of_run(u64::from_le_bytes(eight));
-                self.at += ends.trailing_zeros() as usize / 8;
-                if ends != 0 {
-                    break;
-                }
-            }
+            self.run();
             match *self.bytes.get(self.at)? {
                 b'"' => {
                     self.at += 1;
@@ -304,6 +298,31 @@ impl Scanner<'_> {
                 _ => self.at += 1,
             }
         }
+    }
+
+    /// Passes plain text, up to what may end it: most names and words by the first step, long texts by blocks.
+    #[inline]
+    fn run(&mut self) {
+        if self.step() {
+            return;
+        }
+        while let Some(block) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+            let words = block.as_chunks().0.iter().map(|eight| ends_of_run(u64::from_le_bytes(*eight)));
+            if words.fold(0, |ends, word| ends | word) != 0 {
+                break;
+            }
+            self.at += BLOCK;
+        }
+        while !self.step() {}
+    }
+
+    /// Passes at most eight bytes; true at the end of a run, or where no eight bytes are left.
+    #[inline]
+    fn step(&mut self) -> bool {
+        let Some(eight) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) else { return true };
+        let ends = ends_of_run(u64::from_le_bytes(*eight));
+        self.at += ends.trailing_zeros() as usize / 8;
+        ends != 0
     }
 
     /// A surrogate without its other half is no character.
@@ -335,6 +354,8 @@ impl Scanner<'_> {
     }
 }
 
+/// Bytes of a long text that are looked at together, by vector instructions.
+const BLOCK: usize = 32;
 const ONES: u64 = u64::MAX / 0xff;
 const HIGHS: u64 = ONES << 7;
 
