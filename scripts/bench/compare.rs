@@ -15,7 +15,7 @@ use crate::{
     live::{self, Live},
     measure::{self, Usage},
     report::{Measured, Program, Report},
-    start,
+    results, start,
     workload::{Pace, Workload},
 };
 
@@ -104,10 +104,9 @@ pub fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let path = args.out.join("results.json");
-    fs::write(&path, serde_json::to_string_pretty(&report.json())?)?;
+    results::update(&args.out, &report.json())?;
     print!("{report}");
-    println!("\nwritten to {}", path.display());
+    println!("\nwritten to {}", results::path(&args.out).display());
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! compare      what scripts/bench/run calls
+//! compute      records in memory through the engine alone, against its rivals
 //! chart        draws what compare has measured
 //! bare         reads a topic and only counts its messages     } each a process of its own,
 //! reference    reads a topic and computes by hand             } measured from outside
@@ -9,7 +10,7 @@
 //!
 //! In the order of the data: `workload` (what is in a topic and what is asked of it), `fill`, `consume` (librdkafka's raw
 //! batch call), `compute` (by hand), `measure` (CPU, time and memory of a process), `disk`, `idle` and `live` (jobs that wait for messages), `compare`,
-//! `report`, `chart`.
+//! `report`, `memory` (the sub-command `compute`), `results`, `chart`.
 
 mod chart;
 mod compare;
@@ -21,7 +22,9 @@ mod fill;
 mod idle;
 mod live;
 mod measure;
+mod memory;
 mod report;
+mod results;
 mod start;
 mod workload;
 
@@ -35,6 +38,8 @@ use workload::Workload;
 enum Command {
     /// Fill, run, compare.
     Compare(compare::Compare),
+    /// Compute on records in memory.
+    Compute(memory::Compute),
     /// Draw a results.json.
     Chart(chart::Chart),
     /// Count the messages of a topic and do nothing else.
@@ -61,6 +66,7 @@ struct Consume {
 fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse() {
         Command::Compare(compare) => compare::compare(&compare),
+        Command::Compute(args) => memory::compute(&args),
         Command::Chart(chart) => chart::chart(&chart),
         Command::Bare(args) => {
             let tables = consume::consume(&args.brokers, &args.topic, args.threads, compute::Bare::default)?;

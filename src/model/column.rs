@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
-use super::{Record, TopicPartition, Value};
+use super::{JsonColumn, Record, TopicPartition, Value};
 
 /// The elements of a chunk. Shapes: every part of a column has the length of the column.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub enum Column {
     /// Tuples of one arity, as a column a part; never empty.
     Tuple(Arc<[Column]>),
     List(ListColumn),
+    /// JSON objects that are still to be decoded.
+    Json(JsonColumn),
     Record(Arc<RecordColumn>),
     Any(Arc<Vec<Value>>),
 }
@@ -235,6 +237,7 @@ impl Column {
             Column::Str(column) => column.len(),
             Column::Tuple(parts) => parts.first().map_or(0, Column::len),
             Column::List(column) => column.len(),
+            Column::Json(column) => column.len(),
             Column::Record(column) => column.len(),
             Column::Any(values) => values.len(),
         }
@@ -262,6 +265,7 @@ impl Column {
                 let items: Option<Vec<Value>> = column.range(idx).map(|i| column.values.get(i)).collect();
                 Value::list(items?)
             }
+            Column::Json(column) => column.get(idx),
             Column::Record(_) => return None,
             Column::Any(values) => values[idx].clone(),
         })
@@ -290,6 +294,7 @@ impl Column {
                 }
                 Column::List(ListColumn { offsets: Arc::new(offsets), values: Box::new(column.values.gather(&inner)) })
             }
+            Column::Json(column) => Column::Json(column.gather(indices)),
             Column::Record(column) => Column::Record(Arc::new(column.gather(indices))),
             Column::Any(values) => Column::Any(pick(values, indices)),
         }

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod column;
 pub mod digest;
 pub mod encode;
+pub mod json_column;
 pub mod key;
 pub mod offset;
 pub mod text;
@@ -13,5 +14,6 @@ pub mod value;
 
 pub use batch::{BatchId, BatchIdentity, BatchTime, RunEpoch, Timeline};
 pub use column::{Column, RawColumn, RecordColumn, StrColumn, ValueFormat, View};
+pub use json_column::JsonColumn;
 pub use offset::{AvailablePartition, OffsetRange, TopicPartition};
 pub use value::{Dict, Opaque, Record, Struct, Value};

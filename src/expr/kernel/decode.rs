@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::walk::Decoded;
+use super::{json, walk::Decoded};
 use crate::{
     expr::{Limits, builder::Builder, record},
     model::{Column, RawColumn, RecordColumn, StrColumn, Value, ValueFormat, View},
@@ -52,6 +52,11 @@ fn part(raw: &RawColumn, format: ValueFormat, limits: Limits) -> Option<Column> 
         && let Some(column) = utf8(raw)
     {
         return Some(Column::Str(column));
+    }
+    if format == ValueFormat::Json
+        && let Some(column) = utf8(raw).and_then(|texts| json::documents(&texts, limits))
+    {
+        return Some(Column::Json(column));
     }
     let mut builder = Builder::default();
     for idx in 0..raw.views.len() {

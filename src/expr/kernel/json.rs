@@ -1,180 +1,160 @@
-//! `json.loads(x)["a"]["b"]`: the field alone, without building the document.
+//! JSON documents as columns: checked once, decoded where a value is asked for, their members found without decoding.
 //!
-//! Every byte of the document is checked all the same, by the strict grammar of RFC 8259. What Python takes beyond it
-//! (NaN), keys with escapes, and what would raise (a missing key) is left to the evaluator.
+//! Every byte of a document is checked by the strict grammar of RFC 8259. What Python takes beyond it (NaN), names with
+//! escapes, documents that are no objects, and what would raise (a missing member) is left to the evaluator.
 
-use std::{cell::RefCell, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
-use smol_str::SmolStr;
-
-use super::{operand::str_column, walk::Frame};
+use super::{
+    operand::{same_str, str_column},
+    walk::Frame,
+};
 use crate::{
     expr::{
+        Limits,
         builder::Builder,
-        node::{Callee, Kind, Node},
         primitive::{self, Budget},
     },
-    model::{Column, StrColumn, Value, View},
+    model::{Column, JsonColumn, StrColumn, Value, View, json_column::Member},
 };
 
 /// Deepest nesting that is read here.
 const MAX_DEPTH: usize = 100;
-
-/// Most fields that one reading finds.
-const MAX_FIELDS: usize = 64;
 /// Longest number that is read here; Python has a limit of its own.
 const MAX_NUMBER_BYTES: usize = 300;
+/// Most bytes and steps that decoding takes for a byte of text. Documents that could pass an element's limits by that
+/// are left to the evaluator, which counts.
+const MOST_BYTES_A_BYTE: u64 = 64;
+const MOST_STEPS_A_BYTE: u64 = 4;
 
-/// The fields that a function takes of documents, so that one reading of a document finds them all.
-#[derive(Default)]
-pub struct Documents<'a> {
-    fields: Vec<(Document, Vec<&'a str>)>,
-    /// Fields that have been read, for the texts they were read from.
-    known: RefCell<Vec<Known>>,
-}
-
-/// Texts, the document in them, and the columns of its fields.
-type Known = (StrColumn, Document, Vec<Option<Column>>);
-
-/// The simple expressions a document may be.
-#[derive(Clone, PartialEq)]
-enum Document {
-    Local(u32),
-    Attribute(u32, SmolStr),
-    Index(u32, i64),
-}
-
-impl<'a> Documents<'a> {
-    pub fn of(node: &'a Node) -> Documents<'a> {
-        let mut documents = Documents::default();
-        documents.visit(node);
-        documents
+/// `json.loads(x)`: known from an earlier call on the same texts, or read now.
+pub fn loads(frame: &Frame<'_>, argument: &Column) -> Option<Column> {
+    let texts = str_column(argument)?;
+    let is_same =
+        |known: &StrColumn| Arc::ptr_eq(&known.views, &texts.views) && known.buffer.as_ptr() == texts.buffer.as_ptr();
+    let mut loaded = frame.loaded.borrow_mut();
+    if let Some((_, column)) = loaded.iter().find(|(known, _)| is_same(known)) {
+        return Some(Column::Json(column.clone()));
     }
+    let column = documents(texts, frame.limits)?;
+    loaded.push((texts.clone(), column.clone()));
+    Some(Column::Json(column))
+}
 
-    fn visit(&mut self, node: &'a Node) {
-        let mut path = Vec::new();
-        match chain(node, &mut path).and_then(Document::of) {
-            Some(document) if !path.is_empty() && self.fields.len() < MAX_FIELDS => {
-                self.fields.push((document, path));
-            }
-            _ => node.children(&mut |child| self.visit(child)),
+/// The texts as JSON objects; none if one of them is something else.
+pub fn documents(texts: &StrColumn, limits: Limits) -> Option<JsonColumn> {
+    let most = (limits.memory_bytes / MOST_BYTES_A_BYTE).min(limits.steps / MOST_STEPS_A_BYTE);
+    let mut starts = Vec::with_capacity(texts.len() + 1);
+    let mut members = Vec::with_capacity(texts.len() * 8);
+    starts.push(0);
+    for (idx, text) in texts.views.iter().enumerate() {
+        if u64::from(text.len) > most {
+            return None;
         }
-    }
-
-    /// The field at `path`: read before, or read now together with all others of this document.
-    fn get(&self, document: &Document, path: &[&str], texts: &StrColumn, frame: &Frame<'_>) -> Option<Column> {
-        let fields = || self.fields.iter().filter(|(of, _)| of == document).map(|(_, path)| path.as_slice());
-        let at = fields().position(|field| field == path)?;
-        let same = |known: &StrColumn| {
-            Arc::ptr_eq(&known.views, &texts.views) && known.buffer.as_ptr() == texts.buffer.as_ptr()
-        };
-        let mut known = self.known.borrow_mut();
-        if let Some((.., columns)) = known.iter().find(|(texts, of, _)| same(texts) && of == document) {
-            return columns.get(at)?.clone();
-        }
-        let columns = read(texts, &fields().collect::<Vec<_>>(), frame);
-        let column = columns.as_ref().and_then(|columns| columns.get(at)?.clone());
-        known.push((texts.clone(), document.clone(), columns.unwrap_or_default()));
-        column
-    }
-}
-
-impl Document {
-    fn of(node: &Node) -> Option<Document> {
-        let local = |node: &Node| match &node.kind {
-            Kind::Local(slot) => Some(*slot),
-            _ => None,
-        };
-        match &node.kind {
-            Kind::Local(slot) => Some(Document::Local(*slot)),
-            Kind::Attribute(of, name) => Some(Document::Attribute(local(of)?, name.clone())),
-            Kind::Index(pair) => match &pair.1.kind {
-                Kind::Constant(Value::Int(idx)) => Some(Document::Index(local(&pair.0)?, *idx)),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-/// The column of a node that is a chain of str keys on `json.loads`; none if it is not, or to give up.
-pub fn project(frame: &Frame<'_>, node: &Node) -> Option<Column> {
-    let mut path = Vec::new();
-    let document = chain(node, &mut path)?;
-    let column = frame.eval(document)?;
-    let texts = str_column(&column)?;
-    let shared = Document::of(document).and_then(|document| frame.documents.get(&document, &path, texts, frame));
-    shared.or_else(|| read(texts, &[&path], frame)?.pop()?)
-}
-
-/// Reads every document once. A field that is missing anywhere has no column.
-fn read(texts: &StrColumn, paths: &[&[&str]], frame: &Frame<'_>) -> Option<Vec<Option<Column>>> {
-    let mut found: Vec<Vec<Option<Range<usize>>>> = vec![Vec::with_capacity(texts.len()); paths.len()];
-    let mut ranges = vec![None; paths.len()];
-    let all = u64::MAX >> (64 - paths.len().clamp(1, MAX_FIELDS));
-    for idx in 0..texts.len() {
-        ranges.fill(None);
         let mut scanner = Scanner { bytes: texts.bytes(idx), at: 0, depth: 0 };
+        let view = |range: Range<usize>| View { offset: text.offset + range.start as u32, len: range.len() as u32 };
         scanner.space();
-        scanner.fields(paths, all, 0, &mut ranges)?;
+        scanner.object(|name, value| members.push(Member { name: view(name), value: view(value) }))?;
         scanner.space();
         if scanner.at != scanner.bytes.len() {
             return None;
         }
-        found.iter_mut().zip(&ranges).for_each(|(found, range)| found.push(range.clone()));
+        starts.push(u32::try_from(members.len()).ok()?);
     }
-    let columns = found.into_iter().map(|found| collect(texts, found.into_iter().collect::<Option<_>>()?, frame));
-    Some(columns.collect())
+    let has_escape = |member: &Member| memchr::memchr(b'\\', &texts.buffer[member.name.range()]).is_some();
+    if members.iter().any(has_escape) {
+        return None;
+    }
+    Some(JsonColumn::new(texts.clone(), starts, members, decode))
 }
 
-fn chain<'a>(node: &'a Node, path: &mut Vec<&'a str>) -> Option<&'a Node> {
-    match &node.kind {
-        Kind::Index(pair) => {
-            let Kind::Constant(Value::Str(key)) = &pair.1.kind else { return None };
-            let document = chain(&pair.0, path)?;
-            path.push(key);
-            Some(document)
-        }
-        Kind::Call(call) => match (&call.callee, &*call.positional) {
-            (Callee::Builtin(builtin), [document]) if builtin.name == "json.loads" && call.named.is_empty() => {
-                Some(document)
-            }
-            _ => None,
-        },
-        _ => None,
-    }
+/// Makes a value of a document that has been checked.
+fn decode(text: &[u8]) -> Value {
+    let mut unbounded = Budget::new(Limits { steps: u64::MAX, memory_bytes: u64::MAX });
+    primitive::parse_json(text, &mut unbounded).unwrap_or(Value::None)
 }
 
-/// The values at these ranges of the texts, one a text.
-fn collect(texts: &StrColumn, found: Vec<Range<usize>>, frame: &Frame<'_>) -> Option<Column> {
-    let bytes = |idx: usize, range: &Range<usize>| texts.bytes(idx).get(range.clone());
-    let is_plain_text = |bytes: &[u8]| bytes.first() == Some(&b'"') && memchr::memchr(b'\\', bytes).is_none();
-    if found.iter().enumerate().all(|(idx, range)| bytes(idx, range).is_some_and(is_plain_text)) {
-        let views = found.iter().zip(texts.views.iter());
-        let views: Vec<View> = views
-            .map(|(range, view)| View { offset: view.offset + range.start as u32 + 1, len: (range.len() - 2) as u32 })
-            .collect();
-        return Some(Column::Str(StrColumn { buffer: texts.buffer.clone(), views: Arc::new(views) }));
+/// `documents[name]`; none where a document has no such member.
+pub fn index(documents: &JsonColumn, name: &Column, limits: Limits) -> Option<Column> {
+    let name = same_str(name)?.as_bytes();
+    let views: Option<Vec<View>> = (0..documents.len()).map(|idx| documents.member(idx, name)).collect();
+    values(&documents.pieces(views?), limits)
+}
+
+/// `documents.get(name)`, `documents.get(name, default)`
+pub fn get(documents: &JsonColumn, arguments: &[Column], limits: Limits) -> Option<Column> {
+    let (name, default) = arguments.split_first()?;
+    if default.len() > 1 {
+        return None;
     }
+    if let Some(column) = index(documents, name, limits) {
+        return Some(column);
+    }
+    let name = same_str(name)?.as_bytes();
+    let found: Vec<Option<View>> = (0..documents.len()).map(|idx| documents.member(idx, name)).collect();
+    let column = values(&documents.pieces(found.iter().flatten().copied().collect()), limits)?;
     let mut builder = Builder::default();
-    let mut budget = Budget::new(frame.limits);
-    for (idx, range) in found.iter().enumerate() {
-        let bytes = bytes(idx, range)?;
-        builder.push(match short_int(bytes) {
-            Some(int) => Value::Int(int),
-            None => {
-                budget.reset();
-                primitive::parse_json(bytes, &mut budget).ok()?
+    let mut next = 0;
+    for (idx, view) in found.iter().enumerate() {
+        builder.push(match (view, default.first()) {
+            (Some(_), _) => {
+                next += 1;
+                column.get(next - 1)?
             }
+            (None, Some(default)) => default.get(idx)?,
+            (None, None) => Value::None,
         });
     }
     Some(builder.finish())
 }
 
+/// `name in documents`
+pub fn contains(documents: &JsonColumn, name: &Column) -> Option<Vec<bool>> {
+    let name = same_str(name)?.as_bytes();
+    Some((0..documents.len()).map(|idx| documents.member(idx, name).is_some()).collect())
+}
+
+/// The values of members, from their texts.
+fn values(texts: &StrColumn, limits: Limits) -> Option<Column> {
+    let is_plain_text = |bytes: &[u8]| bytes.first() == Some(&b'"') && memchr::memchr(b'\\', bytes).is_none();
+    let mut all = (0..texts.len()).map(|idx| texts.bytes(idx));
+    match texts.views.first().and_then(|view| texts.buffer.get(view.offset as usize)) {
+        Some(b'"') if all.clone().all(is_plain_text) => {
+            let views = texts.views.iter().map(|view| View { offset: view.offset + 1, len: view.len - 2 }).collect();
+            return Some(Column::Str(StrColumn { buffer: texts.buffer.clone(), views: Arc::new(views) }));
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            if let Some(ints) = all.clone().map(short_int).collect::<Option<Vec<i64>>>() {
+                return Some(Column::Int(Arc::new(ints)));
+            }
+        }
+        Some(b'{') => {
+            if let Some(documents) = documents(texts, limits) {
+                return Some(Column::Json(documents));
+            }
+        }
+        _ => {}
+    }
+    let mut builder = Builder::default();
+    let mut budget = Budget::new(limits);
+    all.try_for_each(|text| {
+        budget.reset();
+        builder.push(primitive::parse_json(text, &mut budget).ok()?);
+        Some(())
+    })?;
+    Some(builder.finish())
+}
+
+#[inline]
 fn short_int(bytes: &[u8]) -> Option<i64> {
     let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    let short = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
-    let value = short.then(|| digits.iter().fold(0i64, |value, digit| value * 10 + i64::from(digit - b'0')))?;
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let mut value = 0;
+    for digit in digits {
+        value = value * 10 + i64::from(digit.is_ascii_digit().then_some(digit - b'0')?);
+    }
     Some(if digits.len() < bytes.len() { -value } else { value })
 }
 
@@ -205,44 +185,8 @@ impl Scanner<'_> {
         found.then_some(())
     }
 
-    /// The bytes of the values at paths of keys, those in the set `active`, whose first `level` keys led here. Of a key
-    /// that is there twice, the last counts.
-    fn fields(
-        &mut self,
-        paths: &[&[&str]],
-        active: u64,
-        level: usize,
-        found: &mut [Option<Range<usize>>],
-    ) -> Option<()> {
-        let start = self.at;
-        let members = |active: u64| (0..paths.len()).filter(move |idx| active & (1 << idx) != 0);
-        let deeper = members(active).any(|idx| paths.get(idx).is_some_and(|path| path.len() > level));
-        match deeper && self.peek() == b'{' {
-            false => self.value()?,
-            true => self.object(|scanner, name| {
-                let mut next = 0u64;
-                for idx in members(active) {
-                    if paths.get(idx)?.get(level).is_some_and(|key| key.as_bytes() == name) {
-                        next |= 1 << idx;
-                        *found.get_mut(idx)? = None;
-                    }
-                }
-                match next {
-                    0 => scanner.value(),
-                    next => scanner.fields(paths, next, level + 1, found),
-                }
-            })?,
-        }
-        for idx in members(active) {
-            if paths.get(idx)?.len() == level {
-                *found.get_mut(idx)? = Some(start..self.at);
-            }
-        }
-        Some(())
-    }
-
-    /// Calls `member` at the value of every member.
-    fn object(&mut self, mut member: impl FnMut(&mut Self, &[u8]) -> Option<()>) -> Option<()> {
+    /// Gives `member` the name and the value of every member.
+    fn object(&mut self, mut member: impl FnMut(Range<usize>, Range<usize>)) -> Option<()> {
         self.take(b'{')?;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -252,15 +196,12 @@ impl Scanner<'_> {
         if self.take(b'}').is_none() {
             loop {
                 let name = self.text()?;
-                let bytes = self.bytes;
-                let name = bytes.get(name)?;
-                if memchr::memchr(b'\\', name).is_some() {
-                    return None;
-                }
                 self.space();
                 self.take(b':')?;
                 self.space();
-                member(self, name)?;
+                let start = self.at;
+                self.value()?;
+                member(name, start..self.at);
                 self.space();
                 if self.take(b',').is_none() {
                     break;
@@ -276,7 +217,7 @@ impl Scanner<'_> {
     fn value(&mut self) -> Option<()> {
         match self.peek() {
             b'"' => self.text().map(|_| ()),
-            b'{' => self.object(|scanner, _| scanner.value()),
+            b'{' => self.object(|_, _| {}),
             b'[' => self.array(),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
@@ -341,10 +282,12 @@ impl Scanner<'_> {
     }
 
     /// A string; gives the range between the quotes.
+    #[inline]
     fn text(&mut self) -> Option<Range<usize>> {
         self.take(b'"')?;
         let start = self.at;
         loop {
+            self.run();
             match *self.bytes.get(self.at)? {
                 b'"' => {
                     self.at += 1;
@@ -357,19 +300,70 @@ impl Scanner<'_> {
         }
     }
 
-    /// Surrogates need pairing; those are left to the parser.
+    /// Passes plain text, up to what may end it: most names and words by the first step, long texts by blocks.
+    #[inline]
+    fn run(&mut self) {
+        if self.step() {
+            return;
+        }
+        while let Some(block) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+            let words = block.as_chunks().0.iter().map(|eight| ends_of_run(u64::from_le_bytes(*eight)));
+            if words.fold(0, |ends, word| ends | word) != 0 {
+                break;
+            }
+            self.at += BLOCK;
+        }
+        while !self.step() {}
+    }
+
+    /// Passes at most eight bytes; true at the end of a run, or where no eight bytes are left.
+    #[inline]
+    fn step(&mut self) -> bool {
+        let Some(eight) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) else { return true };
+        let ends = ends_of_run(u64::from_le_bytes(*eight));
+        self.at += ends.trailing_zeros() as usize / 8;
+        ends != 0
+    }
+
+    /// A surrogate without its other half is no character.
     fn escape(&mut self) -> Option<()> {
         match self.bytes.get(self.at + 1)? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
             b'u' => {
-                let digits = self.bytes.get(self.at + 2..self.at + 6)?;
-                if !digits.iter().all(u8::is_ascii_hexdigit) || digits.first()?.eq_ignore_ascii_case(&b'd') {
-                    return None;
-                }
+                let first = self.unit(self.at)?;
                 self.at += 6;
+                match first {
+                    0xd800..0xdc00 => {
+                        let second = self.unit(self.at)?;
+                        self.at += 6;
+                        (0xdc00..0xe000).contains(&second).then_some(())?;
+                    }
+                    0xdc00..0xe000 => return None,
+                    _ => {}
+                }
             }
             _ => return None,
         }
         Some(())
     }
+
+    /// The code of a `\\uXXXX`.
+    fn unit(&self, at: usize) -> Option<u16> {
+        let digits = self.bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        digits.iter().try_fold(0, |code, digit| Some(code << 4 | char::from(*digit).to_digit(16)? as u16))
+    }
+}
+
+/// Bytes of a long text that are looked at together, by vector instructions.
+const BLOCK: usize = 32;
+const ONES: u64 = u64::MAX / 0xff;
+const HIGHS: u64 = ONES << 7;
+
+/// Of eight bytes, a high bit at the first that ends a run of plain text: a quote, a backslash or a control character.
+/// Bits above the first mean nothing; none at all is 0.
+#[inline]
+fn ends_of_run(eight: u64) -> u64 {
+    let zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
+    let control = eight.wrapping_sub(ONES * 0x20) & !eight;
+    (zero(eight ^ (ONES * u64::from(b'"'))) | zero(eight ^ (ONES * u64::from(b'\\'))) | control) & HIGHS
 }

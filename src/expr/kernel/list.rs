@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    general,
+    general, json,
     operand::{ints, same, str_column},
     select, text,
     walk::Frame,
@@ -127,6 +127,7 @@ pub fn index(frame: &Frame<'_>, of: &Column, idx: &Column) -> Option<Column> {
             }
             Some(lists.values.gather(&indices))
         }
+        (Column::Json(documents), Some(Value::Str(_))) => json::index(documents, idx, frame.limits),
         _ => match (str_column(of), ints(idx)) {
             (Some(column), Some(at)) => text::letter(column, at).or_else(|| general::index(of, idx, frame.len)),
             _ => general::index(of, idx, frame.len),

@@ -139,7 +139,7 @@ pub fn run(code: &Code, used: record::Use, shared: &Shared, input: &Column, limi
         _ => {}
     }
     frame.set(0, input.clone());
-    let column = frame.result(reducer::result(code)?)?;
+    let column = frame.eval(reducer::result(code)?)?;
     (column.len() == len).then_some(column)
 }
 

@@ -17,6 +17,7 @@ pub fn truthy(column: &Column) -> Option<Vec<bool>> {
         Column::Str(column) => column.views.iter().map(|view| view.len != 0).collect(),
         Column::Tuple(_) => vec![true; column.len()],
         Column::List(lists) => lists.offsets.windows(2).map(|pair| pair[0] != pair[1]).collect(),
+        Column::Json(documents) => (0..documents.len()).map(|idx| !documents.members(idx).is_empty()).collect(),
         Column::Record(records) => vec![true; records.len()],
         Column::Any(values) => values.iter().map(primitive::truthy).collect(),
     })

@@ -1,6 +1,6 @@
 //! Walks a resolved tree, a column at a time.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use super::{arithmetic, decode, general, json, list, operand::same, select, text};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         primitive::CompareOp,
         reducer,
     },
-    model::{Column, RecordColumn, Value},
+    model::{Column, JsonColumn, RecordColumn, StrColumn, Value},
 };
 
 /// The locals of a function as columns, all of one length.
@@ -22,8 +22,8 @@ pub struct Frame<'a> {
     pub limits: Limits,
     /// Fields of the input's records that have been decoded.
     decoded: Option<Decoded>,
-    /// Fields taken of json documents.
-    pub documents: Rc<json::Documents<'a>>,
+    /// Documents that have been read, with their texts.
+    pub loaded: Rc<RefCell<Vec<(StrColumn, JsonColumn)>>>,
 }
 
 /// Records, and their key and value where the function uses them.
@@ -36,7 +36,7 @@ pub struct Decoded {
 
 impl<'a> Frame<'a> {
     pub fn new(shared: &'a Shared, len: usize, slots: usize, limits: Limits) -> Frame<'a> {
-        Frame { shared, len, slots: vec![None; slots], limits, decoded: None, documents: Rc::default() }
+        Frame { shared, len, slots: vec![None; slots], limits, decoded: None, loaded: Rc::default() }
     }
 
     pub fn set(&mut self, slot: u32, column: Column) {
@@ -64,7 +64,7 @@ impl<'a> Frame<'a> {
             slots,
             limits: self.limits,
             decoded: None,
-            documents: Rc::clone(&self.documents),
+            loaded: Rc::clone(&self.loaded),
         };
         if let Some(decoded) = &self.decoded {
             let picked = self.slots.iter().zip(&frame.slots).find_map(|pair| match pair {
@@ -80,12 +80,6 @@ impl<'a> Frame<'a> {
             });
         }
         frame
-    }
-
-    /// Evaluates the expression of a function.
-    pub fn result(mut self, node: &'a Node) -> Option<Column> {
-        self.documents = Rc::new(json::Documents::of(node));
-        self.eval(node)
     }
 
     pub fn set_decoded(&mut self, decoded: Option<Decoded>) {
@@ -155,9 +149,6 @@ impl<'a> Frame<'a> {
                 self.branch(&truth, Branch::Node(&parts.1), Branch::Node(&parts.2))
             }
             Kind::Index(pair) => {
-                if let Some(column) = json::project(self, node) {
-                    return Some(column);
-                }
                 let of = self.eval(&pair.0)?;
                 list::index(self, &of, &self.eval(&pair.1)?)
             }
@@ -186,11 +177,17 @@ impl<'a> Frame<'a> {
                 let mut frame = Frame::new(self.shared, self.len, code.slots as usize, self.limits);
                 frame.decoded = self.decoded.clone();
                 arguments.into_iter().enumerate().for_each(|(slot, column)| frame.set(slot as u32, column));
-                frame.result(reducer::result(code)?)
+                frame.loaded = Rc::clone(&self.loaded);
+                frame.eval(reducer::result(code)?)
             }
             Callee::Value(_) => None,
             Callee::Builtin(builtin) => {
                 let named = self.named(call)?;
+                if let ("json.loads" | "json.decode", [text], []) = (builtin.name.as_str(), &*arguments, &*named)
+                    && let Some(column) = json::loads(self, text)
+                {
+                    return Some(column);
+                }
                 text::builtin(&builtin.name, &arguments, self.len)
                     .filter(|_| named.is_empty())
                     .or_else(|| general::builtin(builtin, &arguments, &named, self.len, self.limits))
@@ -198,6 +195,11 @@ impl<'a> Frame<'a> {
             Callee::Method(of, method) => {
                 let of = self.eval(of)?;
                 let named = self.named(call)?;
+                if let (Column::Json(documents), "get", []) = (&of, method.name.as_str(), &*named)
+                    && let Some(column) = json::get(documents, &arguments, self.limits)
+                {
+                    return Some(column);
+                }
                 text::method(&method.name, &of, &arguments, self.limits)
                     .filter(|_| named.is_empty())
                     .or_else(|| general::method(method, &of, &arguments, &named, self.len, self.limits))
@@ -211,8 +213,11 @@ impl<'a> Frame<'a> {
 
     fn contains(&self, pair: &(Node, Node), not: bool) -> Option<Column> {
         let (item, container) = (self.eval(&pair.0)?, self.eval(&pair.1)?);
-        let found =
-            text::contains(&item, &container, self.len).or_else(|| general::contains(&item, &container, self.len))?;
+        let found = match &container {
+            Column::Json(documents) => json::contains(documents, &item),
+            _ => text::contains(&item, &container, self.len),
+        };
+        let found = found.or_else(|| general::contains(&item, &container, self.len))?;
         Some(bools(found.into_iter().map(|found| found != not).collect()))
     }
 

@@ -1,0 +1,103 @@
+//! JSON objects as they came, each decoded when it is first asked for as a value.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{StrColumn, Value, column::View};
+
+/// Objects, all known to be well-formed. Cloning copies no data.
+#[derive(Debug, Clone)]
+pub struct JsonColumn {
+    documents: Arc<Documents>,
+    /// Which documents the elements are.
+    rows: Arc<Vec<u32>>,
+}
+
+/// A member of an object: its name without the quotes, free of escapes, and the text of its value.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
+    pub name: View,
+    pub value: View,
+}
+
+#[derive(Debug)]
+struct Documents {
+    texts: StrColumn,
+    /// The outermost members of document `i` are `members[starts[i]..starts[i + 1]]`.
+    starts: Vec<u32>,
+    members: Vec<Member>,
+    decode: fn(&[u8]) -> Value,
+    decoded: OnceLock<Vec<OnceLock<Value>>>,
+}
+
+impl JsonColumn {
+    /// `decode` must make a value of every one of the texts. Members are views into the texts' buffer.
+    pub fn new(texts: StrColumn, starts: Vec<u32>, members: Vec<Member>, decode: fn(&[u8]) -> Value) -> JsonColumn {
+        let rows = (0..texts.len() as u32).collect();
+        let documents = Documents { texts, starts, members, decode, decoded: OnceLock::new() };
+        JsonColumn { documents: Arc::new(documents), rows: Arc::new(rows) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Element `idx` as a dict. Each document is decoded once, whatever columns it is in.
+    pub fn get(&self, idx: usize) -> Value {
+        let documents = &self.documents;
+        let row = self.rows[idx] as usize;
+        let decoded = documents.decoded.get_or_init(|| vec![OnceLock::new(); documents.texts.len()]);
+        decoded[row].get_or_init(|| (documents.decode)(documents.texts.bytes(row))).clone()
+    }
+
+    /// The elements at `indices`, in that order.
+    pub fn gather(&self, indices: &[u32]) -> JsonColumn {
+        let rows = indices.iter().map(|&idx| self.rows[idx as usize]).collect();
+        JsonColumn { documents: Arc::clone(&self.documents), rows: Arc::new(rows) }
+    }
+
+    /// The outermost members of element `idx`, as they were written.
+    pub fn members(&self, idx: usize) -> &[Member] {
+        let row = self.rows[idx] as usize;
+        let starts = &self.documents.starts;
+        &self.documents.members[starts[row] as usize..starts[row + 1] as usize]
+    }
+
+    /// The text of the value of one member; of members of one name the last counts.
+    pub fn member(&self, idx: usize, name: &[u8]) -> Option<View> {
+        let buffer = &self.documents.texts.buffer;
+        let found = self.members(idx).iter().rev().find(|member| &buffer[member.name.range()] == name);
+        found.map(|member| member.value)
+    }
+
+    /// These pieces of the documents, as text.
+    pub fn pieces(&self, views: Vec<View>) -> StrColumn {
+        StrColumn { buffer: self.documents.texts.buffer.clone(), views: Arc::new(views) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(offset: u32, len: u32) -> View {
+        View { offset, len }
+    }
+
+    #[test]
+    fn elements_keep_their_members_when_gathered_and_the_last_of_a_name_counts() {
+        let texts: StrColumn = [r#"{"a":1,"a":2}"#, "{}", r#"{"b":3}"#].into_iter().collect();
+        let member = |name, value| Member { name: view(name, 1), value: view(value, 1) };
+        let members = vec![member(2, 5), member(8, 11), member(17, 20)];
+        let decode = |text: &[u8]| Value::str(String::from_utf8_lossy(text));
+        let column = JsonColumn::new(texts, vec![0, 2, 2, 3], members, decode).gather(&[2, 0, 1, 0]);
+        let texts = |views: Vec<View>| column.pieces(views).iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(texts(column.member(1, b"a").into_iter().collect()), ["2"]);
+        assert_eq!(texts(column.member(0, b"b").into_iter().collect()), ["3"]);
+        assert!(column.member(0, b"a").is_none() && column.members(2).is_empty());
+        assert_eq!(format!("{:?}", column.get(3)), format!("{:?}", Value::str(r#"{"a":1,"a":2}"#)));
+    }
+}
