@@ -5,7 +5,6 @@ use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use clap::ValueEnum;
@@ -133,14 +132,4 @@ pub struct Installed {
 pub fn installed(text: &str) -> Result<Installed, String> {
     let (name, dir) = text.split_once('=').ok_or("ENGINE=DIRECTORY is asked for")?;
     Ok(Installed { engine: Engine::from_str(name, false)?, dir: dir.into() })
-}
-
-impl Installed {
-    /// The program, told by its environment what to do.
-    pub fn command(&self, settings: &[(&str, String)]) -> Command {
-        let mut command = Command::new(self.dir.join("start"));
-        command.env("PEER_DIR", &self.dir);
-        command.envs(settings.iter().map(|(name, value)| (*name, value)));
-        command
-    }
 }

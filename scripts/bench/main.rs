@@ -2,26 +2,34 @@
 //!
 //! ```text
 //! compare      what scripts/bench/run calls
+//! peers        the same words counted by other engines
 //! chart        draws what compare has measured
 //! bare         reads a topic and only counts its messages     } each a process of its own,
 //! reference    reads a topic and computes by hand             } measured from outside
 //! ```
 //!
 //! In the order of the data: `workload` (what is in a topic and what is asked of it), `fill`, `consume` (librdkafka's raw
-//! batch call), `compute` (by hand), `measure` (CPU, time and memory of a process), `disk`, `idle` and `live` (jobs that wait for messages), `compare`,
-//! `report`, `chart`.
+//! batch call), `compute` (by hand), `measure` (CPU, time and memory of a process), `disk`, `idle` and `live` (jobs that wait for messages),
+//! `programs` (how they are started), `compare`, `report`; `engines` (the others, below `peers/`), `committed` (what Kafka
+//! Streams wrote), `peers`, `ranking` (their report); `results` (the file of both), `chart`.
 
 mod chart;
+mod committed;
 mod compare;
 mod compute;
 mod consume;
 mod counts;
 mod disk;
+mod engines;
 mod fill;
 mod idle;
 mod live;
 mod measure;
+mod peers;
+mod programs;
+mod ranking;
 mod report;
+mod results;
 mod start;
 mod workload;
 
@@ -35,6 +43,8 @@ use workload::Workload;
 enum Command {
     /// Fill, run, compare.
     Compare(compare::Compare),
+    /// Fill, run the engines, rank them.
+    Peers(peers::Peers),
     /// Draw a results.json.
     Chart(chart::Chart),
     /// Count the messages of a topic and do nothing else.
@@ -61,6 +71,7 @@ struct Consume {
 fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse() {
         Command::Compare(compare) => compare::compare(&compare),
+        Command::Peers(args) => peers::peers(&args),
         Command::Chart(chart) => chart::chart(&chart),
         Command::Bare(args) => {
             let tables = consume::consume(&args.brokers, &args.topic, args.threads, compute::Bare::default)?;
