@@ -1,19 +1,13 @@
 //! One interleaved run: for each workload, round by round, the bare consumer, the reference, kstream; every count checked.
 
-use std::{
-    env,
-    error::Error,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread,
-};
+use std::{error::Error, fs, path::PathBuf};
 
 use crate::{
     counts::{self, Counts},
     disk, fill, idle,
     live::{self, Live},
     measure::{self, Usage},
+    programs::{Programs, remove},
     report::{Measured, Program, Report},
     results, start,
     workload::{Pace, Workload},
@@ -38,11 +32,8 @@ const DEFAULT: [&str; 11] = [
 
 #[derive(Debug, clap::Args)]
 pub struct Compare {
-    #[arg(long)]
-    brokers: String,
-    /// The kstream binary.
-    #[arg(long)]
-    kstream: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// Where topics' truths, logs, checkpoints and results.json go.
     #[arg(long)]
     out: PathBuf,
@@ -52,9 +43,6 @@ pub struct Compare {
     rounds: u32,
     #[arg(long)]
     millions: Option<f64>,
-    /// The core the programs run on.
-    #[arg(long)]
-    pin: Option<usize>,
 }
 
 fn workload(name: &str) -> Workload {
@@ -69,7 +57,7 @@ impl std::fmt::Display for Workload {
 
 pub fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&args.out)?;
-    let mut report = Report::new(disk::fsync_p50_ms(&args.out)?, args.threads(), args.rounds);
+    let mut report = Report::new(disk::fsync_p50_ms(&args.out)?, args.programs.threads(), args.rounds);
     for &workload in &args.only {
         if workload == Workload::Idle {
             report.idle = Some(args.idle()?);
@@ -83,7 +71,7 @@ pub fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
         let count = args.millions.map_or(workload.default_messages(), |millions| (millions * 1e6) as u64);
         let topic = format!("bench-{}-{count}", workload.topic());
         eprintln!("filling {topic}");
-        let truth = fill::fill(&args.brokers, &topic, workload, count)?;
+        let truth = fill::fill(&args.programs.brokers, &topic, workload, count)?;
         for round in 1..=args.rounds {
             for program in Program::ALL {
                 if program != Program::Kstream && !workload.is_compared() {
@@ -111,48 +99,42 @@ pub fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
 }
 
 impl Compare {
-    fn threads(&self) -> usize {
-        if self.pin.is_some() { 1 } else { thread::available_parallelism().map_or(1, usize::from) }
-    }
-
     fn run(&self, program: Program, workload: Workload, topic: &str) -> Result<(Usage, Counts), Box<dyn Error>> {
         let out = self.out.join(format!("{topic}.{}", program.name()));
         if program == Program::Kstream {
             let checkpoint = self.out.join(format!("{topic}.checkpoint"));
             remove(&checkpoint)?;
             remove(&out)?;
-            let mut command = self.kstream(workload, topic, &checkpoint, &out);
+            let mut command = self.programs.kstream(workload, topic, &checkpoint, &out);
             command.arg("--until-caught-up");
             let usage = measure::run(&mut command)?;
             return Ok((usage, counts::read_log(&out)?));
         }
-        let mut command = self.command(&env::current_exe()?);
-        command.arg(program.name()).args(["--brokers", &self.brokers, "--topic", topic, "--workload", workload.name()]);
-        command.arg("--threads").arg(self.threads().to_string()).arg("--out").arg(&out);
+        let mut command = self.programs.own(program.name(), workload, topic, &out)?;
         let usage = measure::run(&mut command)?;
         Ok((usage, counts::read(&out)?))
     }
 
     fn idle(&self) -> Result<idle::Idle, Box<dyn Error>> {
         let topic = "bench-idle";
-        fill::fill(&self.brokers, topic, Workload::Idle, 0)?;
+        fill::fill(&self.programs.brokers, topic, Workload::Idle, 0)?;
         let (checkpoint, log) = (self.out.join("idle.checkpoint"), self.out.join("idle.log"));
         remove(&checkpoint)?;
         remove(&log)?;
         eprintln!("watching an idle job");
-        idle::watch(&mut self.kstream(Workload::Idle, topic, &checkpoint, &log))
+        idle::watch(&mut self.programs.kstream(Workload::Idle, topic, &checkpoint, &log))
     }
 
     /// Several starts of a job on a topic that holds a few lines.
     fn start(&self) -> Result<Vec<f64>, Box<dyn Error>> {
         let topic = "bench-start";
-        fill::fill(&self.brokers, topic, Workload::Lines, 1000)?;
+        fill::fill(&self.programs.brokers, topic, Workload::Lines, 1000)?;
         let (checkpoint, log) = (self.out.join("start.checkpoint"), self.out.join("start.log"));
         eprintln!("starting a job several times");
         let one = |_| {
             remove(&checkpoint)?;
             remove(&log)?;
-            let mut command = self.kstream(Workload::Lines, topic, &checkpoint, &log);
+            let mut command = self.programs.kstream(Workload::Lines, topic, &checkpoint, &log);
             start::to_first_plan_ms(command.arg("--until-caught-up"), &checkpoint)
         };
         (0..STARTS).map(one).collect()
@@ -166,43 +148,17 @@ impl Compare {
         for path in [&checkpoint, &log, &progress] {
             remove(path)?;
         }
-        let mut command = self.kstream(workload, &topic, &checkpoint, &log);
+        let mut command = self.programs.kstream(workload, &topic, &checkpoint, &log);
         command.arg("--progress").arg(&progress);
         eprintln!("{}: {} messages, then {} a second", workload.name(), pace.backlog, pace.messages_a_second);
-        let run =
-            live::Running { brokers: &self.brokers, topic: &topic, workload, pace, log: &log, progress: &progress };
+        let run = live::Running {
+            brokers: &self.programs.brokers,
+            topic: &topic,
+            workload,
+            pace,
+            log: &log,
+            progress: &progress,
+        };
         run.watch(&mut command)
-    }
-
-    /// `kstream run` on one of the jobs beside this program.
-    fn kstream(&self, workload: Workload, topic: &str, checkpoint: &Path, log: &Path) -> Command {
-        let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/bench/jobs").join(workload.job());
-        let mut command = self.command(&self.kstream);
-        command.arg("run").arg(job.with_extension("toml")).args(["--threads", &self.threads().to_string()]);
-        command.env("KSTREAM_BROKERS", &self.brokers).env("BENCH_TOPIC", topic);
-        command.env("BENCH_CHECKPOINT", checkpoint).env("BENCH_LOG", log);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    }
-
-    /// The program, on its core where one was given. `taskset` becomes the program, so its process is measured.
-    fn command(&self, program: &Path) -> Command {
-        match self.pin {
-            None => Command::new(program),
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(program);
-                command
-            }
-        }
-    }
-}
-
-/// Removes a file or a directory; it need not be there.
-fn remove(path: &Path) -> std::io::Result<()> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(_) => Ok(()),
     }
 }

@@ -92,7 +92,7 @@ fn messages_in(brokers: &str, topic: &str, partitions: i32) -> Result<u64, Box<d
     Ok(sum)
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     use std::{
         pin::pin,
         task::{Context, Poll, Waker},
