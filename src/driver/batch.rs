@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     crash,
-    executor::{BatchFailure, BatchInput, Executed},
+    executor::{BatchFailure, BatchInput, Executed, Held},
     model::{BatchIdentity, OffsetRange, digest::Digest},
     operator::output::Delivered,
     planner::{halve, readable_rest, rest_after_cut},
@@ -209,7 +209,9 @@ impl Run<'_> {
     fn mend(&mut self, failed: FailedAttempt, tries: u32) -> Result<PlannedBatch, DriverError> {
         let FailedAttempt { batch, trouble } = failed;
         match &trouble {
-            Trouble::Execution(BatchFailure::Memory { .. }) => self.halve(batch, &trouble),
+            Trouble::Execution(BatchFailure::Memory { what, .. }) if *what != Held::State => {
+                self.halve(batch, &trouble)
+            }
             Trouble::Execution(BatchFailure::Source { range, error }) => match &error.kind {
                 SourceErrorKind::DataLoss { .. } => self.read_the_rest(batch, range, &trouble),
                 SourceErrorKind::Unreachable => {

@@ -73,7 +73,7 @@ pub fn executor_settings(job: &Job, threads: Option<NonZeroUsize>) -> ExecutorSe
         stall_timeout_ms: STALL_TIMEOUT_MS,
         memory_limit_bytes: job.memory_limit_bytes,
         force_evaluator: std::env::var("KSTREAM_LAMBDAS").is_ok_and(|value| value == "starlark"),
-        limits: Limits::default(),
+        limits: Limits { host_bytes: job.memory_limit_bytes, ..Limits::default() },
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointError, Holder, Lock, NewCheckpoint, StateImage},
     crash,
-    executor::BatchFailure,
+    executor::{BatchFailure, Held},
     job::{self, Dropped, Job, Verdict},
     model::{BatchId, BatchIdentity, BatchTime, TopicPartition},
     operator::Cause,
@@ -457,8 +457,12 @@ pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> Driver
                 None => error,
             }
         }
-        BatchFailure::Memory { .. } => message(Class::Failed)
-            .detail("One record a partition, or the state, does not fit.")
+        BatchFailure::Memory { what, .. } => message(Class::Failed)
+            .detail(match what {
+                Held::State => "No smaller batch helps: the state itself does not fit.",
+                Held::Batch => "One record a partition, beside the state, does not fit.",
+                Held::Element => "One element does not fit.",
+            })
             .hint("Raise memory_limit.".to_owned()),
         BatchFailure::Panicked { .. } | BatchFailure::Moot => message(Class::Failed),
     }

@@ -26,12 +26,33 @@ pub enum BatchFailure {
     Step { step: String, line: usize, failure: StepFailure },
     #[error("cannot read {range}: {error}")]
     Source { range: OffsetRange, error: SourceError },
-    #[error("step {step} holds {bytes} bytes; the limit is {limit_bytes}")]
-    Memory { step: String, bytes: u64, limit_bytes: u64 },
+    #[error("step {step} holds {bytes} bytes {what}; memory_limit is {limit_bytes}")]
+    Memory { step: String, what: Held, bytes: u64, limit_bytes: u64 },
     /// A defect of ours; contained.
     #[error("a task panicked: {message}")]
     Panicked { message: String },
     /// A lane behind one that failed; never reported.
     #[error("another task failed first")]
     Moot,
+}
+
+/// What it is that does not fit in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Of this batch: aggregates, results, chunks under way.
+    Batch,
+    /// State before the batch has begun: no smaller batch helps.
+    State,
+    /// Of one call of a lambda.
+    Element,
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Held::Batch => "of a batch",
+            Held::State => "of state",
+            Held::Element => "for one element",
+        })
+    }
 }

@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{
-    BatchFailure, Executor, Shared,
+    BatchFailure, Executor, Held,
     poison::{DeadLetter, Origin, PoisonCount},
+    shared::Shared,
 };
 use crate::{
     expr::{EvalErrorKind, Evaluator, element},
@@ -25,7 +26,10 @@ pub(super) struct Lane<'a> {
     shared: &'a Shared,
     evaluator: Evaluator,
     nodes: Vec<LaneNode>,
+    /// Bytes of collectors, steps and dead letters.
     held: u64,
+    /// Bytes of dead letters.
+    letters: u64,
     result: LaneResult,
     /// Whether some poison of the chunk in hand is to be kept: it is traced to its record.
     has_letters: bool,
@@ -39,7 +43,8 @@ struct LaneNode {
 /// What a task leaves behind.
 #[derive(Default)]
 pub(super) struct LaneResult {
-    pub partials: Vec<(Terminal, usize, Partial)>,
+    /// Each with its bytes, which stay held.
+    pub partials: Vec<(Terminal, usize, Partial, u64)>,
     pub records: u64,
     pub poison: Vec<PoisonCount>,
     pub dead_letters: Vec<DeadLetter>,
@@ -65,6 +70,7 @@ impl<'a> Lane<'a> {
             evaluator: executor.evaluator(),
             nodes,
             held: 0,
+            letters: 0,
             result: LaneResult::default(),
             has_letters: false,
         }
@@ -91,6 +97,7 @@ impl<'a> Lane<'a> {
         if std::mem::take(&mut self.has_letters) {
             let mut letters = self.trace(&chunk);
             letters.retain(|letter| !matches!(letter.to, OnError::Fail | OnError::Skip));
+            self.letters += letters.iter().map(DeadLetter::memory_bytes).sum::<usize>() as u64;
             self.result.dead_letters.append(&mut letters);
         }
         self.account()
@@ -105,19 +112,24 @@ impl<'a> Lane<'a> {
                 self.hand_on(at, chunk)?;
             }
         }
+        self.account()?;
         for node in self.nodes {
             for (terminal, feed, collector) in node.collectors {
-                self.result.partials.push((terminal, feed, collector.finish()));
+                let bytes = collector.memory_bytes() as u64;
+                self.result.partials.push((terminal, feed, collector.finish(), bytes));
             }
         }
-        self.shared.hold(self.held, 0);
         Ok(self.result)
     }
 
     /// `chunk` arrives at a node: its step, then everything behind it.
     fn flow(&mut self, at: usize, chunk: Column) -> Result<(), BatchFailure> {
         let Some(narrow) = &mut self.nodes[at].narrow else { return self.hand_on(at, chunk) };
-        let (applied, poison) = match narrow.apply(chunk.clone(), &mut self.evaluator) {
+        let applied = narrow.apply(chunk.clone(), &mut self.evaluator);
+        if let Some(bytes) = self.evaluator.take_overflow() {
+            return self.flow_in_halves(at, &chunk, bytes as u64);
+        }
+        let (applied, poison) = match applied {
             Ok(applied) => applied,
             Err(failure) => return Err(self.failed(at, failure)),
         };
@@ -125,7 +137,23 @@ impl<'a> Lane<'a> {
             let step = self.stage.and_then(|stage| stage.nodes[at].step);
             self.poisoned(step, &chunk, &poison)?;
         }
-        self.hand_on(at, applied)
+        let bytes = applied.memory_bytes() as u64;
+        let held = self.shared.hold(0, bytes);
+        held.map_err(|held| self.shared.too_much(self.name(at), Held::Batch, held))?;
+        let flowed = self.hand_on(at, applied);
+        self.shared.release(bytes);
+        flowed
+    }
+
+    /// What a step made of `chunk` was too large to be held at once.
+    fn flow_in_halves(&mut self, at: usize, chunk: &Column, bytes: u64) -> Result<(), BatchFailure> {
+        if chunk.len() < 2 {
+            return Err(self.shared.too_much(self.name(at), Held::Element, bytes));
+        }
+        let middle = chunk.len() / 2;
+        self.flow(at, chunk.slice(0..middle))?;
+        self.account()?;
+        self.flow(at, chunk.slice(middle..chunk.len()))
     }
 
     /// `chunk` leaves a node: to the terminals there, and to the steps behind.
@@ -158,6 +186,9 @@ impl<'a> Lane<'a> {
         let Some(step) = step.filter(|step| *step < self.executor.job.steps.len()) else { return Ok(()) };
         for element in poison {
             let spec = &self.executor.job.steps[step];
+            if let Some(failure) = self.executor.beyond_host(step, &element.cause) {
+                return Err(failure);
+            }
             match self.on_error(step, chunk, element) {
                 OnError::Fail => {
                     return Err(BatchFailure::Poison {
@@ -244,26 +275,31 @@ impl<'a> Lane<'a> {
 
     /// Adds what this lane holds to what all lanes hold, and compares with the limit.
     fn account(&mut self) -> Result<(), BatchFailure> {
-        let mut largest = (0, 0);
-        let mut now = 0;
-        for (terminal, _, collector) in self.nodes.iter().flat_map(|node| &node.collectors) {
-            let bytes = collector.memory_bytes() as u64;
-            now += bytes;
-            largest = largest.max((bytes, terminal.step));
+        let (mut largest, mut now) = ((0, 0), self.letters);
+        for (at, node) in self.nodes.iter().enumerate() {
+            let narrow = node.narrow.as_ref().map(|narrow| (narrow.memory_bytes() as u64, self.step(at)));
+            let collectors =
+                node.collectors.iter().map(|(terminal, _, held)| (held.memory_bytes() as u64, terminal.step));
+            for (bytes, step) in collectors.chain(narrow) {
+                now += bytes;
+                largest = largest.max((bytes, step));
+            }
         }
-        let held = self.shared.hold(self.held, now);
-        self.held = now;
-        let limit_bytes = self.executor.settings.memory_limit_bytes;
-        if held > limit_bytes {
-            let step = self.executor.job.steps[largest.1].id.to_string();
-            return Err(BatchFailure::Memory { step, bytes: held, limit_bytes });
-        }
-        Ok(())
+        let before = std::mem::replace(&mut self.held, now);
+        self.shared.hold_for(|| self.executor.step_name(largest.1), before, now)
+    }
+
+    /// The step of a node.
+    fn step(&self, at: usize) -> usize {
+        self.stage.and_then(|stage| stage.nodes.get(at)?.step).unwrap_or_default()
+    }
+
+    fn name(&self, at: usize) -> String {
+        self.executor.step_name(self.step(at))
     }
 
     fn failed(&self, at: usize, failure: crate::operator::StepFailure) -> BatchFailure {
-        let step = self.stage.and_then(|stage| stage.nodes[at].step).unwrap_or_default();
-        self.executor.step_failure(step, failure)
+        self.executor.step_failure(self.step(at), failure)
     }
 }
 

@@ -9,25 +9,25 @@ mod failure;
 mod in_key_order;
 mod lane;
 mod poison;
+mod shared;
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use rayon::prelude::*;
 
-pub use failure::BatchFailure;
+pub use failure::{BatchFailure, Held};
 pub use poison::{DeadLetter, PoisonCount};
 
 use crate::{
-    expr::{Evaluator, Limits},
+    expr::{EvalErrorKind, Evaluator, Limits},
     job::Job,
     lineage::{Lineage, Root, Stage, Terminal},
     model::{BatchTime, Column, OffsetRange},
     operator::{
-        Dataset, MergeContext, Partial, Wide,
+        Cause, Dataset, MergeContext, Partial, Wide,
         output::{Delivered, OutputOperator, output},
         wide,
     },
@@ -35,6 +35,10 @@ use crate::{
     state::StepState,
 };
 use lane::{Lane, LaneResult};
+use shared::Shared;
+
+/// The results of one chunk take at most this part of a thread's share of the memory limit; else it goes in halves.
+const CHUNK_SHARE: u64 = 4;
 
 /// Settings that change speed and memory, never results.
 #[derive(Debug, Clone, Copy)]
@@ -81,46 +85,13 @@ pub struct Executed {
     pub dead_letters: Vec<DeadLetter>,
     /// By stateful step.
     pub deltas: Vec<(usize, Vec<u8>)>,
-    /// Most bytes that aggregates held at once.
+    /// Most bytes that state, aggregates and results held at once.
     pub peak_bytes: u64,
     pub duration: Duration,
 }
 
-/// What the tasks of one batch share.
-pub(crate) struct Shared {
-    /// Bytes held by collectors now, and at most.
-    held: AtomicU64,
-    peak: AtomicU64,
-    /// Lowest lane that failed; lanes behind it may stop, so that the failure reported does not depend on timing.
-    failed_lane: AtomicUsize,
-}
-
-impl Shared {
-    fn new() -> Self {
-        Self { held: AtomicU64::new(0), peak: AtomicU64::new(0), failed_lane: AtomicUsize::new(usize::MAX) }
-    }
-
-    /// A lane's bytes went from `before` to `now`; gives what all lanes hold together.
-    fn hold(&self, before: u64, now: u64) -> u64 {
-        let held = if now >= before {
-            self.held.fetch_add(now - before, Ordering::Relaxed) + (now - before)
-        } else {
-            self.held.fetch_sub(before - now, Ordering::Relaxed).saturating_sub(before - now)
-        };
-        self.peak.fetch_max(held, Ordering::Relaxed);
-        held
-    }
-
-    fn fail(&self, lane: usize) {
-        self.failed_lane.fetch_min(lane, Ordering::Relaxed);
-    }
-
-    fn is_moot(&self, lane: usize) -> bool {
-        self.failed_lane.load(Ordering::Relaxed) < lane
-    }
-}
-
-type Partials = HashMap<(Terminal, usize), Vec<Partial>>;
+/// What tasks left behind for a terminal, with its bytes, in the order of partitions.
+type Partials = HashMap<(Terminal, usize), Vec<(Partial, u64)>>;
 
 impl Executor {
     pub fn new(job: Job, settings: ExecutorSettings) -> Result<Executor, BatchFailure> {
@@ -147,15 +118,17 @@ impl Executor {
     fn evaluator(&self) -> Evaluator {
         let mut evaluator = Evaluator::new(self.settings.limits);
         evaluator.force_evaluator = self.settings.force_evaluator;
+        let share = self.settings.memory_limit_bytes / (CHUNK_SHARE * self.settings.threads.max(1) as u64);
+        evaluator.chunk_bytes = Some(usize::try_from(share).unwrap_or(usize::MAX));
         evaluator
     }
 
     /// Runs all stages of one batch.
     pub fn execute(&self, input: &BatchInput<'_>) -> Result<Executed, BatchFailure> {
         let started = Instant::now();
-        let shared = Shared::new();
+        let shared = Shared::new(&self.job, input.states, self.settings.memory_limit_bytes)?;
         let mut executed = self.pool.install(|| self.run(input, &shared))?;
-        executed.peak_bytes = shared.peak.load(Ordering::Relaxed);
+        executed.peak_bytes = shared.peak();
         executed.duration = started.elapsed();
         Ok(executed)
     }
@@ -165,14 +138,15 @@ impl Executor {
         let mut partials = Partials::new();
         self.run_source_stages(input, shared, &mut executed, &mut partials)?;
         for &step in &self.lineage.wide {
-            if let Some(dataset) = self.merge(step, input, &mut executed, &mut partials)? {
+            if let Some((dataset, bytes)) = self.merge(step, input, shared, &mut executed, &mut partials)? {
                 for stage in self.lineage.stages.iter().filter(|stage| stage.root.step() == Some(step)) {
                     self.run_shuffled_stage(stage, &dataset, shared, &mut executed, &mut partials)?;
                 }
+                shared.release(bytes);
             }
         }
         for &step in &self.lineage.outputs {
-            let Some(mut inputs) = self.inputs(step, &mut partials) else { continue };
+            let Some((mut inputs, _)) = self.inputs(step, &mut partials) else { continue };
             let Some(output) = self.outputs.get(&step) else { continue };
             let delivered = output.deliver(inputs.remove(0)).map_err(|failure| self.step_failure(step, failure))?;
             executed.outputs.push((step, delivered));
@@ -278,14 +252,20 @@ impl Executor {
         Ok(())
     }
 
+    /// The dataset of a wide step, and its bytes, which are held until it is dropped.
     fn merge(
         &self,
         step: usize,
         input: &BatchInput<'_>,
+        shared: &Shared,
         executed: &mut Executed,
         partials: &mut Partials,
-    ) -> Result<Option<Dataset>, BatchFailure> {
-        let (Some(inputs), Some(wide)) = (self.inputs(step, partials), self.wide.get(&step)) else { return Ok(None) };
+    ) -> Result<Option<(Dataset, u64)>, BatchFailure> {
+        let Some(((inputs, bytes), wide)) = self.inputs(step, partials).zip(self.wide.get(&step)) else {
+            return Ok(None);
+        };
+        // While they are put together, the parts are there a second time.
+        shared.hold_for(|| self.step_name(step), bytes, bytes.saturating_mul(2))?;
         let context = MergeContext {
             evaluator: &|| self.evaluator(),
             need: self.lineage.needs[step],
@@ -295,23 +275,32 @@ impl Executor {
         };
         let merged =
             lane::contained(|| wide.merge(inputs, &context).map_err(|failure| self.step_failure(step, failure)))?;
+        shared.release(bytes.saturating_mul(2));
+        let delta = merged.delta.as_ref().map_or(0, Vec::len) as u64;
+        let bytes = merged.dataset.as_ref().map_or(0, Dataset::memory_bytes) as u64;
+        shared.hold_for(|| self.step_name(step), 0, bytes + delta)?;
         if let Some(delta) = merged.delta {
             executed.deltas.push((step, delta));
         }
-        Ok(merged.dataset)
+        Ok(merged.dataset.map(|dataset| (dataset, bytes)))
     }
 
     /// The parts of all inputs of a step, each in feed and partition order; `None` where an input yields nothing now.
-    fn inputs(&self, step: usize, partials: &mut Partials) -> Option<Vec<Vec<Partial>>> {
-        let mut inputs = Vec::new();
+    ///
+    /// Their bytes stay held.
+    fn inputs(&self, step: usize, partials: &mut Partials) -> Option<(Vec<Vec<Partial>>, u64)> {
+        let (mut inputs, mut bytes) = (Vec::new(), 0);
         for (input, feeds) in self.lineage.feeds[step].iter().enumerate() {
             let mut parts = Vec::new();
             for feed in 0..feeds.len() {
-                parts.extend(partials.remove(&(Terminal { step, input }, feed))?);
+                for (part, held) in partials.remove(&(Terminal { step, input }, feed))? {
+                    parts.push(part);
+                    bytes += held;
+                }
             }
             inputs.push(parts);
         }
-        Some(inputs)
+        Some((inputs, bytes))
     }
 
     fn stage(&self, root: Root) -> Option<&Stage> {
@@ -319,8 +308,8 @@ impl Executor {
     }
 
     fn absorb(&self, result: LaneResult, executed: &mut Executed, partials: &mut Partials) {
-        for (terminal, feed, partial) in result.partials {
-            partials.entry((terminal, feed)).or_default().push(partial);
+        for (terminal, feed, partial, bytes) in result.partials {
+            partials.entry((terminal, feed)).or_default().push((partial, bytes));
         }
         executed.poison.extend(result.poison);
         executed.dead_letters.extend(result.dead_letters);
@@ -333,7 +322,26 @@ impl Executor {
         }
     }
 
+    fn step_name(&self, step: usize) -> String {
+        self.job.steps.get(step).map_or_else(String::new, |step| step.id.to_string())
+    }
+
+    /// The failure that a call which met `memory_limit` is: no fault of the element.
+    fn beyond_host(&self, step: usize, cause: &Cause) -> Option<BatchFailure> {
+        let limit_bytes = self.settings.limits.host_bytes;
+        let is_host = matches!(cause, Cause::Lambda(error) if error.kind == EvalErrorKind::Host);
+        is_host.then(|| BatchFailure::Memory {
+            step: self.step_name(step),
+            what: Held::Element,
+            bytes: limit_bytes.saturating_add(1),
+            limit_bytes,
+        })
+    }
+
     fn step_failure(&self, step: usize, failure: crate::operator::StepFailure) -> BatchFailure {
+        if let Some(failure) = self.beyond_host(step, &failure.cause) {
+            return failure;
+        }
         BatchFailure::Step { step: self.job.steps[step].id.to_string(), line: self.job.steps[step].line, failure }
     }
 }

@@ -16,6 +16,18 @@ pub struct DeadLetter {
     pub origin: Option<Origin>,
 }
 
+impl DeadLetter {
+    /// Bytes held, roughly.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        let origin = self.origin.as_ref().map_or(0, |origin| {
+            let headers = origin.headers.iter().map(|(name, value)| 48 + name.len() + bytes(value)).sum::<usize>();
+            bytes(&origin.key) + bytes(&origin.value) + headers
+        });
+        size_of::<DeadLetter>() + self.step.len() + self.value.len() + origin
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
     pub tp: TopicPartition,

@@ -11,6 +11,11 @@ impl Evaluator {
         Self { limits, ..Self::default() }
     }
 
+    /// The bytes of results at which the last chunk was given up, if it was: what it gave is to be thrown away.
+    pub fn take_overflow(&mut self) -> Option<usize> {
+        self.overflow.take()
+    }
+
     fn machine(&mut self) -> &mut Machine {
         let limits = self.limits;
         self.machine.get_or_insert_with(|| Machine::new(limits))
@@ -102,14 +107,22 @@ impl Evaluator {
     ) -> Vec<Poison> {
         let limits = self.limits;
         let inner = &function.inner;
+        let room = self.chunk_bytes.unwrap_or(usize::MAX);
         let machine = self.machine();
-        let mut poison = Vec::new();
+        let (mut poison, mut bytes) = (Vec::new(), 0_usize);
         for idx in 0..input.len() {
+            if bytes > room {
+                self.overflow = Some(bytes);
+                break;
+            }
             let result = read(input, idx, inner.record, limits)
                 .and_then(|value| {
                     machine.run(&inner.shared, &inner.code, &inner.defaults, &[value]).map_err(|stop| *stop)
                 })
-                .and_then(|value| take(idx, value));
+                .and_then(|value| {
+                    bytes = bytes.saturating_add(value.heap_bytes());
+                    take(idx, value)
+                });
             if let Err(mut error) = result {
                 if error.kind == EvalErrorKind::Decode && !error.in_library {
                     error.in_library = inner.code.in_library;

@@ -70,11 +70,13 @@ pub enum Reducer {
 pub struct Limits {
     pub steps: u64,
     pub memory_bytes: u64,
+    /// What this process can give to one element, where that is less: no property of the element, so no poison.
+    pub host_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 10_000_000, memory_bytes: 256 << 20 }
+        Self { steps: 10_000_000, memory_bytes: 256 << 20, host_bytes: u64::MAX }
     }
 }
 
@@ -84,6 +86,9 @@ pub struct Evaluator {
     limits: Limits,
     /// Never use column kernels: the same results, slower.
     pub force_evaluator: bool,
+    /// Bytes that the results of one chunk may take; the function is called on no further element beyond it.
+    pub chunk_bytes: Option<usize>,
+    overflow: Option<usize>,
     machine: Option<evaluate::Machine>,
 }
 
@@ -115,6 +120,8 @@ pub enum EvalErrorKind {
     Failed,
     /// Step or memory limit.
     Limit,
+    /// More memory than the job's `memory_limit` leaves, though less than an element may take.
+    Host,
 }
 
 /// An element that failed: its index in the input column.

@@ -99,7 +99,7 @@ pub fn decode_part(bytes: Option<&[u8]>, format: ValueFormat, name: &str, limits
             }
         },
         ValueFormat::Json => primitive::parse_json(bytes, &mut Budget::new(limits)).map_err(|fault| match fault.kind {
-            EvalErrorKind::Limit => fault,
+            EvalErrorKind::Limit | EvalErrorKind::Host => fault,
             _ => Fault { kind: EvalErrorKind::Decode, message: format!("{name} is not JSON: {}", fault.message) },
         }),
     }

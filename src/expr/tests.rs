@@ -243,7 +243,7 @@ fn errors_point_at_the_innermost_expression() {
 
 #[test]
 fn nothing_runs_without_end_or_memory() {
-    let limits = Limits { steps: 10_000, memory_bytes: 1 << 20 };
+    let limits = Limits { steps: 10_000, memory_bytes: 1 << 20, ..Limits::default() };
     let library = "
 def spin(x):
     for a in range(1000000):
@@ -282,7 +282,8 @@ def double(x):
 fn limits_are_counted_per_element() {
     let function = compile("lambda x: [i for i in range(x)]", "", 1).unwrap();
     let input = Column::from_values([90, 900, 90, 90].map(Value::Int).to_vec());
-    let (column, poison) = Evaluator::new(Limits { steps: 300, memory_bytes: 1 << 20 }).map(&function, &input);
+    let (column, poison) =
+        Evaluator::new(Limits { steps: 300, memory_bytes: 1 << 20, ..Limits::default() }).map(&function, &input);
     assert_eq!((column.len(), poison.len(), poison[0].0), (3, 1, 1));
 }
 

@@ -251,6 +251,24 @@ impl Column {
         Column::Any(Arc::default())
     }
 
+    /// Bytes of memory that the elements take, roughly; what shares a buffer counts as if it did not.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Column::Const(value, _) => value.heap_bytes(),
+            Column::Bool(values) => values.len(),
+            Column::Int(values) => values.len() * 8,
+            Column::Float(values) => values.len() * 8,
+            Column::Str(column) => column.views.iter().map(|view| 8 + view.len as usize).sum(),
+            Column::Tuple(parts) => parts.iter().map(Column::memory_bytes).sum(),
+            Column::List(column) => column.offsets.len() * 4 + column.values.memory_bytes(),
+            Column::Record(column) => {
+                let views = column.keys.views.iter().chain(&column.values.views).filter(|view| !view.is_null());
+                column.len() * 32 + views.map(|view| view.len as usize).sum::<usize>()
+            }
+            Column::Any(values) => values.iter().map(|value| size_of::<Value>() + value.heap_bytes()).sum(),
+        }
+    }
+
     /// Element `idx` as a value. `None` for a [`Column::Record`] (or a tuple or list that holds one), whose decoding can
     /// fail: `expr::decode` reads those.
     pub fn get(&self, idx: usize) -> Option<Value> {

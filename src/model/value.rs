@@ -72,6 +72,23 @@ pub trait Opaque: fmt::Debug + Send + Sync {
 }
 
 impl Value {
+    /// Bytes a value holds on the heap, roughly.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Value::Str(text) if text.is_heap_allocated() => text.len() + 16,
+            Value::Bytes(bytes) => bytes.len() + 16,
+            Value::BigInt(_) => 64,
+            Value::List(items) => 40 + items.capacity() * 24 + items.iter().map(Value::heap_bytes).sum::<usize>(),
+            Value::Tuple(items) => 16 + items.len() * 24 + items.iter().map(Value::heap_bytes).sum::<usize>(),
+            Value::Dict(dict) => {
+                64 + dict.iter().map(|(key, value)| 72 + key.value().heap_bytes() + value.heap_bytes()).sum::<usize>()
+            }
+            Value::Struct(fields) => 40 + fields.fields.iter().map(|(_, value)| 48 + value.heap_bytes()).sum::<usize>(),
+            Value::Record(record) => 160 + record.key.heap_bytes() + record.value.heap_bytes(),
+            _ => 0,
+        }
+    }
+
     /// The one form of an integer: `Int` if it fits 64 bits, else `BigInt`.
     pub fn int(value: BigInt) -> Value {
         match i64::try_from(&value) {

@@ -90,6 +90,11 @@ pub trait Narrow: Send {
     fn finish(&mut self, _evaluator: &mut Evaluator) -> Result<Option<Column>, StepFailure> {
         Ok(None)
     }
+
+    /// Bytes held between chunks, roughly.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The working part of a terminal in one task: takes chunks in order, gives its part of the result.
@@ -157,6 +162,10 @@ impl Dataset {
 
     pub fn rows(&self) -> usize {
         self.partitions.iter().flatten().map(Column::len).sum()
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.partitions.iter().flatten().map(Column::memory_bytes).sum()
     }
 }
 

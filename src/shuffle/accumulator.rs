@@ -242,17 +242,5 @@ fn exact(value: &Value) -> BigInt {
 
 /// Bytes a value holds on the heap, roughly.
 pub fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Str(text) if text.is_heap_allocated() => text.len() + 16,
-        Value::Bytes(bytes) => bytes.len() + 16,
-        Value::BigInt(_) => 64,
-        Value::List(items) => 40 + items.capacity() * 24 + items.iter().map(value_bytes).sum::<usize>(),
-        Value::Tuple(items) => 16 + items.len() * 24 + items.iter().map(value_bytes).sum::<usize>(),
-        Value::Dict(dict) => {
-            64 + dict.iter().map(|(key, value)| 72 + value_bytes(key.value()) + value_bytes(value)).sum::<usize>()
-        }
-        Value::Struct(fields) => 40 + fields.fields.iter().map(|(_, value)| 48 + value_bytes(value)).sum::<usize>(),
-        Value::Record(record) => 160 + value_bytes(&record.key) + value_bytes(&record.value),
-        _ => 0,
-    }
+    value.heap_bytes()
 }

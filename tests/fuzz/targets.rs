@@ -213,7 +213,7 @@ fn lambda(input: &[u8]) {
             return;
         }
     };
-    let limits = Limits { steps: 100_000, memory_bytes: 16 << 20 };
+    let limits = Limits { steps: 100_000, memory_bytes: 16 << 20, ..Limits::default() };
     let columns = [
         vec![Value::Str("the cat's 7 lives\n".into()), Value::Str("".into()), Value::Str("é\u{1F600}{}%s".into())],
         vec![Value::Int(0), Value::Int(-3), Value::Int(i64::MAX)],
@@ -506,13 +506,13 @@ fn jsons() -> Vec<Vec<u8>> {
 
 /// What decodes prints, and prints the same again after another decode.
 fn json(input: &[u8]) {
-    let mut budget = primitive::Budget::new(Limits { steps: 10_000_000, memory_bytes: 64 << 20 });
+    let mut budget = primitive::Budget::new(Limits { steps: 10_000_000, memory_bytes: 64 << 20, ..Limits::default() });
     let Ok(value) = primitive::parse_json(input, &mut budget) else { return };
     let mut text = Vec::new();
     if primitive::write_json(&mut text, &value).is_err() {
         return;
     }
-    let mut budget = primitive::Budget::new(Limits { steps: 10_000_000, memory_bytes: 256 << 20 });
+    let mut budget = primitive::Budget::new(Limits { steps: 10_000_000, memory_bytes: 256 << 20, ..Limits::default() });
     let again = primitive::parse_json(&text, &mut budget).expect("what was written can be read");
     let mut twice = Vec::new();
     primitive::write_json(&mut twice, &again).expect("what was written once can be written again");

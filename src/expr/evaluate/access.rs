@@ -112,7 +112,9 @@ impl Machine {
                 let opened = cell::open(other.clone());
                 match primitive::iterate(&opened, &mut self.budget) {
                     Ok(items) => items,
-                    Err(fault) if fault.kind == EvalErrorKind::Limit => return Err(self.stop(span, fault)),
+                    Err(fault) if matches!(fault.kind, EvalErrorKind::Limit | EvalErrorKind::Host) => {
+                        return Err(self.stop(span, fault));
+                    }
                     Err(_) => {
                         let message = format!("cannot unpack non-iterable {name} object");
                         return self.fail(span, EvalErrorKind::Type, message);

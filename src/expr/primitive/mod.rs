@@ -92,6 +92,10 @@ impl Budget {
             let message = format!("more than {} bytes for one element", self.limits.memory_bytes);
             return Err(Fault::new(EvalErrorKind::Limit, message));
         }
+        if self.bytes > self.limits.host_bytes {
+            let message = format!("more than {} bytes for one element", self.limits.host_bytes);
+            return Err(Fault::new(EvalErrorKind::Host, message));
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ fn python_name(kind: EvalErrorKind) -> &'static [&'static str] {
         EvalErrorKind::Attribute => &["AttributeError"],
         EvalErrorKind::Overflow => &["OverflowError"],
         EvalErrorKind::Decode => &["UnicodeDecodeError", "JSONDecodeError"],
-        EvalErrorKind::Failed | EvalErrorKind::Limit => &[],
+        EvalErrorKind::Failed | EvalErrorKind::Limit | EvalErrorKind::Host => &[],
     }
 }
 

@@ -10,22 +10,25 @@ use crate::{
 pub struct MapPartitions {
     function: Option<Function>,
     elements: Vec<Value>,
+    bytes: usize,
 }
 
 impl MapPartitions {
     pub fn new(function: Option<Function>) -> Self {
-        Self { function, elements: Vec::new() }
+        Self { function, elements: Vec::new(), bytes: 0 }
     }
 }
 
 impl Narrow for MapPartitions {
     fn apply(&mut self, chunk: Column, _: &mut Evaluator) -> Result<(Column, Vec<PoisonElement>), StepFailure> {
         let (values, poison) = values(&chunk);
+        self.bytes += values.iter().map(|value| size_of::<Value>() + value.heap_bytes()).sum::<usize>();
         self.elements.extend(values);
         Ok((Column::empty(), poison))
     }
 
     fn finish(&mut self, evaluator: &mut Evaluator) -> Result<Option<Column>, StepFailure> {
+        self.bytes = 0;
         let partition = Value::list(std::mem::take(&mut self.elements));
         let Some(function) = &self.function else {
             return Ok(Some(Column::from_values(vec![partition])));
@@ -33,5 +36,9 @@ impl Narrow for MapPartitions {
         let result = evaluator.call(function, &[partition]).map_err(StepFailure::lambda)?;
         let elements = iterate(&result).map_err(StepFailure::lambda)?;
         Ok(Some(Column::from_values(elements)))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.bytes
     }
 }

@@ -8,15 +8,29 @@ use crate::{
 };
 
 /// Gives the elements of a partition as values, in order.
-#[derive(Default)]
 pub struct Elements {
     values: Vec<Value>,
     bytes: usize,
+    limit: usize,
+}
+
+impl Default for Elements {
+    fn default() -> Self {
+        Self::first(usize::MAX)
+    }
+}
+
+impl Elements {
+    /// Keeps no more than `limit` elements of a partition; those behind are still looked at for poison.
+    pub fn first(limit: usize) -> Self {
+        Self { values: Vec::new(), bytes: 0, limit }
+    }
 }
 
 impl Collector for Elements {
     fn push(&mut self, chunk: Column, _: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
-        let (values, poison) = values(&chunk);
+        let (mut values, poison) = values(&chunk);
+        values.truncate(self.limit - self.values.len());
         self.bytes += values.iter().map(|value| 24 + value_bytes(value)).sum::<usize>();
         self.values.extend(values);
         Ok(poison)

@@ -57,6 +57,9 @@ pub struct GroupTable {
     pub bytes: usize,
 }
 
+/// What a list of few values takes besides them: its own place, and the room it is given at first.
+const LIST_BYTES: usize = 96;
+
 /// A task's groups, and its keys by shuffle partition.
 pub type CutTable = (GroupTable, Vec<Vec<Entry>>);
 
@@ -81,6 +84,7 @@ impl Collector for Grouper {
             self.table.bytes += 24 + value_bytes(&value);
             let new = number == self.table.lists.len();
             if new {
+                self.table.bytes += LIST_BYTES;
                 self.table.lists.push(Vec::new());
             }
             let list = &mut self.table.lists[number];

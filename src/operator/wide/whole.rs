@@ -39,7 +39,7 @@ pub struct Take(pub usize);
 
 impl Wide for Take {
     fn collector(&self, _: usize) -> Box<dyn Collector> {
-        Box::new(Elements::default())
+        Box::new(Elements::first(self.0))
     }
 
     fn merge(&self, inputs: Vec<Vec<Partial>>, _: &MergeContext<'_>) -> Result<Merge, StepFailure> {
