@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_refused_property_is_named_and_its_value_is_not() {
         let refused = |name: &str, value: &str| {
-            let error = rdkafka::ClientConfig::new().set(name, value).create_native_config().unwrap_err();
+            let error = rdkafka::ClientConfig::new().set(name, value).create_native_config().err().unwrap();
             without_secrets(&error)
         };
         let secret = refused("sasl.oauthbearer.client.secret", "canary");
