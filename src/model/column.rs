@@ -261,6 +261,7 @@ impl Column {
             Column::Str(column) => column.views.iter().map(|view| 8 + view.len as usize).sum(),
             Column::Tuple(parts) => parts.iter().map(Column::memory_bytes).sum(),
             Column::List(column) => column.offsets.len() * 4 + column.values.memory_bytes(),
+            Column::Json(column) => column.memory_bytes(),
             Column::Record(column) => {
                 let views = column.keys.views.iter().chain(&column.values.views).filter(|view| !view.is_null());
                 column.len() * 32 + views.map(|view| view.len as usize).sum::<usize>()

@@ -53,6 +53,18 @@ impl JsonColumn {
         decoded[row].get_or_init(|| (documents.decode)(documents.texts.bytes(row))).clone()
     }
 
+    /// Bytes of memory that the elements take, roughly: their texts, what was found in them, and what was decoded.
+    pub fn memory_bytes(&self) -> usize {
+        let documents = &self.documents;
+        let decoded = documents.decoded.get();
+        let one = |row: usize| {
+            let members = (documents.starts[row + 1] - documents.starts[row]) as usize;
+            let value = decoded.and_then(|values| values[row].get());
+            documents.texts.bytes(row).len() + members * size_of::<Member>() + value.map_or(0, Value::heap_bytes)
+        };
+        self.rows.iter().map(|&row| 4 + one(row as usize)).sum()
+    }
+
     /// The elements at `indices`, in that order.
     pub fn gather(&self, indices: &[u32]) -> JsonColumn {
         let rows = indices.iter().map(|&idx| self.rows[idx as usize]).collect();

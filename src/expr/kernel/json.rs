@@ -70,7 +70,7 @@ pub fn documents(texts: &StrColumn, limits: Limits) -> Option<JsonColumn> {
 
 /// Makes a value of a document that has been checked.
 fn decode(text: &[u8]) -> Value {
-    let mut unbounded = Budget::new(Limits { steps: u64::MAX, memory_bytes: u64::MAX });
+    let mut unbounded = Budget::new(Limits { steps: u64::MAX, memory_bytes: u64::MAX, host_bytes: u64::MAX });
     primitive::parse_json(text, &mut unbounded).unwrap_or(Value::None)
 }
 
