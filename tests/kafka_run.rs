@@ -2,8 +2,10 @@
 
 use std::{thread, time::Duration};
 
+use rdkafka::producer::Producer;
+
 use super::{
-    broker::{Broker, End, NewRecord, broker, own_broker, unique_name},
+    broker::{Broker, End, NewRecord, broker, flush, own_broker, send, unique_name},
     run::{sums, truth},
     support::{Place, Random, START_MS, blocks, wait_until},
 };
@@ -159,6 +161,31 @@ fn a_topic_made_again_past_the_committed_offset_is_data_loss_or_skipped_and_reco
         }
         place.kstream(&bounded()).expect(0);
     }
+}
+
+#[test]
+fn an_open_transaction_holds_back_its_partition_and_no_other() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("held", 2);
+    let open = broker.transactional_producer();
+    open.begin_transaction().unwrap();
+    send(&open, topic.name(), 0, &NewRecord::value("open"));
+    flush(&open);
+    broker.produce(topic.name(), 0, ["behind"]);
+    let job = word_count(&broker.brokers, topic.name(), "").replace("\"1s\"", "\"100ms\"");
+    let place = Place::with_job(&job);
+    let running = place.start("run job.toml --progress progress.jsonl");
+    for word in ["a", "b", "c"] {
+        broker.produce(topic.name(), 1, [word]);
+        wait_until(word, || place.read("out.log").contains(&format!("('{word}', 1)")));
+    }
+    let log = place.read("out.log");
+    assert!(!log.contains("open") && !log.contains("behind"), "{log}");
+    open.commit_transaction(Duration::from_secs(10)).unwrap();
+    wait_until("what was held back", || place.read("out.log").contains("('behind', 1)"));
+    running.signal("-TERM");
+    running.wait().expect(0);
+    assert_eq!(sums(&place.read("out.log")), truth(["a", "b", "c", "open", "behind"].into_iter()));
 }
 
 #[test]
