@@ -205,6 +205,7 @@ fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
         Some((
             ErrorCode::DatabaseBusy
             | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
             | ErrorCode::OutOfMemory
             | ErrorCode::OperationInterrupted,
             _,

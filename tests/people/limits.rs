@@ -135,7 +135,7 @@ pprint = { num = 100_000, to = "out.log" }
     place.kstream(&bounded()).expect(1).says(&["memory_limit", "group_by_key"]);
 }
 
-const BATCHES: usize = 3_000;
+const BATCHES: usize = 10_000;
 /// Bytes of a block of `out.log` below.
 const BLOCK: u64 = 44 + 26 + 44 + 2 + 1;
 
@@ -212,7 +212,7 @@ pprint = { num = 1, to = "DIR/out.log" }
     let done = || fs::metadata(dir.path().join("out.log")).map_or(0, |log| log.len() / BLOCK) as usize;
     let mut until = |batches: usize| wait_until("batches", || done() >= batches || !running.is_running());
     let mut samples = Vec::new();
-    for batches in (300..BATCHES - 100).step_by(300) {
+    for batches in (500..BATCHES - 100).step_by(1_000) {
         until(batches);
         samples.push(held(&checkpoint, pid));
     }

@@ -212,7 +212,7 @@ fn a_disk_operation_that_fails_once_costs_a_try_or_a_process() {
                 at += 1;
             }
             assert!(at > 30, "only {at} operations were reached");
-            assert!(ended > 5, "{failure:?}: {ended} processes ended");
+            assert!(ended >= 5, "{failure:?}: {ended} processes ended");
             assert_eq!(again > 5, failure == Failure::Full, "{failure:?}: {again} tries");
         }
     }

@@ -51,8 +51,11 @@ pub fn hint_for(code: Code) -> Option<&'static str> {
 pub fn without_secrets(error: &KafkaError) -> String {
     let KafkaError::ClientConfig(_, description, name, value) = error else { return error.to_string() };
     let may_be_secret = (name.starts_with("sasl.") || name.starts_with("ssl.")) && !value.is_empty();
-    let description = if may_be_secret { description.replace(value, "(hidden)") } else { description.clone() };
-    if description.contains(name) { description } else { format!("{name}: {description}") }
+    if may_be_secret {
+        format!("{}: {name} = (hidden)", description.replace(value, "(hidden)"))
+    } else {
+        format!("{description}: {name} = {value}")
+    }
 }
 
 impl SourceError {
@@ -74,8 +77,8 @@ mod tests {
     #[test]
     fn a_refused_property_is_named_and_its_value_is_not() {
         let refused = |name: &str, value: &str| {
-            let error = rdkafka::ClientConfig::new().set(name, value).create_native_config().err().unwrap();
-            without_secrets(&error)
+            let refused = rdkafka::ClientConfig::new().set(name, value).create_native_config();
+            without_secrets(&refused.err().unwrap())
         };
         let secret = refused("sasl.oauthbearer.client.secret", "canary");
         assert!(secret.contains("sasl.oauthbearer.client.secret") && !secret.contains("canary"), "{secret}");
