@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::{
     general,
-    operand::{Ints, floats, ints, strs},
+    operand::{Ints, Operand, floats, ints, strs},
     text,
     walk::{bools, constant_compare},
 };
@@ -55,45 +55,71 @@ pub fn binary(op: BinaryOp, left: &Column, right: &Column, len: usize, limits: L
 
 /// Exact in 64 bits, or none.
 fn int_binary(op: BinaryOp, a: Ints<'_>, b: Ints<'_>, len: usize) -> Option<Vec<i64>> {
-    let each = |f: fn(i64, i64) -> Option<i64>| (0..len).map(|idx| f(a.get(idx)?, b.get(idx)?)).collect();
     match op {
-        BinaryOp::Add => each(i64::checked_add),
-        BinaryOp::Subtract => each(i64::checked_sub),
-        BinaryOp::Multiply => each(i64::checked_mul),
-        BinaryOp::FloorDivide => each(|a, b| {
-            let (quotient, rest) = (a.checked_div(b)?, a.checked_rem(b)?);
-            Some(if rest != 0 && (rest < 0) != (b < 0) { quotient - 1 } else { quotient })
+        BinaryOp::Add => exact(a, b, len, i64::overflowing_add),
+        BinaryOp::Subtract => exact(a, b, len, i64::overflowing_sub),
+        BinaryOp::Multiply => exact(a, b, len, i64::overflowing_mul),
+        BinaryOp::FloorDivide => exact(a, b, len, |a, b| {
+            let (quotient, rest, is_none) = divide(a, b);
+            (quotient - i64::from(rest != 0 && (rest < 0) != (b < 0)), is_none)
         }),
-        BinaryOp::Percent => each(|a, b| {
-            let rest = a.checked_rem(b)?;
-            Some(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+        BinaryOp::Percent => exact(a, b, len, |a, b| {
+            let (_, rest, is_none) = divide(a, b);
+            (if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }, is_none)
         }),
-        BinaryOp::BitAnd => each(|a, b| Some(a & b)),
-        BinaryOp::BitOr => each(|a, b| Some(a | b)),
-        BinaryOp::BitXor => each(|a, b| Some(a ^ b)),
+        BinaryOp::BitAnd => Some(a.zip(b, len, |a, b| a & b)),
+        BinaryOp::BitOr => Some(a.zip(b, len, |a, b| a | b)),
+        BinaryOp::BitXor => Some(a.zip(b, len, |a, b| a ^ b)),
         BinaryOp::Divide | BinaryOp::LeftShift | BinaryOp::RightShift => None,
     }
 }
 
+/// All results, or none where one of them does not fit. That is asked once, at the end: a loop that may stop anywhere
+/// takes several times as long.
+#[inline]
+fn exact<T: Copy, R: Clone>(
+    a: Operand<'_, T>,
+    b: Operand<'_, T>,
+    len: usize,
+    f: impl Fn(T, T) -> (R, bool),
+) -> Option<Vec<R>> {
+    let mut overflows = false;
+    let results = a.zip(b, len, |a, b| {
+        let (result, overflow) = f(a, b);
+        overflows |= overflow;
+        result
+    });
+    (!overflows).then_some(results)
+}
+
+/// Quotient and rest as the machine has them, and whether there are none in 64 bits.
+#[inline]
+fn divide(a: i64, b: i64) -> (i64, i64, bool) {
+    match b {
+        0 => (0, 0, true),
+        b => {
+            let (quotient, overflow) = a.overflowing_div(b);
+            (quotient, a.wrapping_sub(quotient.wrapping_mul(b)), overflow)
+        }
+    }
+}
+
 /// The largest integer up to which all are floats too.
-const EXACT: i64 = 1 << 53;
+const EXACT: u64 = 1 << 53;
 
 fn float_binary(op: BinaryOp, left: &Column, right: &Column, len: usize) -> Option<Vec<f64>> {
     if let (BinaryOp::Divide, Some(a), Some(b)) = (op, ints(left), ints(right)) {
-        let divide = |idx| {
-            let (a, b) = (a.get(idx)?, b.get(idx)?);
-            let exact = b != 0 && a.unsigned_abs() <= EXACT as u64 && b.unsigned_abs() <= EXACT as u64;
-            exact.then(|| a as f64 / b as f64)
-        };
-        return (0..len).map(divide).collect();
+        return exact(a, b, len, |a, b| {
+            (a as f64 / b as f64, b == 0 || a.unsigned_abs() > EXACT || b.unsigned_abs() > EXACT)
+        });
     }
-    let (a, b) = floats(left, right)?;
-    let each = |f: fn(f64, f64) -> Option<f64>| (0..len).map(|idx| f(a.get(idx)?, b.get(idx)?)).collect();
+    let (left, right) = floats(left, right)?;
+    let (a, b) = (left.operand(), right.operand());
     match op {
-        BinaryOp::Add => each(|a, b| Some(a + b)),
-        BinaryOp::Subtract => each(|a, b| Some(a - b)),
-        BinaryOp::Multiply => each(|a, b| Some(a * b)),
-        BinaryOp::Divide => each(|a, b| (b != 0.0).then(|| a / b)),
+        BinaryOp::Add => Some(a.zip(b, len, |a, b| a + b)),
+        BinaryOp::Subtract => Some(a.zip(b, len, |a, b| a - b)),
+        BinaryOp::Multiply => Some(a.zip(b, len, |a, b| a * b)),
+        BinaryOp::Divide => exact(a, b, len, |a, b| (a / b, b == 0.0)),
         _ => None,
     }
 }
@@ -103,8 +129,7 @@ pub fn compare(op: CompareOp, left: &Column, right: &Column, len: usize) -> Opti
         return Some(column);
     }
     if let (Some(a), Some(b)) = (ints(left), ints(right)) {
-        let each = |idx| Some(holds(op, a.get(idx)?.cmp(&b.get(idx)?)));
-        return (0..len).map(each).collect::<Option<Vec<bool>>>().map(bools);
+        return Some(compare_numbers(op, a, b, len));
     }
     if let (Some(a), Some(b)) = (strs(left), strs(right)) {
         return Some(bools((0..len).map(|idx| holds(op, a.get(idx).cmp(b.get(idx)))).collect()));
@@ -114,21 +139,21 @@ pub fn compare(op: CompareOp, left: &Column, right: &Column, len: usize) -> Opti
         Column::Float(_) | Column::Const(Value::Float(_), _),
     ) = (left, right)
     {
-        let (a, b) = floats(left, right)?;
-        let each = |idx| {
-            let (a, b) = (a.get(idx)?, b.get(idx)?);
-            Some(match op {
-                CompareOp::Equal => a == b,
-                CompareOp::NotEqual => a != b,
-                CompareOp::Less => a < b,
-                CompareOp::LessOrEqual => a <= b,
-                CompareOp::Greater => a > b,
-                CompareOp::GreaterOrEqual => a >= b,
-            })
-        };
-        return (0..len).map(each).collect::<Option<Vec<bool>>>().map(bools);
+        let (left, right) = floats(left, right)?;
+        return Some(compare_numbers(op, left.operand(), right.operand(), len));
     }
     general::compare(op, left, right, len)
+}
+
+fn compare_numbers<T: Copy + PartialOrd>(op: CompareOp, a: Operand<'_, T>, b: Operand<'_, T>, len: usize) -> Column {
+    bools(match op {
+        CompareOp::Equal => a.zip(b, len, |a, b| a == b),
+        CompareOp::NotEqual => a.zip(b, len, |a, b| a != b),
+        CompareOp::Less => a.zip(b, len, |a, b| a < b),
+        CompareOp::LessOrEqual => a.zip(b, len, |a, b| a <= b),
+        CompareOp::Greater => a.zip(b, len, |a, b| a > b),
+        CompareOp::GreaterOrEqual => a.zip(b, len, |a, b| a >= b),
+    })
 }
 
 #[inline]

@@ -144,4 +144,6 @@ pub fn run(code: &Code, used: record::Use, shared: &Shared, input: &Column, limi
 }
 
 #[cfg(test)]
+mod form_tests;
+#[cfg(test)]
 mod tests;

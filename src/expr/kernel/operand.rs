@@ -2,63 +2,75 @@
 
 use crate::model::{Column, StrColumn, Value};
 
-/// Ints, of a column or a constant.
+/// Numbers, of a column or a constant.
 #[derive(Clone, Copy)]
-pub enum Ints<'a> {
-    Same(i64),
-    Each(&'a [i64]),
+pub enum Operand<'a, T> {
+    Same(T),
+    Each(&'a [T]),
 }
 
-impl Ints<'_> {
+pub type Ints<'a> = Operand<'a, i64>;
+
+impl<T: Copy> Operand<'_, T> {
     #[inline]
-    pub fn get(self, idx: usize) -> Option<i64> {
+    pub fn get(self, idx: usize) -> Option<T> {
         match self {
-            Ints::Same(value) => Some(value),
-            Ints::Each(values) => values.get(idx).copied(),
+            Operand::Same(value) => Some(value),
+            Operand::Each(values) => values.get(idx).copied(),
+        }
+    }
+
+    /// The results of `f` for all pairs. A loop for each shape, so that each is plain enough for vector instructions.
+    #[inline]
+    pub fn zip<R: Clone>(self, other: Self, len: usize, mut f: impl FnMut(T, T) -> R) -> Vec<R> {
+        match (self, other) {
+            (Operand::Each(a), Operand::Each(b)) => a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect(),
+            (Operand::Each(a), Operand::Same(b)) => a.iter().map(|a| f(*a, b)).collect(),
+            (Operand::Same(a), Operand::Each(b)) => b.iter().map(|b| f(a, *b)).collect(),
+            (Operand::Same(a), Operand::Same(b)) => vec![f(a, b); len],
         }
     }
 }
 
 pub fn ints(column: &Column) -> Option<Ints<'_>> {
     match column {
-        Column::Const(Value::Int(value), _) => Some(Ints::Same(*value)),
-        Column::Int(values) => Some(Ints::Each(values)),
+        Column::Const(Value::Int(value), _) => Some(Operand::Same(*value)),
+        Column::Int(values) => Some(Operand::Each(values)),
         _ => None,
     }
 }
 
 /// Floats and ints, as floats.
-#[derive(Clone, Copy)]
 pub enum Floats<'a> {
-    Same(f64),
-    Each(&'a [f64]),
-    Ints(&'a [i64]),
+    Of(Operand<'a, f64>),
+    Converted(Vec<f64>),
 }
 
 impl Floats<'_> {
-    #[inline]
-    pub fn get(self, idx: usize) -> Option<f64> {
+    pub fn operand(&self) -> Operand<'_, f64> {
         match self {
-            Floats::Same(value) => Some(value),
-            Floats::Each(values) => values.get(idx).copied(),
-            Floats::Ints(values) => values.get(idx).map(|int| *int as f64),
+            Floats::Of(operand) => *operand,
+            Floats::Converted(values) => Operand::Each(values),
         }
     }
 }
 
 /// The operands of float arithmetic: at least one of both is of floats.
 pub fn floats<'a>(left: &'a Column, right: &'a Column) -> Option<(Floats<'a>, Floats<'a>)> {
-    fn one(column: &Column) -> Option<(Floats<'_>, bool)> {
-        match column {
-            Column::Const(Value::Float(value), _) => Some((Floats::Same(*value), true)),
-            Column::Float(values) => Some((Floats::Each(values), true)),
-            Column::Const(Value::Int(value), _) => Some((Floats::Same(*value as f64), false)),
-            Column::Int(values) => Some((Floats::Ints(values), false)),
-            _ => None,
-        }
+    let is_float = |column: &Column| matches!(column, Column::Float(_) | Column::Const(Value::Float(_), _));
+    fn one(column: &Column) -> Option<Floats<'_>> {
+        Some(match column {
+            Column::Const(Value::Float(value), _) => Floats::Of(Operand::Same(*value)),
+            Column::Float(values) => Floats::Of(Operand::Each(values)),
+            Column::Const(Value::Int(value), _) => Floats::Of(Operand::Same(*value as f64)),
+            Column::Int(values) => Floats::Converted(values.iter().map(|int| *int as f64).collect()),
+            _ => return None,
+        })
     }
-    let ((left, a), (right, b)) = (one(left)?, one(right)?);
-    (a || b).then_some((left, right))
+    if !is_float(left) && !is_float(right) {
+        return None;
+    }
+    Some((one(left)?, one(right)?))
 }
 
 /// Strings, of a column or a constant; bytes of valid UTF-8.

@@ -72,6 +72,7 @@ fn expression(names: Vec<&'static str>) -> BoxedStrategy<String> {
             "count('a')",
             "elems()",
             "get('a')",
+            "get('b', 7)",
             "items()",
             "isdigit()",
             "zfill(4)",
@@ -183,8 +184,71 @@ fn columns() -> BoxedStrategy<Column> {
             let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_deref(), value.as_deref())).collect();
             records(&pairs, ValueFormat::Utf8)
         }),
+        proptest::collection::vec(json().prop_map(String::into_bytes), 1..5).prop_map(|values| {
+            let pairs: Vec<_> = values.iter().map(|value| (None, Some(value.as_slice()))).collect();
+            records(&pairs, ValueFormat::Json)
+        }),
+        proptest::collection::vec(json(), 1..5).prop_map(|texts| decoded(&texts)),
     ]
     .boxed()
+}
+
+/// Documents with equal names, escapes, deep values, and now and then a wrong byte.
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        proptest::sample::select(vec![
+            "1",
+            "-0",
+            "12345678901234567890",
+            "2.5",
+            "1e400",
+            "NaN",
+            "01",
+            "null",
+            "true",
+            "\"a\"",
+            "\"\"",
+            "\"\\u00e4\"",
+            "\"\\ud83c\\udf89\"",
+            "\"\\ud83c\"",
+            "\"\\udf89\"",
+            "\"\\ud83cx\"",
+            "\"\\n\"",
+            "\"\\x\"",
+            "\"\t\"",
+            "\"a b c d e f g h i ä\"",
+        ])
+        .prop_map(str::to_owned),
+        // Long texts are read by blocks.
+        ("[a-zä ]{0,90}", "|\\\\\"|\\\\n|\u{1f}|\"", "[a-z]{0,40}").prop_map(|(a, b, c)| format!("\"{a}{b}{c}\"")),
+    ];
+    let value = leaf.prop_recursive(3, 12, 4, |inner| {
+        let name = proptest::sample::select(vec!["a", "b", "c", "\\u0061", ""]);
+        let space = proptest::sample::select(vec!["", " ", "\n\t"]);
+        prop_oneof![
+            3 => (proptest::collection::vec((name, inner.clone()), 0..4), space).prop_map(|(members, space)| {
+                let members: Vec<String> =
+                    members.iter().map(|(name, value)| format!("{space}\"{name}\"{space}:{space}{value}")).collect();
+                format!("{{{}{space}}}", members.join(","))
+            }),
+            1 => proptest::collection::vec(inner, 0..3).prop_map(|items| format!("[{}]", items.join(", "))),
+        ]
+    });
+    let cut = proptest::option::weighted(0.05, any::<proptest::sample::Index>());
+    (value, cut).prop_map(|(text, cut)| match cut {
+        None => text,
+        Some(at) => {
+            let at = at.index(text.chars().count());
+            text.chars().enumerate().filter(|(idx, _)| *idx != at).map(|(_, letter)| letter).collect()
+        }
+    })
+}
+
+/// What `json.loads` makes of those of the texts it takes: undecoded objects where all of them are.
+fn decoded(texts: &[String]) -> Column {
+    let function = Function::compile("lambda x: json.loads(x)", &Library::default(), 1..=1).unwrap();
+    let texts = Column::from_values(texts.iter().map(Value::str).collect());
+    Evaluator::default().map(&function, &texts).0
 }
 
 /// What a run gave, in a form that tells every difference that counts.
@@ -238,6 +302,50 @@ fn kernels_and_evaluator_agree() {
     assert!(native * 10 > cases, "only {native} of {cases} expressions ran as kernels");
 }
 
+/// Undecoded objects are what their values are.
+#[test]
+fn undecoded_objects_are_their_values() {
+    let seen = AtomicUsize::new(0);
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() };
+    let texts = proptest::collection::vec(json(), 1..4);
+    let result = proptest::test_runner::TestRunner::new(config).run(&(expression(vec!["x", "x['a']"]), texts), |run| {
+        let (source, texts) = run;
+        let column = decoded(&texts);
+        let Column::Json(_) = column else { return Ok(()) };
+        seen.fetch_add(1, Ordering::Relaxed);
+        let plain = Column::Any(Arc::new((0..column.len()).filter_map(|idx| column.get(idx)).collect()));
+        let Ok(function) = Function::compile(&format!("lambda x: {source}"), &Library::parse(LIBRARY).unwrap(), 1..=1)
+        else {
+            return Ok(());
+        };
+        let results = [column, plain].map(|column| {
+            let mut evaluator = Evaluator::default();
+            let (mapped, poison) = evaluator.map(&function, &column);
+            let (kept, _) = evaluator.filter(&function, &column);
+            (outcome(&mapped, &kept, &poison), outcome(&column.gather(&kept), &[], &[]))
+        });
+        prop_assert_eq!(&results[0], &results[1], "lambda x: {}", source);
+        Ok(())
+    });
+    assert!(result.is_ok(), "{}", result.err().map(|error| error.to_string()).unwrap_or_default());
+    assert!(seen.into_inner() > 200, "too few documents stayed undecoded");
+}
+
+#[test]
+fn objects_stay_undecoded_where_they_can() {
+    let check = |texts: &[&str], expected: bool| {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(matches!(decoded(&texts), Column::Json(_)), expected, "{texts:?}");
+    };
+    check(&[r#"{"a": 1}"#, r#" {"a": [{"b": "\ud83c\udf89"}], "c": -1.5e3} "#, "{}"], true);
+    check(&[r#"{"a": 1}"#, "[1]"], false);
+    check(&[r#"{"\u0061": 1}"#], false);
+    check(&[r#"{"a": NaN}"#], false);
+    let deep = |depth: usize| format!("{{\"a\": {}1{}}}", "[".repeat(depth), "]".repeat(depth));
+    check(&[&deep(50)], true);
+    check(&[&deep(200)], false);
+}
+
 #[test]
 fn shapes_that_users_write_run_as_kernels() {
     let texts = || Column::from_values(["a b", "ä 1", "", "12"].map(Value::str).to_vec());
@@ -259,6 +367,9 @@ fn shapes_that_users_write_run_as_kernels() {
         ("(x[0], double(x[1]) / 2)", pairs()),
         ("json.loads(x)['a']['b'] + 1", documents()),
         ("(json.loads(x)['c'], json.loads(x)['d'])", documents()),
+        ("json.loads(x).get('a').get('b', 0) + json.loads(x).get('n', 1)", documents()),
+        ("'a' in json.loads(x) and 'z' not in json.loads(x)", documents()),
+        ("x['a']['b'] == 1 and len(x) == 3", decoded(&["{\"a\": {\"b\": 1}, \"c\": 2, \"d\": 3}".to_owned()])),
         ("sum([int(w) for w in x.split() if w.isdigit()])", texts()),
     ] {
         let seen = Seen::default();
