@@ -59,8 +59,11 @@ pub fn peers(args: &Peers) -> Result<(), Box<dyn Error>> {
         let truth = fill::fill(&args.programs.brokers, &topic, workload, count)?;
         let engines: Vec<Engine> = Engine::ALL.into_iter().filter(|engine| args.runs(*engine)).collect();
         for &engine in &engines {
-            let version =
-                args.directory(engine).map_or(Ok(env!("CARGO_PKG_VERSION").to_owned()), Installed::version)?;
+            let version = match args.directory(engine) {
+                Some(installed) => installed.version()?,
+                None if engine == Engine::Reference => rdkafka::util::get_rdkafka_version().1,
+                None => env!("CARGO_PKG_VERSION").to_owned(),
+            };
             ranking.open(workload, engine, version, count);
         }
         for round in 1..=args.rounds {
