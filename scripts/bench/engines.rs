@@ -45,16 +45,16 @@ impl Engine {
         }
     }
 
-    /// What people call it, without its version.
-    pub fn title(self) -> &'static str {
+    /// What people call it, in the version that runs.
+    pub fn title(self, version: &str) -> String {
         match self {
-            Engine::Kstream => "kstream",
-            Engine::Reference => "hand-written on librdkafka",
-            Engine::KafkaStreams => "Kafka Streams",
-            Engine::SparkDstreams => "Spark DStreams",
-            Engine::Bytewax => "Bytewax, combined by hand",
-            Engine::SparkStructured => "Spark Structured Streaming",
-            Engine::Flink => "Flink SQL, mini-batch",
+            Engine::Kstream => format!("kstream {version}"),
+            Engine::Reference => format!("hand-written on librdkafka {version}"),
+            Engine::KafkaStreams => format!("Kafka Streams {version}"),
+            Engine::SparkDstreams => format!("Spark DStreams {version}"),
+            Engine::Bytewax => format!("Bytewax {version}, combined by hand"),
+            Engine::SparkStructured => format!("Spark Structured Streaming {version}"),
+            Engine::Flink => format!("Flink SQL {version}, mini-batch"),
         }
     }
 

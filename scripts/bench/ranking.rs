@@ -107,7 +107,7 @@ impl Ranking {
             json!({
                 "workload": row.workload.name(),
                 "engine": row.engine.name(),
-                "title": row.engine.title(),
+                "title": row.engine.title(&row.version),
                 "version": row.version,
                 "guarantee": row.engine.guarantee(),
                 "messages": row.messages,
@@ -141,8 +141,8 @@ impl fmt::Display for Ranking {
         writeln!(f, "|---|---|---|---|---|---|---|")?;
         for row in &self.rows {
             let millions = row.messages as f64 / 1e6;
-            let (title, version, guarantee) = (row.engine.title(), &row.version, row.engine.guarantee());
-            write!(f, "| {} {millions} M | {title} {version} ({guarantee}) | ", row.workload.name())?;
+            let (title, guarantee) = (row.engine.title(&row.version), row.engine.guarantee());
+            write!(f, "| {} {millions} M | {title} ({guarantee}) | ", row.workload.name())?;
             let Some(all) = row.figures() else {
                 let fault = row.fault.as_deref().unwrap_or_default();
                 writeln!(f, "**{}** | - | - | - | - |", fault.lines().next().unwrap_or_default())?;
