@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -45,16 +45,16 @@ impl Engine {
         }
     }
 
-    /// What people call it.
-    pub fn title(self) -> &'static str {
+    /// What people call it, in the version that runs.
+    pub fn title(self, version: &str) -> String {
         match self {
-            Engine::Kstream => "kstream",
-            Engine::Reference => "hand-written on librdkafka",
-            Engine::KafkaStreams => "Kafka Streams 4.3.1",
-            Engine::SparkDstreams => "Spark DStreams 3.5.1",
-            Engine::Bytewax => "Bytewax 0.21, combined by hand",
-            Engine::SparkStructured => "Spark Structured Streaming 3.5.1",
-            Engine::Flink => "Flink SQL 2.0, mini-batch",
+            Engine::Kstream => format!("kstream {version}"),
+            Engine::Reference => format!("hand-written on librdkafka {version}"),
+            Engine::KafkaStreams => format!("Kafka Streams {version}"),
+            Engine::SparkDstreams => format!("Spark DStreams {version}"),
+            Engine::Bytewax => format!("Bytewax {version}, combined by hand"),
+            Engine::SparkStructured => format!("Spark Structured Streaming {version}"),
+            Engine::Flink => format!("Flink SQL {version}, mini-batch"),
         }
     }
 
@@ -121,11 +121,17 @@ impl Output {
     }
 }
 
-/// An engine that was installed: its directory, with a program `start` in it.
+/// An engine that was installed: its directory, with a program `start` and the file `version` in it.
 #[derive(Debug, Clone)]
 pub struct Installed {
     pub engine: Engine,
     pub dir: PathBuf,
+}
+
+impl Installed {
+    pub fn version(&self) -> io::Result<String> {
+        Ok(fs::read_to_string(self.dir.join("version"))?.trim().to_owned())
+    }
 }
 
 /// `ENGINE=DIRECTORY`.

@@ -6,7 +6,7 @@
 use std::{
     error::Error,
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -49,19 +49,29 @@ pub struct Peers {
 }
 
 pub fn peers(args: &Peers) -> Result<(), Box<dyn Error>> {
-    fs::create_dir_all(&args.out)?;
+    let out = path::absolute(&args.out)?;
+    fs::create_dir_all(&out)?;
     let mut ranking = Ranking::new(args.programs.threads(), args.rounds)?;
     for workload in WORKLOADS {
         let count = args.millions.map_or(workload.default_messages(), |millions| (millions * 1e6) as u64);
         let topic = format!("bench-{}-{count}", workload.topic());
         eprintln!("filling {topic}");
         let truth = fill::fill(&args.programs.brokers, &topic, workload, count)?;
+        let engines: Vec<Engine> = Engine::ALL.into_iter().filter(|engine| args.runs(*engine)).collect();
+        for &engine in &engines {
+            let version = match args.directory(engine) {
+                Some(installed) => installed.version()?,
+                None if engine == Engine::Reference => rdkafka::util::get_rdkafka_version().1,
+                None => env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            ranking.open(workload, engine, version, count);
+        }
         for round in 1..=args.rounds {
-            for &engine in Engine::ALL.iter().filter(|engine| args.runs(**engine)) {
+            for &engine in &engines {
                 if ranking.has_failed(workload, engine) {
                     continue;
                 }
-                let run = Run { args, engine, workload, topic: &topic, count, truth: &truth, round };
+                let run = Run { args, out: &out, engine, workload, topic: &topic, count, truth: &truth, round };
                 let result = run.run().map_err(|error| error.to_string());
                 match &result {
                     Ok(Watched { usage, .. }) => eprintln!(
@@ -70,13 +80,13 @@ pub fn peers(args: &Peers) -> Result<(), Box<dyn Error>> {
                     ),
                     Err(fault) => eprintln!("{topic} round {round} {engine}: {fault}"),
                 }
-                ranking.add(workload, engine, count, result);
+                ranking.add(workload, engine, result);
             }
         }
     }
-    results::update(&args.out, &serde_json::json!({ "peers": ranking.json() }))?;
+    results::update(&out, &serde_json::json!({ "peers": ranking.json() }))?;
     print!("{ranking}");
-    println!("\nwritten to {}", results::path(&args.out).display());
+    println!("\nwritten to {}", results::path(&out).display());
     let failed = ranking.failures();
     if 0 < failed { Err(format!("{failed} rows failed").into()) } else { Ok(()) }
 }
@@ -94,6 +104,7 @@ impl Peers {
 /// One run of one engine on one topic.
 struct Run<'a> {
     args: &'a Peers,
+    out: &'a Path,
     engine: Engine,
     workload: Workload,
     topic: &'a str,
@@ -104,7 +115,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn run(&self) -> Result<Watched, Box<dyn Error>> {
-        let path = |what: &str| self.args.out.join(format!("peers-{}-{}.{what}", self.workload.name(), self.engine));
+        let path = |what: &str| self.out.join(format!("peers-{}-{}.{what}", self.workload.name(), self.engine));
         let (out, scratch, messages) = (path("counts"), path("scratch"), path("stderr"));
         remove(&out)?;
         remove(&scratch)?;

@@ -22,6 +22,7 @@ pub struct Ranking {
 struct Row {
     workload: Workload,
     engine: Engine,
+    version: String,
     messages: u64,
     runs: Vec<Watched>,
     fault: Option<String>,
@@ -70,15 +71,17 @@ impl Ranking {
         Ok(Ranking { threads, rounds, load_average, rows: Vec::new() })
     }
 
-    pub fn add(&mut self, workload: Workload, engine: Engine, messages: u64, result: Result<Watched, String>) {
-        let known = self.rows.iter().position(|row| row.workload == workload && row.engine == engine);
-        let at = known.unwrap_or_else(|| {
-            self.rows.push(Row { workload, engine, messages, runs: Vec::new(), fault: None });
-            self.rows.len() - 1
-        });
-        match result {
-            Ok(run) => self.rows[at].runs.push(run),
-            Err(fault) => self.rows[at].fault = Some(fault),
+    /// A row for an engine on a workload; its runs are added later.
+    pub fn open(&mut self, workload: Workload, engine: Engine, version: String, messages: u64) {
+        self.rows.push(Row { workload, engine, version, messages, runs: Vec::new(), fault: None });
+    }
+
+    pub fn add(&mut self, workload: Workload, engine: Engine, result: Result<Watched, String>) {
+        let row = self.rows.iter_mut().find(|row| row.workload == workload && row.engine == engine);
+        match (row, result) {
+            (Some(row), Ok(run)) => row.runs.push(run),
+            (Some(row), Err(fault)) => row.fault = Some(fault),
+            (None, _) => {}
         }
     }
 
@@ -104,7 +107,8 @@ impl Ranking {
             json!({
                 "workload": row.workload.name(),
                 "engine": row.engine.name(),
-                "title": row.engine.title(),
+                "title": row.engine.title(&row.version),
+                "version": row.version,
                 "guarantee": row.engine.guarantee(),
                 "messages": row.messages,
                 "cpu_seconds_per_million": figures.map(|all| all.cpu_a_million),
@@ -132,13 +136,13 @@ impl fmt::Display for Ranking {
         writeln!(f, "whole trees of processes, start included; counts equal the truth unless said otherwise\n")?;
         writeln!(
             f,
-            "| topic | engine (guarantee) | CPU-s per M (min) | kstream's times | messages/s | peak RSS MiB | first output s |"
+            "| topic | engine (guarantee) | CPU-s per M (min) | times kstream's | messages/s | peak RSS MiB | first output s |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|")?;
         for row in &self.rows {
             let millions = row.messages as f64 / 1e6;
-            let name = format!("{} ({})", row.engine.title(), row.engine.guarantee());
-            write!(f, "| {} {millions} M | {name} | ", row.workload.name())?;
+            let (title, guarantee) = (row.engine.title(&row.version), row.engine.guarantee());
+            write!(f, "| {} {millions} M | {title} ({guarantee}) | ", row.workload.name())?;
             let Some(all) = row.figures() else {
                 let fault = row.fault.as_deref().unwrap_or_default();
                 writeln!(f, "**{}** | - | - | - | - |", fault.lines().next().unwrap_or_default())?;
