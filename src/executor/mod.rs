@@ -264,8 +264,8 @@ impl Executor {
         let Some(((inputs, bytes), wide)) = self.inputs(step, partials).zip(self.wide.get(&step)) else {
             return Ok(None);
         };
-        // While they are put together, the parts are there a second time.
-        shared.hold_for(|| self.step_name(step), bytes, bytes.saturating_mul(2))?;
+        let merging = bytes.saturating_mul(wide.merge_factor());
+        shared.hold_for(|| self.step_name(step), 0, merging)?;
         let context = MergeContext {
             evaluator: &|| self.evaluator(),
             need: self.lineage.needs[step],
@@ -275,7 +275,7 @@ impl Executor {
         };
         let merged =
             lane::contained(|| wide.merge(inputs, &context).map_err(|failure| self.step_failure(step, failure)))?;
-        shared.release(bytes.saturating_mul(2));
+        shared.release(bytes + merging);
         let delta = merged.delta.as_ref().map_or(0, Vec::len) as u64;
         let bytes = merged.dataset.as_ref().map_or(0, Dataset::memory_bytes) as u64;
         shared.hold_for(|| self.step_name(step), 0, bytes + delta)?;

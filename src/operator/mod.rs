@@ -115,6 +115,12 @@ pub trait Wide: Send + Sync {
     /// A collector for one partition of input number `input`.
     fn collector(&self, input: usize) -> Box<dyn Collector>;
 
+    /// How many times the bytes of its parts a merge takes besides them, roughly: for tables cut by partition, keys that
+    /// are sorted, the result.
+    fn merge_factor(&self) -> u64 {
+        2
+    }
+
     /// Puts the parts of all partitions (by input, in partition order) together.
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure>;
 }
