@@ -142,7 +142,11 @@ fn word_counts_hold_what_they_count_not_what_they_read() {
 
 #[test]
 fn keys_that_are_all_distinct_fit_in_smaller_batches() {
-    fits(Words::Distinct, &format!("{PAIRS}[[steps]]\nreduce_by_key = 'lambda a, b: a + b'\n[[steps]]\ncount = true\n"), true);
+    fits(
+        Words::Distinct,
+        &format!("{PAIRS}[[steps]]\nreduce_by_key = 'lambda a, b: a + b'\n[[steps]]\ncount = true\n"),
+        true,
+    );
 }
 
 const GROUP: &str = "[[steps]]\ngroup_by_key = true\n[[steps]]\nmap = 'lambda pair: (pair[0], len(pair[1]))'\n";
@@ -187,14 +191,24 @@ fn state_that_grows_beyond_the_limit_ends_the_run_and_names_step_bytes_and_setti
 #[test]
 fn one_element_beyond_the_limit_ends_the_run_and_names_step_bytes_and_setting() {
     let steps = "[[steps]]\nname = \"blown\"\nmap = 'lambda record: record.value * 100_000'\n[[steps]]\ncount = true\n";
-    let said = ["step blown holds ", " bytes for one element", "memory_limit is 4194304", "Raise memory_limit"];
+    let said = [
+        "step blown asks for more than 4194304 bytes for one element",
+        "memory_limit is 4194304",
+        "Raise memory_limit",
+    ];
     ends(100, "4MiB", "", steps, &said);
 }
 
 #[test]
 fn a_lambda_without_bound_or_end_is_poison_that_names_its_step() {
-    let functions = "[functions]\ninline = '''\ndef grow(record):\n    grown = []\n    for i in range(10000000000):\n        grown.append(record.value + str(i))\n    return len(grown)\n'''\n";
-    ends(10, "16MiB", functions, "[[steps]]\nname = \"grown\"\nmap = \"grow\"\n", &["step grown", "bytes for one element"]);
+    let functions = "[functions]\ncode = '''\ndef grow(record):\n    grown = []\n    for i in range(10000000000):\n        grown.append(record.value + str(i))\n    return len(grown)\n'''\n";
+    ends(
+        10,
+        "16MiB",
+        functions,
+        "[[steps]]\nname = \"grown\"\nmap = \"grow\"\n",
+        &["step grown", "bytes for one element"],
+    );
     let at_once = "[[steps]]\nname = \"blown\"\nmap = 'lambda record: record.value * 1_000_000_000'\n";
     ends(10, "16MiB", "", at_once, &["step blown cannot take an element: more than 268435456 bytes for one element"]);
     let endless = "[[steps]]\nname = \"spun\"\nmap = 'lambda record: sum([0 for i in range(10_000_000_000)])'\n";

@@ -264,7 +264,11 @@ impl Executor {
         let Some(((inputs, bytes), wide)) = self.inputs(step, partials).zip(self.wide.get(&step)) else {
             return Ok(None);
         };
-        let merging = bytes.saturating_mul(wide.merge_factor());
+        let mut merging = bytes.saturating_mul(wide.merge_factor());
+        if let Some(state) = input.states.get(&step).filter(|_| wide.takes_whole_state()) {
+            shared.room_beside_state(|| self.step_name(step), state.memory_bytes())?;
+            merging += state.memory_bytes();
+        }
         shared.hold_for(|| self.step_name(step), 0, merging)?;
         let context = MergeContext {
             evaluator: &|| self.evaluator(),
@@ -333,7 +337,7 @@ impl Executor {
         is_host.then(|| BatchFailure::Memory {
             step: self.step_name(step),
             what: Held::Element,
-            bytes: limit_bytes.saturating_add(1),
+            bytes: limit_bytes,
             limit_bytes,
         })
     }

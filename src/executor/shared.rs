@@ -11,6 +11,7 @@ use crate::{job::Job, state::StepState};
 /// Bytes held count from the state on, so that aggregates get what state leaves.
 pub(super) struct Shared {
     limit_bytes: u64,
+    state_bytes: u64,
     /// Bytes held now, and at most.
     held: AtomicU64,
     peak: AtomicU64,
@@ -34,6 +35,7 @@ impl Shared {
         }
         Ok(Shared {
             limit_bytes,
+            state_bytes: bytes,
             held: AtomicU64::new(bytes),
             peak: AtomicU64::new(bytes),
             failed_lane: AtomicUsize::new(usize::MAX),
@@ -58,6 +60,12 @@ impl Shared {
     /// As [`Shared::hold`], with a step to name.
     pub fn hold_for(&self, step: impl FnOnce() -> String, before: u64, now: u64) -> Result<(), BatchFailure> {
         self.hold(before, now).map_err(|bytes| self.too_much(step(), Held::Batch, bytes))
+    }
+
+    /// Fails where `more` bytes do not fit beside the states, however small the batch is.
+    pub fn room_beside_state(&self, step: impl FnOnce() -> String, more: u64) -> Result<(), BatchFailure> {
+        let bytes = self.state_bytes.saturating_add(more);
+        if bytes > self.limit_bytes { Err(self.too_much(step(), Held::State, bytes)) } else { Ok(()) }
     }
 
     pub fn too_much(&self, step: String, what: Held, bytes: u64) -> BatchFailure {

@@ -121,6 +121,11 @@ pub trait Wide: Send + Sync {
         2
     }
 
+    /// Whether a merge goes over the whole state, and makes about as much again of it.
+    fn takes_whole_state(&self) -> bool {
+        false
+    }
+
     /// Puts the parts of all partitions (by input, in partition order) together.
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure>;
 }

@@ -90,6 +90,10 @@ impl Wide for UpdateState {
         4
     }
 
+    fn takes_whole_state(&self) -> bool {
+        true
+    }
+
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let empty = KeyedState::new(self.partitions as u32);
         let state = context.state.and_then(|state| state.as_any().downcast_ref::<KeyedState>()).unwrap_or(&empty);
