@@ -1,6 +1,6 @@
 //! Memory: jobs whose input is many times what their process may hold, on a real Kafka.
 //!
-//! The limit is the kernel's, on the data of the process (`ulimit -d`): beyond it an allocation fails and kstream aborts.
+//! The limit is the kernel's, on the data of the process (`ulimit -d`): beyond it an allocation fails, kstream aborts.
 //! Peak RSS is looked at besides. `KSTREAM_LONG=1` runs the full size: 256 MiB, and 20 times as much input.
 
 use std::{fs, io::Read, process::Command, thread, time::Duration};
@@ -16,7 +16,9 @@ const WORDS_PER_LINE: u64 = 8;
 /// How much goes in, and how much the process may hold.
 #[derive(Debug, Clone, Copy)]
 struct Size {
+    /// What the kernel gives, stacks of threads included.
     hard_mib: u64,
+    peak_mib: u64,
     memory_limit: &'static str,
     lines: u64,
 }
@@ -28,8 +30,8 @@ fn is_long() -> bool {
 fn size() -> Size {
     match is_long() {
         // 88 bytes a line.
-        true => Size { hard_mib: 256, memory_limit: "64MiB", lines: (20 * 256 << 20) / 88 },
-        false => Size { hard_mib: 144, memory_limit: "4MiB", lines: 60_000 },
+        true => Size { hard_mib: 256, peak_mib: 256, memory_limit: "64MiB", lines: (20 * 256 << 20) / 88 },
+        false => Size { hard_mib: 144, peak_mib: 80, memory_limit: "4MiB", lines: 60_000 },
     }
 }
 
@@ -130,7 +132,7 @@ fn fits(words: Words, steps: &str, is_halved: bool) {
     let (ended, peak_mib) = run(&place, size.hard_mib);
     let ended = ended.expect(0);
     eprintln!("{words:?}: {} lines, {size:?}, peak RSS {peak_mib} MiB", size.lines);
-    assert!(peak_mib < size.hard_mib, "{peak_mib} MiB");
+    assert!(peak_mib < size.peak_mib, "{peak_mib} MiB");
     assert_eq!(sum(&place.read("out.log")), size.lines * WORDS_PER_LINE);
     assert_eq!(ended.err.contains("reading half of the batch"), is_halved, "{}", ended.err);
 }
@@ -175,22 +177,21 @@ fn ends(lines: u64, memory_limit: &str, functions: &str, steps: &str, says: &[&s
     Words::Distinct.fill(broker, topic.name(), lines);
     let place = Place::with_job(&job(broker, topic.name(), memory_limit, &format!("{functions}{steps}{OUT}")));
     let (ended, peak_mib) = run(&place, size().hard_mib);
-    assert!(peak_mib < size().hard_mib, "{peak_mib} MiB");
+    assert!(peak_mib < size().peak_mib, "{peak_mib} MiB");
     Some(ended.expect(1).says(says))
 }
 
 #[test]
 fn state_that_grows_beyond_the_limit_ends_the_run_and_names_step_bytes_and_setting() {
-    let steps = format!(
-        "{SPLIT}{PAIRS}[[steps]]\nname = \"ever\"\nupdate_state_by_key = 'lambda new, old: sum(new) + (old or 0)'\n[[steps]]\ncount = true\n"
-    );
+    let state = "update_state_by_key = 'lambda new, old: sum(new) + (old or 0)'";
+    let steps = format!("{SPLIT}{PAIRS}[[steps]]\nname = \"ever\"\n{state}\n[[steps]]\ncount = true\n");
     let said = ["step ever holds ", " bytes of ", "memory_limit is 4194304", "Raise memory_limit"];
     ends(size().lines, "4MiB", "", &steps, &said);
 }
 
 #[test]
 fn one_element_beyond_the_limit_ends_the_run_and_names_step_bytes_and_setting() {
-    let steps = "[[steps]]\nname = \"blown\"\nmap = 'lambda record: record.value * 100_000'\n[[steps]]\ncount = true\n";
+    let steps = "[[steps]]\nname = \"blown\"\nmap = 'lambda record: record.value * 100000'\n[[steps]]\ncount = true\n";
     let said = [
         "step blown asks for more than 4194304 bytes for one element",
         "memory_limit is 4194304",
@@ -200,17 +201,26 @@ fn one_element_beyond_the_limit_ends_the_run_and_names_step_bytes_and_setting() 
 }
 
 #[test]
-fn a_lambda_without_bound_or_end_is_poison_that_names_its_step() {
-    let functions = "[functions]\ncode = '''\ndef grow(record):\n    grown = []\n    for i in range(10000000000):\n        grown.append(record.value + str(i))\n    return len(grown)\n'''\n";
+fn a_lambda_without_bound_or_end_ends_the_run_and_names_its_step() {
+    let functions = r#"
+[functions]
+code = '''
+def grow(record):
+    grown = []
+    for i in range(1000000):
+        grown.append(record.value + str(i))
+    return len(grown)
+'''
+"#;
     ends(
         10,
         "16MiB",
         functions,
         "[[steps]]\nname = \"grown\"\nmap = \"grow\"\n",
-        &["step grown", "bytes for one element"],
+        &["step grown asks for more than 16777216 bytes for one element; memory_limit is 16777216"],
     );
-    let at_once = "[[steps]]\nname = \"blown\"\nmap = 'lambda record: record.value * 1_000_000_000'\n";
+    let at_once = "[[steps]]\nname = \"blown\"\nmap = 'lambda record: record.value * 1000000000'\n";
     ends(10, "16MiB", "", at_once, &["step blown cannot take an element: more than 268435456 bytes for one element"]);
-    let endless = "[[steps]]\nname = \"spun\"\nmap = 'lambda record: sum([0 for i in range(10_000_000_000)])'\n";
+    let endless = "[[steps]]\nname = \"spun\"\nmap = 'lambda record: sum([0 for i in range(10000000000)])'\n";
     ends(10, "16MiB", "", endless, &["step spun", "for one element"]);
 }

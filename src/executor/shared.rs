@@ -84,3 +84,35 @@ impl Shared {
         self.failed_lane.load(Ordering::Relaxed) < lane
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(limit_bytes: u64, state_bytes: u64) -> Shared {
+        Shared {
+            limit_bytes,
+            state_bytes,
+            held: AtomicU64::new(state_bytes),
+            peak: AtomicU64::new(state_bytes),
+            failed_lane: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    #[test]
+    fn what_is_held_counts_from_the_state_on_and_comes_back() {
+        let shared = shared(100, 40);
+        assert_eq!(shared.hold(0, 60), Ok(()));
+        assert_eq!(shared.hold(0, 1), Err(101));
+        assert_eq!(shared.hold(61, 0), Ok(()), "giving back never fails");
+        assert_eq!(shared.hold(0, 60), Ok(()));
+        assert_eq!(shared.peak(), 101);
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_the_state_is_laid_to_the_state() {
+        let failure = |more| shared(100, 40).room_beside_state(|| "total".to_owned(), more).map_err(|f| f.to_string());
+        assert_eq!(failure(60), Ok(()));
+        assert_eq!(failure(61), Err("step total holds 101 bytes of state; memory_limit is 100".to_owned()));
+    }
+}

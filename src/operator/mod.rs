@@ -115,8 +115,8 @@ pub trait Wide: Send + Sync {
     /// A collector for one partition of input number `input`.
     fn collector(&self, input: usize) -> Box<dyn Collector>;
 
-    /// How many times the bytes of its parts a merge takes besides them, roughly: for tables cut by partition, keys that
-    /// are sorted, the result.
+    /// How many times the bytes of its parts a merge takes besides them, roughly: for tables cut by partition, for keys
+    /// that are sorted, for the result.
     fn merge_factor(&self) -> u64 {
         2
     }
