@@ -20,6 +20,7 @@ mod kafka_output;
 mod kafka_run;
 mod kafka_source;
 mod kill;
+mod memory;
 mod native;
 mod old_checkpoint;
 mod people;

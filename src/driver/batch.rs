@@ -96,6 +96,9 @@ impl Run<'_> {
             .map_err(|error| checkpoint_failed(&error))?;
         self.hand.took.log_committed = began.elapsed();
         self.committed(&committed, hand)?;
+        if committed.plan.replaced == 0 {
+            self.inputs.grow();
+        }
         Ok(Attempt::Committed(Box::new(committed)))
     }
 
@@ -209,7 +212,7 @@ impl Run<'_> {
     fn mend(&mut self, failed: FailedAttempt, tries: u32) -> Result<PlannedBatch, DriverError> {
         let FailedAttempt { batch, trouble } = failed;
         match &trouble {
-            Trouble::Execution(BatchFailure::Memory { what, .. }) if *what != Held::State => {
+            Trouble::Execution(BatchFailure::Memory { what, .. }) if *what == Held::Batch => {
                 self.halve(batch, &trouble)
             }
             Trouble::Execution(BatchFailure::Source { range, error }) => match &error.kind {
@@ -259,6 +262,7 @@ impl Run<'_> {
             return Err(self.explain(&batch, trouble));
         };
         tracing::warn!(batch = batch.plan().batch.0, reason = %trouble.text(), "reading half of the batch");
+        self.inputs.shrink_to(&ranges);
         self.replace(batch, |plan| plan.ranges = ranges)
     }
 

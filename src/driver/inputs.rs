@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     job::{BackPressure, Job, OnDataLoss, SourceKind, Start},
-    model::{AvailablePartition, TopicPartition},
+    model::{AvailablePartition, OffsetRange, TopicPartition},
     planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
     source::{Available, Source, SourceError, SourceErrorKind, queue::LINES_PER_BATCH},
 };
@@ -38,6 +38,8 @@ pub struct Inputs {
     pub outage: Outage,
     /// Whether the job names a group that lag tools look at.
     mirrors: bool,
+    /// Records a partition of the largest batch that is known to fit in memory, where one did not.
+    fit: Option<u64>,
 }
 
 struct Settings {
@@ -57,6 +59,9 @@ struct Settings {
 
 /// Committed positions by source name.
 pub type Positions = BTreeMap<Arc<str>, BTreeMap<TopicPartition, Position>>;
+
+/// After a batch that did not fit in memory, batches grow by this part of their size, until one does not fit again.
+const GROWTH_SHARE: u64 = 8;
 
 /// How a batch is limited besides its static bound.
 pub enum Bound<'a> {
@@ -99,7 +104,17 @@ impl Inputs {
                 }
             })
             .collect();
-        Inputs { sources, settings, outage: Outage::default(), mirrors: job.mirror_offsets_to.is_some() }
+        Inputs { sources, settings, outage: Outage::default(), mirrors: job.mirror_offsets_to.is_some(), fit: None }
+    }
+
+    /// Plans of batches that did not fit in memory went down to these ranges: the next ones begin no larger.
+    pub fn shrink_to(&mut self, ranges: &[OffsetRange]) {
+        self.fit = ranges.iter().map(OffsetRange::len).max();
+    }
+
+    /// A batch fit as it was planned: the next one may be a little larger.
+    pub fn grow(&mut self) {
+        self.fit = self.fit.map(|fit| fit.saturating_add(fit / GROWTH_SHARE + 1));
     }
 
     /// Whether batches follow each other without waiting for the clock: every source says so.
@@ -172,12 +187,14 @@ impl Inputs {
                     Bound::Ends(ends) => (None, Some(*ends)),
                 };
                 let rate = rate.map(|records_per_second| Rate { records_per_second, batch_interval_ms: interval.ms() });
+                let fit = self.fit.unwrap_or(u64::MAX).max(1);
+                let max_records_per_partition = settings.max_records_per_partition.min(fit);
                 SourceState {
                     source: &settings.name,
                     committed: positions.get(&settings.name).unwrap_or(&nothing),
                     available: &available.partitions,
                     starts: &settings.starts,
-                    limits: Limits { max_records_per_partition: settings.max_records_per_partition, rate, ends },
+                    limits: Limits { max_records_per_partition, rate, ends },
                     on_data_loss: settings.on_data_loss,
                 }
             })

@@ -26,7 +26,7 @@ pub enum BatchFailure {
     Step { step: String, line: usize, failure: StepFailure },
     #[error("cannot read {range}: {error}")]
     Source { range: OffsetRange, error: SourceError },
-    #[error("step {step} holds {bytes} bytes {what}; memory_limit is {limit_bytes}")]
+    #[error("step {step} {} {bytes} bytes {what}; memory_limit is {limit_bytes}", what.verb())]
     Memory { step: String, what: Held, bytes: u64, limit_bytes: u64 },
     /// A defect of ours; contained.
     #[error("a task panicked: {message}")]
@@ -45,6 +45,15 @@ pub enum Held {
     State,
     /// Of one call of a lambda.
     Element,
+}
+
+impl Held {
+    fn verb(self) -> &'static str {
+        match self {
+            Held::Batch | Held::State => "holds",
+            Held::Element => "asks for more than",
+        }
+    }
 }
 
 impl std::fmt::Display for Held {

@@ -264,8 +264,12 @@ impl Executor {
         let Some(((inputs, bytes), wide)) = self.inputs(step, partials).zip(self.wide.get(&step)) else {
             return Ok(None);
         };
-        // While they are put together, the parts are there a second time.
-        shared.hold_for(|| self.step_name(step), bytes, bytes.saturating_mul(2))?;
+        let mut merging = bytes.saturating_mul(wide.merge_factor());
+        if let Some(state) = input.states.get(&step).filter(|_| wide.takes_whole_state()) {
+            shared.room_beside_state(|| self.step_name(step), state.memory_bytes())?;
+            merging += state.memory_bytes();
+        }
+        shared.hold_for(|| self.step_name(step), 0, merging)?;
         let context = MergeContext {
             evaluator: &|| self.evaluator(),
             need: self.lineage.needs[step],
@@ -275,7 +279,7 @@ impl Executor {
         };
         let merged =
             lane::contained(|| wide.merge(inputs, &context).map_err(|failure| self.step_failure(step, failure)))?;
-        shared.release(bytes.saturating_mul(2));
+        shared.release(bytes + merging);
         let delta = merged.delta.as_ref().map_or(0, Vec::len) as u64;
         let bytes = merged.dataset.as_ref().map_or(0, Dataset::memory_bytes) as u64;
         shared.hold_for(|| self.step_name(step), 0, bytes + delta)?;
@@ -333,7 +337,7 @@ impl Executor {
         is_host.then(|| BatchFailure::Memory {
             step: self.step_name(step),
             what: Held::Element,
-            bytes: limit_bytes.saturating_add(1),
+            bytes: limit_bytes,
             limit_bytes,
         })
     }

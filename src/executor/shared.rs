@@ -11,6 +11,7 @@ use crate::{job::Job, state::StepState};
 /// Bytes held count from the state on, so that aggregates get what state leaves.
 pub(super) struct Shared {
     limit_bytes: u64,
+    state_bytes: u64,
     /// Bytes held now, and at most.
     held: AtomicU64,
     peak: AtomicU64,
@@ -34,6 +35,7 @@ impl Shared {
         }
         Ok(Shared {
             limit_bytes,
+            state_bytes: bytes,
             held: AtomicU64::new(bytes),
             peak: AtomicU64::new(bytes),
             failed_lane: AtomicUsize::new(usize::MAX),
@@ -60,6 +62,12 @@ impl Shared {
         self.hold(before, now).map_err(|bytes| self.too_much(step(), Held::Batch, bytes))
     }
 
+    /// Fails where `more` bytes do not fit beside the states, however small the batch is.
+    pub fn room_beside_state(&self, step: impl FnOnce() -> String, more: u64) -> Result<(), BatchFailure> {
+        let bytes = self.state_bytes.saturating_add(more);
+        if bytes > self.limit_bytes { Err(self.too_much(step(), Held::State, bytes)) } else { Ok(()) }
+    }
+
     pub fn too_much(&self, step: String, what: Held, bytes: u64) -> BatchFailure {
         BatchFailure::Memory { step, what, bytes, limit_bytes: self.limit_bytes }
     }
@@ -74,5 +82,37 @@ impl Shared {
 
     pub fn is_moot(&self, lane: usize) -> bool {
         self.failed_lane.load(Ordering::Relaxed) < lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(limit_bytes: u64, state_bytes: u64) -> Shared {
+        Shared {
+            limit_bytes,
+            state_bytes,
+            held: AtomicU64::new(state_bytes),
+            peak: AtomicU64::new(state_bytes),
+            failed_lane: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    #[test]
+    fn what_is_held_counts_from_the_state_on_and_comes_back() {
+        let shared = shared(100, 40);
+        assert_eq!(shared.hold(0, 60), Ok(()));
+        assert_eq!(shared.hold(0, 1), Err(101));
+        assert_eq!(shared.hold(61, 0), Ok(()), "giving back never fails");
+        assert_eq!(shared.hold(0, 60), Ok(()));
+        assert_eq!(shared.peak(), 101);
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_the_state_is_laid_to_the_state() {
+        let failure = |more| shared(100, 40).room_beside_state(|| "total".to_owned(), more).map_err(|f| f.to_string());
+        assert_eq!(failure(60), Ok(()));
+        assert_eq!(failure(61), Err("step total holds 101 bytes of state; memory_limit is 100".to_owned()));
     }
 }

@@ -619,3 +619,31 @@ fn native_says_why_not() {
         assert_eq!(found, expected.map_err(str::to_owned), "{lambda}");
     }
 }
+
+#[test]
+fn a_chunk_whose_results_take_too_much_is_given_up_behind_the_first_that_did() {
+    let function = compile("lambda x: [x * 100]", "", 1).unwrap();
+    let input = Column::from_values((0..8).map(|_| Value::str("0123456789")).collect());
+    let mut evaluator =
+        Evaluator { force_evaluator: true, chunk_bytes: Some(3000), ..Evaluator::new(Limits::default()) };
+    assert_eq!(evaluator.flat_map(&function, &input).0.len(), 3);
+    assert!(evaluator.take_overflow().is_some_and(|bytes| bytes > 3000));
+    evaluator.flat_map(&function, &input.slice(0..2));
+    assert_eq!(evaluator.take_overflow(), None);
+}
+
+#[test]
+fn what_the_host_cannot_give_is_told_from_what_no_element_may_take() {
+    let check = |host_bytes: u64, kind: EvalErrorKind| {
+        let function = compile("lambda x: x * 1000000", "", 1).unwrap();
+        let limits = Limits { memory_bytes: 1 << 20, host_bytes, ..Limits::default() };
+        let error = Evaluator::new(limits).call(&function, &[Value::str("0123456789")]).unwrap_err();
+        assert_eq!(error.kind, kind, "{}", error.message);
+    };
+    check(u64::MAX, EvalErrorKind::Limit);
+    check(1 << 10, EvalErrorKind::Limit);
+    let function = compile("lambda x: x * 50", "", 1).unwrap();
+    let limits = Limits { host_bytes: 100, ..Limits::default() };
+    let error = Evaluator::new(limits).call(&function, &[Value::str("0123456789")]).unwrap_err();
+    assert_eq!(error.kind, EvalErrorKind::Host, "{}", error.message);
+}

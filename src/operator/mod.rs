@@ -115,6 +115,17 @@ pub trait Wide: Send + Sync {
     /// A collector for one partition of input number `input`.
     fn collector(&self, input: usize) -> Box<dyn Collector>;
 
+    /// How many times the bytes of its parts a merge takes besides them, roughly: for tables cut by partition, for keys
+    /// that are sorted, for the result.
+    fn merge_factor(&self) -> u64 {
+        2
+    }
+
+    /// Whether a merge goes over the whole state, and makes about as much again of it.
+    fn takes_whole_state(&self) -> bool {
+        false
+    }
+
     /// Puts the parts of all partitions (by input, in partition order) together.
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure>;
 }

@@ -78,9 +78,10 @@ impl StrTable {
         self.len() == 0
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held. Where the table is about to grow, those of the new slots beside the old.
     pub fn memory_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+        let grows = self.short * 5 > self.slots.len() * 3;
+        self.slots.capacity() * size_of::<Slot>() * if grows { 3 } else { 1 }
             + self.long.capacity() * (size_of::<Long>() + 1)
             + self.arena.capacity()
     }

@@ -82,6 +82,10 @@ impl Wide for ByKey {
         Box::new(Combiner { table: CombineTable::default(), fold: self.fold.clone(), take: self.take })
     }
 
+    fn merge_factor(&self) -> u64 {
+        4
+    }
+
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let tables = take_all::<CombineTable>(inputs.into_iter().flatten().collect())?;
         let merged = by_partition(tables, self.partitions, &self.fold, context.evaluator)?;

@@ -31,6 +31,10 @@ impl Wide for Count {
         Box::new(Counter::default())
     }
 
+    fn merge_factor(&self) -> u64 {
+        0
+    }
+
     fn merge(&self, inputs: Vec<Vec<Partial>>, _: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let counts = take_all::<usize>(inputs.into_iter().flatten().collect())?;
         Ok(Dataset::single(vec![Value::Int(counts.iter().sum::<usize>() as i64)]).into())

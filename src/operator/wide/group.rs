@@ -81,7 +81,8 @@ impl Collector for Grouper {
                     continue;
                 }
             };
-            self.table.bytes += 24 + value_bytes(&value);
+            // A list grows to twice its length.
+            self.table.bytes += 48 + value_bytes(&value);
             let new = number == self.table.lists.len();
             if new {
                 self.table.bytes += LIST_BYTES;
@@ -112,11 +113,11 @@ impl Make {
         Ok(())
     }
 
-    fn join(&self, left: &mut Vec<Value>, right: Vec<Value>, evaluator: &mut Evaluator) -> Result<(), EvalError> {
+    fn join(&self, left: &mut Vec<Value>, right: &[Value], evaluator: &mut Evaluator) -> Result<(), EvalError> {
         match self {
-            Make::List => left.extend(right),
+            Make::List => left.extend_from_slice(right),
             Make::Combiner { merge_combiners, .. } => {
-                for value in right {
+                for value in right.iter().cloned() {
                     match left.pop() {
                         None => left.push(value),
                         Some(old) => left.push(evaluator.call(merge_combiners, &[old, value])?),
@@ -156,7 +157,7 @@ impl Group {
                 if number == merged.lists.len() {
                     merged.lists.push(Vec::new());
                 }
-                let values = table.lists[entry.number as usize].clone();
+                let values = &table.lists[entry.number as usize];
                 self.make
                     .join(&mut merged.lists[number], values, &mut evaluator)
                     .map_err(|error| failed(key, error))?;
@@ -174,6 +175,10 @@ impl Group {
 impl Wide for Group {
     fn collector(&self, _: usize) -> Box<dyn Collector> {
         Box::new(Grouper { table: GroupTable::default(), make: self.make.clone() })
+    }
+
+    fn merge_factor(&self) -> u64 {
+        3
     }
 
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {

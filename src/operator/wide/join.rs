@@ -79,6 +79,10 @@ impl Wide for Join {
         self.sides.collector(input)
     }
 
+    fn merge_factor(&self) -> u64 {
+        3
+    }
+
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let mut sides = Vec::new();
         for partials in inputs {

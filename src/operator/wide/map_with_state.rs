@@ -141,6 +141,10 @@ impl Wide for MapWithState {
         Box::new(Elements::default())
     }
 
+    fn merge_factor(&self) -> u64 {
+        4
+    }
+
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let empty = KeyedState::new(self.partitions as u32);
         let state = context.state.and_then(|state| state.as_any().downcast_ref::<KeyedState>()).unwrap_or(&empty);

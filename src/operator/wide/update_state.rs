@@ -86,6 +86,14 @@ impl Wide for UpdateState {
         self.group.collector(input)
     }
 
+    fn merge_factor(&self) -> u64 {
+        4
+    }
+
+    fn takes_whole_state(&self) -> bool {
+        true
+    }
+
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let empty = KeyedState::new(self.partitions as u32);
         let state = context.state.and_then(|state| state.as_any().downcast_ref::<KeyedState>()).unwrap_or(&empty);

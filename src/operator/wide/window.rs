@@ -148,6 +148,14 @@ impl Wide for Window {
         }
     }
 
+    fn merge_factor(&self) -> u64 {
+        4
+    }
+
+    fn takes_whole_state(&self) -> bool {
+        true
+    }
+
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let empty = WindowState::default();
         let state = context.state.and_then(|state| state.as_any().downcast_ref::<WindowState>()).unwrap_or(&empty);
