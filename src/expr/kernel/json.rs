@@ -153,7 +153,11 @@ fn short_int(bytes: &[u8]) -> Option<i64> {
     }
     let mut value = 0;
     for digit in digits {
-        value = value * 10 + i64::from(digit.is_ascii_digit().then_some(digit - b'0')?);
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
     }
     Some(if digits.len() < bytes.len() { -value } else { value })
 }
