@@ -246,13 +246,9 @@ fn patient(
     committed: &mut (u64, Option<SinkFacts>),
     first: &mut Option<SinkErrorKind>,
 ) -> Result<(), SinkError> {
-<<<<<<< HEAD
-    let mut note = |error: &SinkError| _ = first.get_or_insert(error.kind);
-=======
     let mut note = |error: &SinkError| {
         first.get_or_insert(error.kind);
     };
->>>>>>> sim
     let mut sink = resumed(sink(disk, rotate_bytes), committed.1.as_ref()).inspect_err(&mut note)?;
     if committed.1.is_none() {
         committed.1 = sink.base_facts().inspect_err(&mut note)?;
