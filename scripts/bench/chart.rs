@@ -14,7 +14,7 @@ pub struct Chart {
 }
 
 const WIDTH: f64 = 760.0;
-const NUMBERS: f64 = 150.0;
+const NUMBERS: f64 = 180.0;
 const BAR: f64 = 16.0;
 const GAP: f64 = 14.0;
 /// Where the labels of bars begin.
@@ -74,7 +74,7 @@ fn engines(results: &Value) -> Section<'_> {
     let mut groups = Vec::new();
     for (workload, engine, cpu_seconds, row) in rows(&results["peers"]["rows"], "engine") {
         let times = row["cpu_times_kstream"].as_f64().filter(|_| engine != "kstream");
-        let note = times.map_or(String::new(), |times| format!(" ({times:.1} times kstream's)"));
+        let note = times.map_or(String::new(), |times| format!(" ({times:.1} × kstream)"));
         let label = row["title"].as_str().unwrap_or(engine);
         push(&mut groups, workload, Bar { colour: colour(engine), label, cpu_seconds, note });
     }
