@@ -13,11 +13,13 @@ use super::{
     step::{Named, ReadStep, ReadWindow, ordinal_id},
 };
 
-/// The steps of the job, with inputs; only meaningful if no mistake was reported.
+/// The steps of the job, with inputs; only meaningful if no mistake was reported. `letters` is the job's own file of dead
+/// letters.
 pub fn resolve(
     reader: &mut Reader<'_>,
     sources: &[ReadSource],
     read: Vec<ReadStep>,
+    letters: Option<(PathBuf, Span)>,
     batch_interval_ms: Option<i64>,
 ) -> Vec<Step> {
     let names = names(reader, sources, &read);
@@ -29,7 +31,7 @@ pub fn resolve(
         Slides { interval, known: vec![Slide::Unknown; read.len()] }.follow(reader, &mut read, &inputs);
     }
     report_no_output(reader, &read);
-    report_shared_outputs(reader, &read);
+    report_shared_outputs(reader, &read, letters);
     warn_of_unused(reader, sources, &read, &inputs);
     let ids = ids(&read);
     check_was(reader, &read, &ids);
@@ -297,7 +299,7 @@ fn report_no_output(reader: &mut Reader<'_>, read: &[ReadStep]) {
     }
 }
 
-fn report_shared_outputs(reader: &mut Reader<'_>, read: &[ReadStep]) {
+fn report_shared_outputs(reader: &mut Reader<'_>, read: &[ReadStep], of_job: Option<(PathBuf, Span)>) {
     let mut taken: HashMap<PathBuf, String> = HashMap::new();
     for step in read {
         let Some((path, span)) = step.operator.as_ref().and_then(|operator| operator.output.as_ref()) else { continue };
@@ -309,10 +311,13 @@ fn report_shared_outputs(reader: &mut Reader<'_>, read: &[ReadStep]) {
             taken.insert(absolute, title(step));
         }
     }
-    for step in read {
-        let letters = matches!(&step.on_error, Some(OnError::DeadLetterFile(path)) if taken.contains_key(&lexical(reader.absolute(path))));
-        if letters {
-            reader.report(Mistake::at(&step.span, "dead letters cannot go into the file of an output"));
+    let of_steps = read.iter().filter_map(|step| match &step.on_error {
+        Some(OnError::DeadLetterFile(path)) => Some((path.clone(), step.span.clone())),
+        _ => None,
+    });
+    for (path, span) in of_job.into_iter().chain(of_steps) {
+        if taken.contains_key(&lexical(reader.absolute(&path))) {
+            reader.report(Mistake::at(&span, "dead letters cannot go into the file of an output"));
         }
     }
 }

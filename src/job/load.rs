@@ -146,6 +146,10 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         None => name.as_ref().map(|name| Path::new(".kstream").join(name)),
     };
     let errors = job_errors(reader, &mut fields);
+    let letters = match (&errors.on_error, fields.get("dead_letter")) {
+        (Some(OnError::DeadLetterFile(path)), Some(node)) => Some((path.clone(), node.span.clone())),
+        _ => None,
+    };
     let memory_limit = fields.get("memory_limit");
     let memory_limit_bytes = memory_limit.map_or(Some(DEFAULT_MEMORY_LIMIT_BYTES), |node| reader.size(node));
     let partitions = fields.get("shuffle_partitions");
@@ -168,7 +172,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     let steps_node = fields.get("steps");
     let read_steps = steps_node.map(|node| steps(reader, node, &defaults)).unwrap_or_default();
     fields.finish(reader);
-    let steps = graph::resolve(reader, &sources, read_steps, batch_interval_ms);
+    let steps = graph::resolve(reader, &sources, read_steps, letters, batch_interval_ms);
     warn_of_patterns(reader, root, &sources);
     Some(Job {
         name: name?,
