@@ -2,7 +2,8 @@
 //!
 //! Without the feature `crash-points`, so in every release, a point is nothing. With it, `KSTREAM_CRASH_AT=NAME` (or
 //! `NAME#3`: the third time it is reached) aborts the process there: no destructor runs, nothing is flushed. The name goes
-//! to the file `KSTREAM_CRASH_REPORT` first, so that a test can tell a point that was reached from one that was not.
+//! to the file `KSTREAM_CRASH_REPORT` first, so that a test can tell a point that was reached from one that was not. With
+//! `KSTREAM_CRASH_HOLD=SECONDS` the process stands still there for so long and then goes on.
 
 #[cfg(all(feature = "crash-points", not(debug_assertions)))]
 compile_error!("crash points are for tests and never part of a release");
@@ -71,6 +72,8 @@ mod armed {
             OnceLock,
             atomic::{AtomicU64, Ordering},
         },
+        thread,
+        time::Duration,
     };
 
     struct Target {
@@ -101,6 +104,9 @@ mod armed {
             let file = OpenOptions::new().create(true).append(true).open(report);
             let _ = file.and_then(|mut file| writeln!(file, "{name}"));
         }
-        process::abort();
+        match env::var("KSTREAM_CRASH_HOLD").ok().and_then(|seconds| seconds.parse().ok()) {
+            Some(seconds) => thread::sleep(Duration::from_secs(seconds)),
+            None => process::abort(),
+        }
     }
 }

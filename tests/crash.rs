@@ -362,6 +362,26 @@ fn what_is_lost_of_a_planned_batch_is_told_and_skipped_only_where_nothing_is_pub
     }
 }
 
+/// The brokers look for transactions that are too old every ten seconds.
+#[test]
+fn a_transaction_that_takes_too_long_is_made_again() {
+    let Some(broker) = broker() else { return };
+    let topics = [broker.topic("calm", 1), broker.topic("slow", 1)];
+    let [calm, slow] = topics.each_ref().map(|topic| {
+        let job = to_kafka(&unique_name("overdue"), &broker.brokers, topic.name());
+        place(&job.replace("brokers = ", "properties = { \"transaction.timeout.ms\" = 1000 }, brokers = "))
+    });
+    calm.kstream(&bounded()).expect(0);
+    let mut command = slow.command(&bounded());
+    command.env("KSTREAM_CRASH_AT", "kafka: written#3").env("KSTREAM_CRASH_HOLD", "25");
+    slow.spawn(command).wait().expect(0).says(&["took too long"]);
+    let [expected, found] = topics.each_ref().map(|topic| messages(broker, topic.name()));
+    assert_eq!(found, expected);
+    let ended = broker.read_uncommitted(topics[1].name()).len() - found.len();
+    assert!(0 < ended, "the brokers ended no transaction");
+    assert_eq!(image(&slow), image(&calm));
+}
+
 #[test]
 fn a_broker_that_dies_between_the_transaction_and_the_commit_costs_nothing() {
     let Some(mut own) = own_broker() else { return };

@@ -300,29 +300,6 @@ map = "lambda record: record.value"
     assert_eq!(broker.read_committed(topic).len(), 1);
 }
 
-/// The broker ends transactions that are older than their limit; it looks every ten seconds. Something slow stands between
-/// the messages and the commit: a command, which is published before Kafka outputs are.
-#[test]
-fn a_transaction_that_takes_too_long_is_made_again() {
-    let Some(broker) = broker() else { return };
-    let (input, output) = (broker.topic("in", PARTITIONS), broker.topic("out", 1));
-    let lines = fill(broker, input.name(), 20);
-    let delivery = format!(r#"topic = "{}", properties = {{ "transaction.timeout.ms" = 1000 }}"#, output.name());
-    let job = job(&unique_name("slow"), &broker.brokers, input.name(), &delivery);
-    let slow = r#"
-[[steps]]
-command = { run = "cat > /dev/null; if [ ! -e slow ]; then touch slow; sleep 25; fi" }
-"#;
-    let place = Place::with_job(&(job + slow));
-    place.kstream(&bounded()).expect(0).says(&["WARN"]);
-    assert_eq!(delivered(broker, output.name()).0, truth(lines.iter().map(String::as_str)));
-    assert!(
-        broker.read_committed(output.name()).len() < broker.read_uncommitted(output.name()).len(),
-        "the first transaction was ended by the broker"
-    );
-    assert_eq!(sums(&place.read("out.log")), truth(lines.iter().map(String::as_str)));
-}
-
 #[test]
 fn at_least_once_delivers_without_transactions() {
     let Some(broker) = broker() else { return };

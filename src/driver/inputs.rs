@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// For outputs of a job whose sources name no limit.
-const DEFAULT_UNREACHABLE_LIMIT: Duration = Duration::from_secs(120);
+const DEFAULT_UNREACHABLE_LIMIT_MS: u64 = 120_000;
 
 /// One call of the control plane may take this long before it counts as failed.
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -100,7 +100,10 @@ impl Inputs {
                         kafka.unreachable_limit_ms,
                         kafka.back_pressure,
                     ),
-                    SourceKind::Queue { .. } => common(Start::Earliest, LINES_PER_BATCH, OnDataLoss::Fail, 0, None),
+                    // A queue is always there; the brokers of outputs may be away as long as those of a source.
+                    SourceKind::Queue { .. } => {
+                        common(Start::Earliest, LINES_PER_BATCH, OnDataLoss::Fail, DEFAULT_UNREACHABLE_LIMIT_MS, None)
+                    }
                 }
             })
             .collect();
@@ -244,7 +247,8 @@ impl Inputs {
 
     /// Longest time any brokers may be away.
     pub fn unreachable_limit(&self) -> Duration {
-        self.settings.iter().map(|settings| settings.unreachable_limit).max().unwrap_or(DEFAULT_UNREACHABLE_LIMIT)
+        let longest = self.settings.iter().map(|settings| settings.unreachable_limit).max();
+        longest.unwrap_or(Duration::from_millis(DEFAULT_UNREACHABLE_LIMIT_MS))
     }
 
     /// Brokers went away while a batch was read from `source`. Fails once the source's limit has passed.

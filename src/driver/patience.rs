@@ -35,9 +35,9 @@ impl Patience<'_> {
                 Err(error) => return Err(sink_failed(output, &error)),
             };
             if began.elapsed() >= self.limit {
-                let limit_s = self.limit.as_secs();
+                let (away_s, limit_s) = (began.elapsed().as_secs(), self.limit.as_secs());
                 return Err(sink_failed(output, &error)
-                    .detail(format!("Its brokers were tried for {limit_s} s, the limit `unreachable_limit`.")));
+                    .detail(format!("Its brokers were tried for {away_s} s; `unreachable_limit` is {limit_s} s.")));
             }
             if !warned {
                 tracing::warn!(output, error = %error, limit_s = self.limit.as_secs(), "waiting for Kafka");

@@ -1,6 +1,9 @@
 //! What a topic holds, read by an independent consumer.
 
-use std::time::Instant;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     Message, Offset, TopicPartitionList,
@@ -10,6 +13,9 @@ use rdkafka::{
 };
 
 use super::{Broker, admin::TIMEOUT};
+
+/// Longest wait for the markers of a transaction that has been committed.
+const MARKERS: Duration = Duration::from_secs(5);
 
 /// One record as it stands in the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +43,23 @@ impl ReadRecord {
 impl Broker {
     /// Every committed record of a topic, by partition, then offset.
     pub fn read_committed(&self, topic: &str) -> Vec<ReadRecord> {
+        // A transaction is committed before each of its partitions knows: that is waited for, unless one stays open.
+        let deadline = Instant::now() + MARKERS;
+        let ends = |isolation| self.ends(topic, isolation);
+        while ends("read_committed") != ends("read_uncommitted") && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
         self.read(topic, "read_committed")
+    }
+
+    /// Where readers of this isolation end, by partition.
+    fn ends(&self, topic: &str, isolation: &str) -> Vec<i64> {
+        let consumer: BaseConsumer = self.client().set("isolation.level", isolation).create().expect("consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        partitions
+            .map(|partition| consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).expect("offsets").1)
+            .collect()
     }
 
     /// Every record of a topic, those of open and aborted transactions too, by partition, then offset.

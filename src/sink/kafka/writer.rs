@@ -130,9 +130,35 @@ impl Writer {
         }
     }
 
-    /// One transaction: the rows, and the offset that says so. Every error but a denial leaves its outcome open, so the
-    /// caller drops the writer, and asks before it tries again.
+    /// One transaction: the rows, and the offset that says so. `limit` is its timeout at the brokers, too. Every error but
+    /// a denial leaves its outcome open, so the caller drops the writer, and asks before it tries again.
     pub fn transact(
+        &self,
+        rows: &[&[Row]],
+        offset: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        limit: Duration,
+    ) -> Result<(), SinkError> {
+        let began = Instant::now();
+        self.transaction(rows, offset, group, limit).map_err(|error| {
+            // Brokers that end a transaction at its timeout shut its producer out as if another had come.
+            match error.kind {
+                SinkErrorKind::Fenced if limit <= began.elapsed() => self.overdue(began.elapsed(), limit),
+                _ => error,
+            }
+        })
+    }
+
+    fn overdue(&self, took: Duration, limit: Duration) -> SinkError {
+        let (took, limit) = (took.as_millis(), limit.as_millis());
+        SinkError::new(SinkErrorKind::Transient, format!("a transaction on brokers {} took too long", self.brokers))
+            .with(
+                format!("After {took} ms it was ended; its timeout is {limit} ms."),
+                "Raise \"transaction.timeout.ms\" in the output's `properties`, or bound the batch.",
+            )
+    }
+
+    fn transaction(
         &self,
         rows: &[&[Row]],
         offset: &TopicPartitionList,
