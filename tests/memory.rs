@@ -30,7 +30,7 @@ fn is_long() -> bool {
 fn size() -> Size {
     match is_long() {
         // 88 bytes a line.
-        true => Size { hard_mib: 256, peak_mib: 256, memory_limit: "64MiB", lines: (20 * 256 << 20) / 88 },
+        true => Size { hard_mib: 256, peak_mib: 256, memory_limit: "64MiB", lines: ((20 * 256) << 20) / 88 },
         false => Size { hard_mib: 144, peak_mib: 80, memory_limit: "4MiB", lines: 60_000 },
     }
 }

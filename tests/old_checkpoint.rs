@@ -72,7 +72,7 @@ fn a_checkpoint_of_format_1_with_a_batch_in_flight_finishes_it() {
     let first = blocks(&shown).remove(0);
     assert_eq!(first.time, "2023-11-14 22:13:27", "the batch keeps its time");
     let totals: String = {
-        let last = blocks(&shown).into_iter().filter(|block| block.time == "2023-11-14 22:13:30").next().unwrap();
+        let last = blocks(&shown).into_iter().find(|block| block.time == "2023-11-14 22:13:30").unwrap();
         let rule = "-".repeat(43);
         format!("{rule}\nTime: {}\n{rule}\n{}\n\n", last.time, last.lines.join("\n"))
     };

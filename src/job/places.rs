@@ -36,7 +36,7 @@ impl Places {
         let file = self.texts.get(JOB_FILE).map_or("", |text| &text.shown);
         let line_of = |span: &Span| file.bytes().take(span.range.start).filter(|byte| *byte == b'\n').count() + 1;
         let in_step = equal().find(|span| span.origin == JOB_FILE && line <= line_of(span));
-        in_step.or_else(|| equal().last())
+        in_step.or_else(|| equal().next_back())
     }
 }
 

@@ -29,7 +29,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "lambda", run: lambda, corpus: lambdas, dictionary: LAMBDA_WORDS, seal: |_| {} },
     Target { name: "facts", run: facts, corpus: fact_rows, dictionary: FACT_WORDS, seal: |_| {} },
     Target { name: "database", run: database, corpus: databases, dictionary: FACT_WORDS, seal: |_| {} },
-    Target { name: "records", run: records, corpus: record_sets, dictionary: &[], seal: seal_batches },
+    Target { name: "records", run: records, corpus: record_sets, dictionary: &[], seal: |bytes| seal_batches(bytes) },
     Target { name: "json", run: json, corpus: jsons, dictionary: JSON_WORDS, seal: |_| {} },
 ];
 
@@ -179,7 +179,7 @@ fn lambdas() -> Vec<Vec<u8>> {
             let rest = &text[at..];
             let end = rest.find(['"', '\n']).unwrap_or(rest.len());
             let end = if text[..at].ends_with('\'') { rest.find('\'').unwrap_or(end) } else { end };
-            found.push(rest[..end].as_bytes().to_vec());
+            found.push(rest.as_bytes()[..end].to_vec());
         }
     }
     let more = [
@@ -453,7 +453,7 @@ fn record_sets() -> Vec<Vec<u8>> {
 }
 
 /// Gives each batch the checksum that fits its bytes.
-fn seal_batches(bytes: &mut Vec<u8>) {
+fn seal_batches(bytes: &mut [u8]) {
     let mut at = 0;
     while let Some(head) = bytes.get(at..at + 21) {
         let len = i32::from_be_bytes([head[8], head[9], head[10], head[11]]);

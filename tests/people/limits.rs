@@ -132,7 +132,7 @@ pprint = { num = 100_000, to = "out.log" }
     let place = Place::with_job("");
     embedded(&place, 100, 1, "", grouped);
     place.write("job.toml", format!("memory_limit = \"1B\"\n{}", place.read("job.toml")));
-    place.kstream(&bounded()).expect(1).says(&["memory_limit", "group_by_key"]);
+    place.kstream(&bounded()).expect(1).says(&["memory_limit", "flat_map"]);
 }
 
 const BATCHES: usize = 10_000;
