@@ -223,6 +223,12 @@ fn a_start_time_is_the_first_record_at_or_after_it() {
     assert_eq!(start(Start::Time(2_000)), [1, 0]);
     assert_eq!(start(Start::Time(9_000)), [3, 0], "none so late: the end");
     assert_eq!(start(Start::Offsets(vec![(tp(topic.name(), 0), 2)])), [2, 0]);
+    let mut refused = |name| {
+        let offsets = Start::Offsets(vec![(tp(topic.name(), 0), 2), (name, 0)]);
+        source.start_offsets(&found, &offsets, soon()).unwrap_err().message
+    };
+    assert!(refused(tp(topic.name(), 7)).contains("no such partition"));
+    assert!(refused(tp("another", 0)).contains("does not read topic 'another'"));
 }
 
 #[test]

@@ -271,6 +271,9 @@ def double(x):
         "lambda x: [i for i in range(1000000000000)]",
         "lambda x: list(range(1000000000000))",
         "lambda x: [1 for a in [1] * 200 for b in [1] * 200]",
+        "lambda x: len(str(pow(7, 100000)))",
+        "lambda x: pow(7, 1000000)",
+        "lambda x: pow(3, pow(7, 1000), pow(7, 1000) + 2)",
     ] {
         let function = compile(lambda, library, 1).unwrap();
         let error = Evaluator::new(limits).call(&function, &[Value::Int(1)]).unwrap_err();

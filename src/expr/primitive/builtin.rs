@@ -448,6 +448,12 @@ fn extreme(
     }
 }
 
+/// Steps that a multiplication of whole numbers of so many bits counts for, or their text: more than in proportion.
+fn work_of(bits: u64) -> u64 {
+    let words = bits / 64 + 1;
+    words.saturating_mul(words.isqrt())
+}
+
 fn pow(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fault> {
     let [Some(base), Some(exponent), modulus] = arguments.take("pow", ["base", "exp", "mod"], 2)? else {
         return Ok(Value::None);
@@ -457,14 +463,16 @@ fn pow(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Faul
             if exponent.is_negative() || modulus.sign() == num_bigint::Sign::NoSign {
                 return Err(Fault::value_error("pow() 3rd argument cannot be 0, and needs an exponent of 0 or more"));
             }
-            caller.budget().steps(exponent.bits().saturating_mul(modulus.bits() / 64 + 1))?;
+            caller.budget().steps(exponent.bits().saturating_mul(work_of(modulus.bits())))?;
             return Ok(Value::int(base.modpow(&exponent, &modulus)));
         }
         if !exponent.is_negative() {
             let trivial = base.bits() <= 1;
             let power = exponent.to_u64().unwrap_or(u64::MAX);
             if !trivial {
-                caller.budget().allocate(base.bits().saturating_mul(power) / 8)?;
+                let bits = base.bits().saturating_mul(power);
+                caller.budget().allocate(bits / 8)?;
+                caller.budget().steps(work_of(bits))?;
             }
             let power = if trivial { (power & 1) as u32 + if power > 1 { 2 } else { 0 } } else { power as u32 };
             return Ok(Value::int(base.pow(power)));
@@ -523,7 +531,12 @@ fn text(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Fau
     let mut text = String::new();
     match arguments.take("str", ["object"], 0)?[0] {
         Some(value @ Value::Str(_)) => return Ok(value.clone()),
-        Some(value) => put_str(&mut text, value),
+        Some(value) => {
+            if let Value::BigInt(number) = value {
+                caller.budget().steps(work_of(number.bits()))?;
+            }
+            put_str(&mut text, value);
+        }
         None => {}
     }
     new_str(text, caller.budget())

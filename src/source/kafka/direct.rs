@@ -43,6 +43,8 @@ pub struct KafkaSource {
     vanished: HashSet<Arc<str>>,
     /// Topic ids as of the last look.
     ids: HashMap<Arc<str>, String>,
+    /// Partitions that were found at any look.
+    known: HashSet<TopicPartition>,
 }
 
 impl KafkaSource {
@@ -65,6 +67,7 @@ impl KafkaSource {
             seen: opening.stored.iter().map(|tp| Arc::clone(&tp.topic)).collect(),
             vanished: HashSet::new(),
             ids: HashMap::new(),
+            known: HashSet::new(),
         }
     }
 
@@ -117,6 +120,20 @@ impl KafkaSource {
         )
     }
 
+    /// A partition that `start` names and this source does not read: most likely a slip of the pen.
+    fn check_named(&self, offsets: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        let found = |topic: &Arc<str>| self.known.iter().any(|tp| tp.topic == *topic);
+        let deleted = |topic: &Arc<str>| self.seen.contains(topic) && !found(topic);
+        let stray = offsets.iter().map(|(tp, _)| tp).find(|tp| !self.known.contains(tp) && !deleted(&tp.topic));
+        stray.map_or(Ok(()), |tp| {
+            let message = match found(&tp.topic) {
+                true => format!("`start` names {tp}; topic '{}' has no such partition", tp.topic),
+                false => format!("`start` names {tp}; source {} does not read topic '{}'", self.name, tp.topic),
+            };
+            Err(SourceError::refused(message, "Correct `start`."))
+        })
+    }
+
     /// A partition assigned by hand that never existed.
     fn check_assigned(&self, selection: &Selection, topics: &Found) -> Result<(), SourceError> {
         let Selection::Assign(wanted) = selection else { return Ok(()) };
@@ -145,6 +162,7 @@ impl Source for KafkaSource {
         let ids = self.control.topic_ids(&names, deadline)?;
         self.ids = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, id?))).collect();
         let partitions = selection.partitions(&topics);
+        self.known.extend(partitions.iter().cloned());
         // The beginnings first: a log that is trimmed in between still ends behind what it begins with.
         let earliest = self.control.locate(&partitions, Offset::Beginning, deadline)?;
         let latest = self.control.locate(&partitions, Offset::End, deadline)?;
@@ -174,7 +192,10 @@ impl Source for KafkaSource {
                 });
                 Ok(resolved.collect())
             }
-            Start::Offsets(offsets) => partitions.iter().map(|partition| named_offset(partition, offsets)).collect(),
+            Start::Offsets(offsets) => {
+                self.check_named(offsets)?;
+                partitions.iter().map(|partition| named_offset(partition, offsets)).collect()
+            }
         }
     }
 
