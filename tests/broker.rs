@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn produced_records_are_read_back_in_order() {
         let Some(broker) = broker() else { return };
-        let topic = broker.topic("order", 2);
+        // Its record of 1970 would be deleted by age.
+        let topic = broker.topic_with("order", 2, &[("retention.ms", "-1")]);
         broker.produce(topic.name(), 0, ["a", "b"]);
         broker.produce_records(topic.name(), 1, [NewRecord::value("v").key("k").header("h", "x").timestamp(1_500)]);
         let read = broker.read_committed(topic.name());
