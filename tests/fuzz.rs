@@ -2,6 +2,8 @@
 
 #[path = "fuzz/mutate.rs"]
 mod mutate;
+#[path = "fuzz/record_sets.rs"]
+mod record_sets;
 #[path = "fuzz/targets.rs"]
 mod targets;
 

@@ -81,16 +81,7 @@ fn kills_deliver_every_batch_once() {
     let lines = fill(broker, input.name(), 1_000);
     let name = unique_name("killed");
     let place = Place::with_job(&job(&name, &broker.brokers, input.name(), &format!("topic = \"{}\"", output.name())));
-    let mut random = Random::seeded();
-    let mut met = 0;
-    for _ in 0..12 {
-        let before = place.read("out.log").len();
-        let mut running = place.start(&bounded());
-        let more = random.below(2_000) as usize;
-        wait_until("more log", || place.read("out.log").len() > before + more || !running.is_running());
-        thread::sleep(Duration::from_micros(random.below(30_000)));
-        met += usize::from(running.kill());
-    }
+    let met = place.kill_as_it_writes(&bounded(), 12, 2_000, 30_000);
     assert!(met >= 5, "only {met} kills met a live process");
     place.catch_up();
     let log = place.read("out.log");

@@ -7,7 +7,7 @@ use rdkafka::producer::Producer;
 use super::{
     broker::{Broker, End, NewRecord, broker, flush, own_broker, send, unique_name},
     run::{sums, truth},
-    support::{Place, Random, START_MS, blocks, wait_until},
+    support::{Place, START_MS, blocks, wait_until},
 };
 
 const PARTITIONS: i32 = 4;
@@ -62,16 +62,7 @@ fn kills_lose_no_record_and_double_none() {
     let topic = broker.topic("killed", PARTITIONS);
     let lines = fill(broker, topic.name(), 25_000);
     let place = Place::with_job(&word_count(&broker.brokers, topic.name(), "max_records_per_partition = 250"));
-    let mut random = Random::seeded();
-    let mut met = 0;
-    for _ in 0..8 {
-        let before = place.read("out.log").len();
-        let mut running = place.start(&bounded());
-        let more = random.below(40_000) as usize;
-        wait_until("more log", || place.read("out.log").len() > before + more || !running.is_running());
-        thread::sleep(Duration::from_micros(random.below(20_000)));
-        met += usize::from(running.kill());
-    }
+    let met = place.kill_as_it_writes(&bounded(), 8, 40_000, 20_000);
     assert!(met >= 3, "only {met} kills met a live process");
     place.catch_up();
     let log = place.read("out.log");

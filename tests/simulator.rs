@@ -9,6 +9,7 @@ mod faults;
 mod history;
 mod oracle;
 mod oracle_tests;
+mod remains;
 mod sink;
 mod source;
 mod topic;

@@ -86,6 +86,21 @@ impl Place {
         Running { child, out: Some(out), err: Some(err), what: format!("{command:?}") }
     }
 
+    /// Starts `args` and kills it, `times` times: each once `out.log` has grown by up to `bytes`, and up to `micros` later.
+    /// Tells how many of the kills met a process that was alive.
+    pub fn kill_as_it_writes(&self, args: &str, times: usize, bytes: u64, micros: u64) -> usize {
+        let mut random = Random::seeded();
+        let mut met = 0;
+        for _ in 0..times {
+            let enough = self.read("out.log").len() + random.below(bytes) as usize;
+            let mut running = self.start(args);
+            wait_until("more log", || self.read("out.log").len() > enough || !running.is_running());
+            thread::sleep(Duration::from_micros(random.below(micros)));
+            met += usize::from(running.kill());
+        }
+        met
+    }
+
     /// The ledger, a JSON object a batch.
     pub fn ledger(&self) -> Vec<serde_json::Value> {
         let listed = self.kstream("batches job.toml -o json").expect(0);

@@ -1,6 +1,6 @@
 //! Where a run gets its sources and sinks: from the world, or from a test that stands in for it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
     error::DriverError,
@@ -38,23 +38,26 @@ struct Shared {
     embedded: Option<String>,
 }
 
+impl World {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Edges for World {
     fn sources(&self, job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
         let opened = sources::open(job, positions)?;
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.embedded = opened.brokers.first().map(|broker| broker.brokers().to_owned());
+        self.shared().embedded = opened.brokers.first().map(|broker| broker.brokers().to_owned());
         Ok(opened)
     }
 
     fn sink(&self, job: &Job, step: &Step) -> Result<Box<dyn Sink>, SinkError> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shared { kafka, embedded } = &mut *shared;
+        let Shared { kafka, embedded } = &mut *self.shared();
         sink::open(job, step, kafka, embedded.as_deref())
     }
 
     fn dead_letters(&self, job: &Job, name: &str, to: &OnError) -> Result<Box<dyn Sink>, SinkError> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shared { kafka, embedded } = &mut *shared;
+        let Shared { kafka, embedded } = &mut *self.shared();
         sink::open_dead_letters(job, name, to, kafka, embedded.as_deref())
     }
 }

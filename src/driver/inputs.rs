@@ -12,14 +12,11 @@ use super::{
     outage::Outage,
 };
 use crate::{
-    job::{BackPressure, Job, OnDataLoss, SourceKind, Start},
+    job::{BackPressure, DEFAULT_UNREACHABLE_LIMIT_MS, Job, OnDataLoss, SourceKind, Start},
     model::{AvailablePartition, OffsetRange, TopicPartition},
     planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
     source::{Available, Source, SourceError, SourceErrorKind, queue::LINES_PER_BATCH},
 };
-
-/// For outputs of a job whose sources name no limit.
-const DEFAULT_UNREACHABLE_LIMIT_MS: u64 = 120_000;
 
 /// One call of the control plane may take this long before it counts as failed.
 const CALL_DEADLINE: Duration = Duration::from_secs(5);

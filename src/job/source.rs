@@ -13,8 +13,8 @@ use super::{
     property::{Side, properties},
     reader::{Fields, Reader, report_unknown_name, start_of_file},
     spec::{
-        BackPressure, Begin, EmbeddedSpec, Fetch, Isolation, KafkaSpec, OnDataLoss, OnError, SourceKind, SourceSpec,
-        Start, TopicSelection,
+        BackPressure, Begin, DEFAULT_UNREACHABLE_LIMIT_MS, EmbeddedSpec, Fetch, Isolation, KafkaSpec, OnDataLoss,
+        OnError, SourceKind, SourceSpec, Start, TopicSelection,
     },
     start::start,
     tree::{Node, Table, Tree},
@@ -25,7 +25,6 @@ pub const EMBEDDED: &str = "embedded";
 const DEFAULT_MAX_RECORDS_PER_PARTITION: u64 = 250_000;
 /// Enough for a few full responses; more only means memory that is never warm.
 const DEFAULT_PREFETCH_MEMORY_BYTES: u64 = 16 << 20;
-const DEFAULT_UNREACHABLE_LIMIT_MS: i64 = 120_000;
 const DEFAULT_EMBEDDED_RATE: f64 = 100.0;
 const DEFAULT_EMBEDDED_PARTITIONS: u32 = 2;
 
@@ -145,7 +144,7 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
     let fetch = fields.get("fetch").map_or(Some(Fetch::Auto), |node| reader.choice(node, &fetches));
     let prefetch = fields.get("prefetch_memory").map_or(Some(DEFAULT_PREFETCH_MEMORY_BYTES), |node| reader.size(node));
     let limit = fields.get("unreachable_limit");
-    let limit = limit.map_or(Some(DEFAULT_UNREACHABLE_LIMIT_MS), |node| reader.duration_ms(node));
+    let limit = limit.map_or(Some(DEFAULT_UNREACHABLE_LIMIT_MS), |node| u64::try_from(reader.duration_ms(node)?).ok());
     let properties = match fields.get("properties") {
         Some(node) => properties(reader, node, Side::Source),
         None => Some(BTreeMap::new()),
@@ -171,7 +170,7 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
         fetch: fetch?,
         prefetch_memory_bytes: prefetch?,
         properties: properties?,
-        unreachable_limit_ms: u64::try_from(limit?).ok()?,
+        unreachable_limit_ms: limit?,
         embedded: embedded?,
     })
 }

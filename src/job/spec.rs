@@ -9,6 +9,9 @@ use crate::{
 
 use super::{content::Content, operator::Step, places::Places};
 
+/// How long brokers may be away where no source of the job says it.
+pub const DEFAULT_UNREACHABLE_LIMIT_MS: u64 = 120_000;
+
 /// A job whose every part has been checked.
 #[derive(Debug, Clone)]
 pub struct Job {

@@ -5,6 +5,7 @@
 //! ends that process, and the input is kept in `target/fuzz`. There is no feedback from coverage.
 
 mod mutate;
+mod record_sets;
 mod targets;
 
 use std::{

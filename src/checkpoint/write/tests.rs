@@ -401,21 +401,3 @@ fn a_truncated_checkpoint_is_refused_or_an_earlier_one() {
     }
     assert!(refused > 10, "only {refused} cuts were noticed");
 }
-
-/// Not a check: shows what a small batch costs. Run with `--ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_a_small_batch() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut checkpoint = Checkpoint::create(lock(dir.path()), &NEW).unwrap();
-    let batches = 200;
-    let mut took = std::time::Duration::ZERO;
-    for batch in 0..batches {
-        let begun = std::time::Instant::now();
-        checkpoint.log_planned(&plan(batch, &[(0, batch as i64, batch as i64 + 1)])).unwrap();
-        checkpoint.log_committed(&line::commit(batch), &StateWrites::default(), None).unwrap();
-        took += begun.elapsed();
-        checkpoint.purge(&Retention { batches: 64, age_ms: None, bytes: None }, None, BatchTime(0)).unwrap();
-    }
-    println!("{:?} a batch (plan and commit)", took / batches as u32);
-}
