@@ -402,6 +402,51 @@ fn a_broker_that_dies_between_the_transaction_and_the_commit_costs_nothing() {
     }
 }
 
+/// SQLite by itself takes a damaged or missing log for transactions that never were.
+#[test]
+fn a_checkpoint_that_lost_its_log_after_a_crash_is_refused_as_it_is() {
+    for job in [stateful(), stateless().replace(", to = \"out.log\", rotate = \"400B\"", "")] {
+        let crashed = place(&job);
+        die(&crashed, &bounded(), "commit: logged#5");
+        let files = crashed.files("checkpoint");
+        let log = |files: &mut Vec<(String, Vec<u8>)>, damage: fn(&mut Vec<u8>)| {
+            damage(&mut files.iter_mut().find(|(name, _)| name == "checkpoint.db-wal").expect("log").1);
+        };
+        type Damage<'a> = &'a dyn Fn(&mut Vec<(String, Vec<u8>)>);
+        let damages: &[(&str, Damage<'_>)] = &[
+            ("gone", &|files| files.retain(|(name, _)| name != "checkpoint.db-wal")),
+            ("empty", &|files| log(files, Vec::clear)),
+            ("cut", &|files| log(files, |bytes| bytes.truncate(bytes.len() * 2 / 3))),
+            ("flipped at its head", &|files| log(files, |bytes| bytes[20] ^= 1)),
+            ("flipped in the middle", &|files| log(files, |bytes| *bytes.get_mut(5000).expect("byte") ^= 1)),
+        ];
+        for (what, damage) in damages {
+            let mut files = files.clone();
+            damage(&mut files);
+            fs::remove_dir_all(crashed.path("checkpoint")).expect("removed");
+            fs::create_dir(crashed.path("checkpoint")).expect("directory");
+            files.iter().for_each(|(name, bytes)| crashed.write(&format!("checkpoint/{name}"), bytes));
+            let (outputs, held) = (image(&crashed), crashed.files("checkpoint"));
+            for args in [bounded(), "batches job.toml".to_owned(), "rewind job.toml --to 1 --yes".to_owned()] {
+                let ended = crashed.kstream(&args).expect(3).says(&["is refused", "checkpoint.mark"]);
+                assert_eq!(ended.out, "", "{what}: {args}");
+                let left: Vec<_> = crashed.files("checkpoint").into_iter().filter(|(name, _)| name != "lock").collect();
+                let held: Vec<_> =
+                    held.iter().filter(|(name, _)| name != "lock" && name != "holder.json").cloned().collect();
+                assert!(
+                    left.iter().filter(|(name, _)| name != "holder.json").eq(&held),
+                    "{what}: {args} changed files"
+                );
+                assert_same(&image(&crashed), &outputs, what);
+            }
+        }
+        // Whoever takes the risk goes on from what is left: of a job with logs, the outputs say no.
+        fs::remove_file(crashed.path("checkpoint/checkpoint.mark")).expect("removed");
+        let code = crashed.kstream(&bounded()).code;
+        assert!(matches!(code, Some(0 | 3)), "{code:?}");
+    }
+}
+
 #[test]
 fn the_list_of_points_is_that_of_the_sources() {
     let mut found = Vec::new();

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::{
     CheckpointError, StateImage,
     facts::{self, Head},
+    mark::Mark,
     restore,
     schema::{self, ReadError},
 };
@@ -69,7 +70,11 @@ pub struct RestorePoint {
 
 impl Archive {
     pub fn open(dir: &Path) -> Result<Archive, CheckpointError> {
-        Ok(Archive { dir: dir.to_owned(), conn: schema::open_read_only(dir)? })
+        // Before the database, so that a job that goes on meanwhile does not seem behind.
+        let mark = Mark::read(dir)?;
+        let archive = Archive { dir: dir.to_owned(), conn: schema::open_read_only(dir)? };
+        archive.read(|conn| facts::check_mark(conn, mark.as_ref()))?;
+        Ok(archive)
     }
 
     pub(super) fn over(dir: &Path, conn: Connection) -> Archive {

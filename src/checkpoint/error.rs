@@ -80,12 +80,17 @@ impl CheckpointError {
                     "Give each job a checkpoint_dir of its own, or set the job's name back to the one found."
                 }
                 Reason::StateMissing(_) => {
-                    "Restore checkpoint.db and checkpoint.db-wal together from a copy, go back to an earlier batch with \
-                     `kstream rewind`, or set a new checkpoint_dir."
+                    "Restore the whole checkpoint directory from a copy made while no job ran on it, go back to an \
+                     earlier batch with `kstream rewind`, or set a new checkpoint_dir."
+                }
+                Reason::Behind { .. } => {
+                    "Restore the whole checkpoint directory from a copy made while no job ran on it, or set a new \
+                     checkpoint_dir to begin again. To run the lost batches again instead, delete checkpoint.mark; \
+                     outputs that hold them already may refuse."
                 }
                 _ => {
-                    "Restore checkpoint.db and checkpoint.db-wal together from a copy, or set a new checkpoint_dir to \
-                     begin again."
+                    "Restore the whole checkpoint directory from a copy made while no job ran on it, or set a new \
+                     checkpoint_dir to begin again."
                 }
             },
             CheckpointError::Absent { .. } => "Run the job first, or correct checkpoint_dir.",

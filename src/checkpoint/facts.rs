@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    mark::Mark,
     restore,
     row::{self, Key},
     schema::{self, ReadError},
@@ -47,6 +48,13 @@ pub struct Head {
     pub first: BatchId,
     pub planned: Option<BatchId>,
     pub committed: Option<BatchId>,
+}
+
+/// Transactions of the checkpoint so far, this one included; a checkpoint of the first program counts from here on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counted {
+    pub transactions: u64,
 }
 
 /// Row of `sinks`.
@@ -228,6 +236,18 @@ pub fn job_text(conn: &Connection, hash: &str) -> Result<String, ReadError> {
     String::from_utf8(body).map_err(|error| {
         Reason::Corrupt { place: format!("row {hash} of table job_texts"), what: error.to_string() }.into()
     })
+}
+
+/// Refuses a database that holds less than the mark that was read before it.
+pub fn check_mark(conn: &Connection, mark: Option<&Mark>) -> Result<(), ReadError> {
+    check_format(conn)?;
+    let Some(mark) = mark else { return Ok(()) };
+    let identity: Identity = required(conn, "identity")?;
+    Ok(mark.check(&identity.checkpoint, counted(conn)?, &required(conn, "head")?)?)
+}
+
+pub fn counted(conn: &Connection) -> Result<Counted, ReadError> {
+    Ok(meta(conn, "counted")?.unwrap_or_default())
 }
 
 /// Everything recovery decides from, as of one moment; state blobs that recovery needs are checked, not kept.

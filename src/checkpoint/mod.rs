@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `checkpoint.db`, `checkpoint.db-wal` | the database and its write-ahead log; together they are the checkpoint |
 //! | `checkpoint.db-shm` | SQLite's index of the log; rebuilt when missing |
+//! | `checkpoint.mark` | uuid and the number of durable transactions, which the database must at least hold |
 //! | `lock` | held by an OS file lock while a process works on the checkpoint; its existence means nothing |
 //! | `holder.json` | who holds the lock (pid, host, since); written after it is taken, for people |
 //! | `checkpoint.db.new` | an unfinished creation; deleted |
@@ -27,6 +28,7 @@
 //! | `meta` | `format` | `{"format":1}`; this row keeps its shape in all formats |
 //! | | `identity` | uuid, job name, when created |
 //! | | `grid` | batch interval and zero time |
+//! | | `counted` | transactions so far |
 //! | | `head` | timeline, run epoch, oldest kept, last planned and last committed batch: what the rows must add up to |
 //! | | `bounded_end`, `rewind` | end offsets of an unfinished bounded run; a rewind the sinks may not have followed |
 //! | `plans`, `commits` | batch | [`PlanRecord`](crate::protocol::PlanRecord), [`CommitRecord`](crate::protocol::CommitRecord): together the ledger |
@@ -41,8 +43,8 @@
 //! # What a crash can leave
 //!
 //! WAL mode with `synchronous = FULL`: a transaction is one append to the log and one fsync, and is there or not. A
-//! damaged end of the log reads as transactions that never were: an older checkpoint, whose sinks are then ahead of it
-//! and refuse. A creation is written aside and renamed, so that a database is never found half made. After a failed write
+//! damaged end of the log, or a lost one, would read as transactions that never were; the mark tells, and the checkpoint
+//! is refused. A creation is written aside and renamed, so that a database is never found half made. After a failed write
 //! or fsync nothing is known: the store refuses every later call, and the process ends. Assumed of the file system:
 //! working locks, atomic rename, and data that is durable after a successful fsync.
 
@@ -50,6 +52,7 @@ mod archive;
 mod error;
 mod facts;
 mod lock;
+mod mark;
 mod purge;
 mod restore;
 mod rewind;

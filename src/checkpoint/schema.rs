@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::CheckpointError;
+use super::{CheckpointError, mark::MARK};
 use crate::protocol::Reason;
 
 pub const DATABASE: &str = "checkpoint.db";
@@ -111,15 +111,16 @@ fn check_magic(dir: &Path, path: &Path) -> Result<(), CheckpointError> {
     Err(CheckpointError::Refused { dir: dir.to_owned(), reason: Reason::Corrupt { place: DATABASE.to_owned(), what } })
 }
 
-/// No database: an empty directory is no checkpoint yet, a log without its database is a damaged one.
+/// No database: an empty directory is no checkpoint yet, what belongs to a database is a damaged one.
 fn absent(dir: &Path) -> CheckpointError {
-    let log = dir.join(format!("{DATABASE}-wal"));
-    match std::fs::metadata(&log) {
-        Ok(log) if log.len() > 0 => CheckpointError::Refused {
+    let beside = |name: &str| std::fs::metadata(dir.join(name)).is_ok_and(|file| file.len() > 0);
+    let log = format!("{DATABASE}-wal");
+    match [log.as_str(), MARK].into_iter().find(|name| beside(name)) {
+        Some(left) => CheckpointError::Refused {
             dir: dir.to_owned(),
-            reason: Reason::Contradiction(format!("{DATABASE} is missing and its log {DATABASE}-wal is there")),
+            reason: Reason::Contradiction(format!("{DATABASE} is missing and {left}, which belongs to it, is there")),
         },
-        _ => CheckpointError::Absent { dir: dir.to_owned() },
+        None => CheckpointError::Absent { dir: dir.to_owned() },
     }
 }
 

@@ -6,7 +6,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
     Archive, CheckpointError, Lock,
-    facts::{self, Format, Grid, Head, Identity, SinkRow},
+    facts::{self, Counted, Format, Grid, Head, Identity, SinkRow},
+    mark::{Mark, Marker},
     restore,
     row::{self, Key},
     schema::{self, ReadError},
@@ -40,6 +41,8 @@ pub struct Checkpoint {
     archive: Archive,
     uuid: String,
     head: Head,
+    counted: Counted,
+    marker: Marker,
     /// States that were dropped, and the batch at which each last began anew.
     pub(super) began: BTreeMap<String, BatchId>,
     /// Facts that go along with the next transaction.
@@ -96,10 +99,19 @@ impl Checkpoint {
             planned: facts.head_planned,
             committed: facts.head_committed,
         };
+        let archive = Archive::over(&dir, conn);
+        let counted = archive.read(facts::counted)?;
+        let mark =
+            Mark { checkpoint: facts.checkpoint.clone(), writes: counted.transactions, committed: head.committed };
+        let marker = Marker::open(&dir, &mark);
+        let marker =
+            marker.map_err(|error| CheckpointError::Io { dir: dir.clone(), doing: "mark", source: error.into() })?;
         let mut checkpoint = Checkpoint {
-            archive: Archive::over(&dir, conn),
+            archive,
             uuid: facts.checkpoint.clone(),
             head,
+            counted,
+            marker,
             began: began(&facts.batches),
             pending: Vec::new(),
             poisoned: false,
@@ -222,8 +234,12 @@ impl Checkpoint {
         if head != found {
             facts::put_meta(&transaction, "head", &head)?;
         }
+        let counted = Counted { transactions: self.counted.transactions + 1 };
+        facts::put_meta(&transaction, "counted", &counted)?;
         transaction.commit().map_err(ReadError::from)?;
-        self.head = head;
+        (self.head, self.counted) = (head, counted);
+        let checkpoint = self.uuid.clone();
+        self.marker.put(&Mark { checkpoint, writes: counted.transactions, committed: head.committed });
         self.pending.clear();
         Ok(result)
     }

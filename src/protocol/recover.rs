@@ -58,6 +58,14 @@ pub enum Reason {
         start: i64,
     },
     StateMissing(MissingState),
+    /// The database has lost its last transactions.
+    Behind {
+        lost: u64,
+        /// The last committed batch it knows.
+        holds: Option<BatchId>,
+        /// The last batch that was committed, as far as is known.
+        committed: Option<BatchId>,
+    },
     /// Two facts that cannot both be true.
     Contradiction(String),
 }
@@ -85,9 +93,20 @@ impl fmt::Display for Reason {
             Reason::StateMissing(MissingState { state, batch, slot: None }) => {
                 write!(f, "the changes of state {state:?} in batch {batch} are missing")
             }
+            Reason::Behind { lost, holds, committed } => write!(
+                f,
+                "its last {lost} transactions are lost, because checkpoint.db or checkpoint.db-wal is damaged, missing \
+                 or older than checkpoint.mark: {} was committed, and the database knows {}",
+                named(*committed),
+                if holds == committed { "no more than that".to_owned() } else { named(*holds) }
+            ),
             Reason::Contradiction(what) => f.write_str(what),
         }
     }
+}
+
+fn named(batch: Option<BatchId>) -> String {
+    batch.map_or("no batch".to_owned(), |batch| format!("batch {batch}"))
 }
 
 /// Pure: reads nothing but its arguments.

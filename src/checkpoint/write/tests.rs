@@ -308,36 +308,26 @@ fn an_unfinished_creation_is_begun_again() {
 
 /// The files that are the checkpoint, and their bytes.
 fn image(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let files = ["checkpoint.db", "checkpoint.db-wal"].map(|name| dir.join(name));
+    let files = ["checkpoint.db", "checkpoint.db-wal", "checkpoint.mark"].map(|name| dir.join(name));
     files.into_iter().filter_map(|path| Some((path.clone(), fs::read(path).ok()?))).collect()
 }
 
-/// A checkpoint of three batches, killed: some of it in the database, some in its log. Gives the facts after each
-/// transaction as well.
-fn killed(dir: &Path) -> Vec<Facts> {
+/// A checkpoint of three batches, killed: some of it in the database, some in its log. Gives the facts as well.
+fn killed(dir: &Path) -> Facts {
     let mut checkpoint = create(dir);
-    let mut seen = vec![inspect(dir).unwrap()];
-    let mut step = |checkpoint: &mut Checkpoint, act: &mut dyn FnMut(&mut Checkpoint)| {
-        act(checkpoint);
-        seen.push(inspect(dir).unwrap());
-    };
-    step(&mut checkpoint, &mut |checkpoint| checkpoint.log_planned(&plan(0, &[(0, 0, 10)])).unwrap());
-    step(&mut checkpoint, &mut |checkpoint| {
-        checkpoint.log_committed(&line::commit(0), &state(0), None).unwrap();
-    });
+    checkpoint.log_planned(&plan(0, &[(0, 0, 10)])).unwrap();
+    checkpoint.log_committed(&line::commit(0), &state(0), None).unwrap();
     checkpoint.checkpoint_log().unwrap();
-    step(&mut checkpoint, &mut |checkpoint| checkpoint.log_planned(&plan(1, &[(0, 10, 20)])).unwrap());
-    step(&mut checkpoint, &mut |checkpoint| {
-        checkpoint.log_committed(&line::commit(1), &state(2), Some(&plan(2, &[(0, 20, 30)]))).unwrap();
-    });
+    checkpoint.log_planned(&plan(1, &[(0, 10, 20)])).unwrap();
+    checkpoint.log_committed(&line::commit(1), &state(2), Some(&plan(2, &[(0, 20, 30)]))).unwrap();
     checkpoint.poisoned = true; // as if killed: nothing is tidied
-    seen
+    inspect(dir).unwrap()
 }
 
-/// Damages a copy of the checkpoint with `damage`: what is read is refused, or was true once; the bytes stay.
+/// Damages a copy of the checkpoint with `damage`: it is refused, or the damage is nowhere that counts; the bytes stay.
 fn check_damaged(
     files: &BTreeMap<PathBuf, Vec<u8>>,
-    seen: &[Facts],
+    sound: &Facts,
     at: &str,
     damage: impl Fn(&mut BTreeMap<PathBuf, Vec<u8>>),
 ) -> bool {
@@ -350,7 +340,7 @@ fn check_damaged(
     }
     let refused = match inspect(dir.path()) {
         Ok(facts) => {
-            assert!(seen.contains(&facts), "{at}: {facts:?}");
+            assert_eq!(facts, *sound, "{at}");
             false
         }
         Err(error) => {
@@ -372,32 +362,89 @@ fn scratch() -> tempfile::TempDir {
 #[test]
 fn a_flipped_byte_is_refused_or_harmless() {
     let dir = tempfile::tempdir().unwrap();
-    let seen = killed(dir.path());
+    let sound = killed(dir.path());
     let files = image(dir.path());
-    assert_eq!(files.len(), 2);
+    assert_eq!(files.len(), 3);
     let mut refused = 0;
     for (nth, bytes) in files.values().enumerate() {
         for at in 0..bytes.len() {
             let flip = |files: &mut BTreeMap<PathBuf, Vec<u8>>| {
                 files.values_mut().nth(nth).unwrap()[at] ^= 1 << (at % 8);
             };
-            refused += u32::from(check_damaged(&files, &seen, &format!("file {nth}, byte {at}"), flip));
+            refused += u32::from(check_damaged(&files, &sound, &format!("file {nth}, byte {at}"), flip));
         }
     }
     assert!(refused > 100, "only {refused} flips were noticed");
 }
 
 #[test]
-fn a_truncated_checkpoint_is_refused_or_an_earlier_one() {
+fn a_truncated_checkpoint_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let seen = killed(dir.path());
+    let sound = killed(dir.path());
     let files = image(dir.path());
     let mut refused = 0;
     for (nth, bytes) in files.values().enumerate() {
         for at in 0..bytes.len() {
             let cut = |files: &mut BTreeMap<PathBuf, Vec<u8>>| files.values_mut().nth(nth).unwrap().truncate(at);
-            refused += u32::from(check_damaged(&files, &seen, &format!("file {nth}, cut at {at}"), cut));
+            refused += u32::from(check_damaged(&files, &sound, &format!("file {nth}, cut at {at}"), cut));
         }
     }
     assert!(refused > 10, "only {refused} cuts were noticed");
+}
+
+#[test]
+fn a_file_that_is_gone_or_of_another_time_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = killed(dir.path());
+    let files = image(dir.path());
+    let other = tempfile::tempdir().unwrap();
+    killed(other.path());
+    let others = image(other.path());
+    for (nth, (_, foreign)) in others.iter().enumerate() {
+        let remove = |files: &mut BTreeMap<PathBuf, Vec<u8>>| {
+            let path = files.keys().nth(nth).unwrap().clone();
+            fs::remove_file(&path).ok();
+            files.remove(&path);
+        };
+        // Without its mark a checkpoint is as those of the first program: it is believed.
+        assert_eq!(check_damaged(&files, &sound, &format!("file {nth} removed"), remove), nth < 2);
+        let swap = |files: &mut BTreeMap<PathBuf, Vec<u8>>| files.values_mut().nth(nth).unwrap().clone_from(foreign);
+        // The log may hold every page of the database that counts.
+        let refused = check_damaged(&files, &sound, &format!("file {nth} of another checkpoint"), swap);
+        assert!(refused || nth == 0, "file {nth} of another checkpoint is taken");
+    }
+    let before = image(dir.path());
+    let mut later = reopen(dir.path());
+    let timeline = later.timeline();
+    later.log_committed(&CommitRecord { timeline, ..line::commit(2) }, &state(4), None).unwrap();
+    later.poisoned = true;
+    let after = image(dir.path());
+    let mixed = |files: &mut BTreeMap<PathBuf, Vec<u8>>| {
+        files.values_mut().zip(after.values()).nth(2).into_iter().for_each(|(file, after)| file.clone_from(after));
+    };
+    assert!(check_damaged(&before, &sound, "an older database under a newer mark", mixed));
+    let refused = {
+        before.iter().take(2).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+        drop(later);
+        inspect(dir.path()).unwrap_err()
+    };
+    assert!(refused.detail().unwrap().contains("batch 2 was committed, and the database knows batch 1"), "{refused:?}");
+    assert!(refused.hint().unwrap().contains("checkpoint.mark"));
+}
+
+#[test]
+fn a_checkpoint_without_mark_gets_one_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut checkpoint = create(dir.path());
+    run(&mut checkpoint, 0, 2);
+    drop(checkpoint);
+    // As the first program left it: it neither counted nor marked.
+    fs::remove_file(dir.path().join("checkpoint.mark")).unwrap();
+    let conn = schema::open_read_write(dir.path()).unwrap();
+    facts::delete_meta(&conn, "counted").unwrap();
+    drop(conn);
+    let mut checkpoint = reopen(dir.path());
+    run(&mut checkpoint, 2, 3);
+    assert!(dir.path().join("checkpoint.mark").exists());
+    assert_eq!(inspect(dir.path()).unwrap().head_committed, Some(BatchId(2)));
 }
