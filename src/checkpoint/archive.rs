@@ -72,7 +72,12 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Archive, CheckpointError> {
         // Before the database, so that a job that goes on meanwhile does not seem behind.
         let mark = Mark::read(dir)?;
-        let archive = Archive { dir: dir.to_owned(), conn: schema::open_read_only(dir)? };
+        let over = |conn| Archive { dir: dir.to_owned(), conn };
+        if mark.is_some() && schema::log_is_missing(dir) {
+            // A connection of the usual kind would put an empty log in its place.
+            over(schema::open_without_log(dir)?).read(|conn| facts::check_mark(conn, mark.as_ref()))?;
+        }
+        let archive = over(schema::open_read_only(dir)?);
         archive.read(|conn| facts::check_mark(conn, mark.as_ref()))?;
         Ok(archive)
     }

@@ -11,6 +11,7 @@ use super::{CheckpointError, mark::MARK};
 use crate::protocol::Reason;
 
 pub const DATABASE: &str = "checkpoint.db";
+const LOG: &str = "checkpoint.db-wal";
 pub const ASIDE: &str = "checkpoint.db.new";
 
 /// "kstr": tells file(1) and people what the database is.
@@ -77,8 +78,34 @@ pub fn create(path: &Path, page_bytes: u32) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// Whether the write-ahead log is not there; a graceful end leaves an empty one.
+pub fn log_is_missing(dir: &Path) -> bool {
+    matches!(dir.join(LOG).try_exists(), Ok(false))
+}
+
+/// A connection to the database file alone, which makes no file; for a look while there is no log.
+pub fn open_without_log(dir: &Path) -> Result<Connection, CheckpointError> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = "file:".to_owned();
+    for byte in database(dir).as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    open_to_read(dir, |flags| Connection::open_with_flags(&uri, flags | OpenFlags::SQLITE_OPEN_URI))
+}
+
 /// A connection that writes nothing but SQLite's index of the log.
 pub fn open_read_only(dir: &Path) -> Result<Connection, CheckpointError> {
+    open_to_read(dir, |flags| Connection::open_with_flags(database(dir), flags))
+}
+
+fn open_to_read(
+    dir: &Path,
+    connect: impl FnOnce(OpenFlags) -> rusqlite::Result<Connection>,
+) -> Result<Connection, CheckpointError> {
     let path = database(dir);
     match path.try_exists() {
         Ok(true) => {}
@@ -87,8 +114,8 @@ pub fn open_read_only(dir: &Path) -> Result<Connection, CheckpointError> {
     }
     check_magic(dir, &path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<Connection> {
-        let conn = Connection::open_with_flags(&path, flags)?;
+    let open = move || -> rusqlite::Result<Connection> {
+        let conn = connect(flags)?;
         tune(&conn)?;
         Ok(conn)
     };
@@ -114,8 +141,7 @@ fn check_magic(dir: &Path, path: &Path) -> Result<(), CheckpointError> {
 /// No database: an empty directory is no checkpoint yet, what belongs to a database is a damaged one.
 fn absent(dir: &Path) -> CheckpointError {
     let beside = |name: &str| std::fs::metadata(dir.join(name)).is_ok_and(|file| file.len() > 0);
-    let log = format!("{DATABASE}-wal");
-    match [log.as_str(), MARK].into_iter().find(|name| beside(name)) {
+    match [LOG, MARK].into_iter().find(|name| beside(name)) {
         Some(left) => CheckpointError::Refused {
             dir: dir.to_owned(),
             reason: Reason::Contradiction(format!("{DATABASE} is missing and {left}, which belongs to it, is there")),

@@ -261,8 +261,20 @@ impl Sink for LogSink {
         Ok(())
     }
 
-    fn inspect(&mut self, _standing: &Standing) -> Result<(), SinkError> {
-        self.committed.map_or(Ok(()), |facts| self.find(facts).map(drop))
+    fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
+        let Some(facts) = self.committed else { return Ok(()) };
+        let found = self.find(facts)?;
+        let behind = found.len.unwrap_or(0).saturating_sub(facts.len);
+        if standing.in_flight || (behind == 0 && !found.rotated) {
+            return Ok(());
+        }
+        let what = if found.rotated {
+            "It was rotated".to_owned()
+        } else {
+            format!("It holds {behind} bytes behind the {} committed ones", facts.len)
+        };
+        let why = "no batch is in flight: the checkpoint is older than the log, or another program wrote to it";
+        Err(self.refused(format!("{what}, and {why}.")))
     }
 
     fn stage(&mut self, batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {

@@ -45,10 +45,14 @@ fn check_tail(tail: &[u8], batch: &str, expected: Option<&str>) {
     }
 }
 
-/// The sink of a process that goes on after `facts`.
-fn resumed(mut sink: LogSink, facts: Option<&SinkFacts>) -> Result<LogSink, SinkError> {
+/// The sink of a process that goes on after `facts` with the batch in flight.
+fn resumed(sink: LogSink, facts: Option<&SinkFacts>) -> Result<LogSink, SinkError> {
+    standing(sink, facts, true)
+}
+
+fn standing(mut sink: LogSink, facts: Option<&SinkFacts>, in_flight: bool) -> Result<LogSink, SinkError> {
     sink.restore(facts)?;
-    let standing = Standing { next: identity(1), in_flight: false, assume: None };
+    let standing = Standing { next: identity(1), in_flight, assume: None };
     sink.inspect(&standing).map(|()| sink)
 }
 
@@ -66,6 +70,24 @@ fn a_tail_is_completed_rewritten_or_refused() {
     check_tail(b"\0x", "two\n", None);
     check_tail(b"two\n", "", None);
     check_tail(b"", "", Some("one\n"));
+}
+
+#[test]
+fn without_a_batch_in_flight_nothing_may_lie_behind_the_committed_bytes() {
+    let disk = FrailDisk::new();
+    let facts = written(&disk, "one\n");
+    assert!(standing(sink(&disk, None), facts.as_ref(), false).is_ok());
+    disk.write_at(Path::new(PATH), 4, b"two\n").unwrap();
+    assert!(standing(sink(&disk, None), facts.as_ref(), true).is_ok(), "the batch in flight may have written it");
+    let refused = standing(sink(&disk, None), facts.as_ref(), false).unwrap_err();
+    assert_eq!(refused.kind, SinkErrorKind::Refused);
+    assert!(refused.to_string().contains("does not fit the checkpoint"), "{refused}");
+
+    let disk = FrailDisk::new();
+    let facts = written(&disk, "one\n");
+    disk.rename(Path::new(PATH), Path::new(&format!("{PATH}.1"))).unwrap();
+    assert!(standing(sink(&disk, Some(5)), facts.as_ref(), true).is_ok(), "the batch in flight may have rotated it");
+    assert_eq!(standing(sink(&disk, Some(5)), facts.as_ref(), false).unwrap_err().kind, SinkErrorKind::Refused);
 }
 
 #[test]
