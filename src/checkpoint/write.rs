@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{
     Archive, CheckpointError, Lock,
     facts::{self, Counted, Format, Grid, Head, Identity, SinkRow},
-    mark::{Mark, Marker},
+    mark::{MARK, Mark, Marker},
     restore,
     row::{self, Key},
     schema::{self, ReadError},
@@ -104,8 +104,11 @@ impl Checkpoint {
         let mark =
             Mark { checkpoint: facts.checkpoint.clone(), writes: counted.transactions, committed: head.committed };
         let marker = Marker::open(&dir, &mark);
-        let marker =
-            marker.map_err(|error| CheckpointError::Io { dir: dir.clone(), doing: "mark", source: error.into() })?;
+        let marker = marker.map_err(|error| {
+            let full = if error.kind() == std::io::ErrorKind::StorageFull { "the disk is full: " } else { "" };
+            let source = format!("{full}{MARK} cannot be written: {error}").into();
+            CheckpointError::Io { dir: dir.clone(), doing: "mark", source }
+        })?;
         let mut checkpoint = Checkpoint {
             archive,
             uuid: facts.checkpoint.clone(),
