@@ -10,8 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kstream::job::{
-    Begin, Colour, Job, JobError, Operator, Overrides, SourceKind, Start, TopicSelection, Warning, load,
+use kstream::{
+    job::{
+        Begin, Colour, Job, JobError, Operator, Overrides, SourceKind, Start, TopicSelection, Warning, load_for_run,
+    },
+    source::kafka::properties::Librdkafka,
 };
 
 /// Overrides, environment and expected positions of a case.
@@ -39,7 +42,7 @@ fn case(text: &str) -> Case {
 }
 
 fn outcome(path: &Path, case: &Case) -> Result<(Job, Vec<Warning>), JobError> {
-    load(path, &case.overrides, &|name| case.environment.get(name).cloned())
+    load_for_run(path, &case.overrides, &|name| case.environment.get(name).cloned(), &Librdkafka)
 }
 
 fn shown(result: &Result<(Job, Vec<Warning>), JobError>) -> String {

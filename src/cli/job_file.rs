@@ -4,6 +4,7 @@ use super::{Exit, Failure, failure};
 use crate::{
     driver::options::JobRef,
     job::{self, Colour, Job, JobError, Overrides},
+    source::kafka::properties::Librdkafka,
     telemetry::log::stderr_has_colour,
 };
 
@@ -15,13 +16,14 @@ pub fn load(job: &JobRef) -> Result<Job, Failure> {
     };
     let overrides = Overrides { brokers: job.brokers.clone(), set: job.set.clone() };
     let environment = |name: &str| std::env::var(name).ok();
-    let (job, warnings) = job::load(&job.path, &overrides, &environment).map_err(|error| match error {
-        JobError::Mistakes(mistakes) => Failure::rendered(Exit::Usage, mistakes.render(colour)),
-        JobError::File { ref hint, .. } => {
-            let failure = Failure::new(Exit::Usage, error.to_string());
-            hint.iter().fold(failure, |failure, hint| failure.hint(hint))
-        }
-    })?;
+    let (job, warnings) =
+        job::load_for_run(&job.path, &overrides, &environment, &Librdkafka).map_err(|error| match error {
+            JobError::Mistakes(mistakes) => Failure::rendered(Exit::Usage, mistakes.render(colour)),
+            JobError::File { ref hint, .. } => {
+                let failure = Failure::new(Exit::Usage, error.to_string());
+                hint.iter().fold(failure, |failure, hint| failure.hint(hint))
+            }
+        })?;
     for warning in warnings {
         failure::note(&warning.render(colour));
     }

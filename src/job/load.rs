@@ -9,6 +9,7 @@ use std::{
 use crate::expr::Library;
 
 use super::{
+    client::KafkaClient,
     graph,
     input_file::{self, reason},
     mistake::{Colour, JOB_FILE, Mistake, Mistakes, Span, Text, Warning},
@@ -18,7 +19,7 @@ use super::{
     reader::{Fields, Origin, Reader, start_of_file},
     recorded::Recorded,
     source::{ReadSource, sources},
-    spec::{Job, OnError, Retention, SourceKind},
+    spec::{Job, KafkaSpec, OnError, Retention, SourceKind},
     step::{Defaults, steps},
     tree::{Node, Table, Tree, parse},
 };
@@ -59,9 +60,30 @@ pub fn load(
     overrides: &Overrides,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Job, Vec<Warning>), JobError> {
+    load_file(path, overrides, environment, None)
+}
+
+/// As [`load()`], for a job that is going to be run: its secrets are there, and `client` takes its properties.
+pub fn load_for_run(
+    path: &Path,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+    client: &dyn KafkaClient,
+) -> Result<(Job, Vec<Warning>), JobError> {
+    load_file(path, overrides, environment, Some(client))
+}
+
+fn load_file(
+    path: &Path,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+    client: Option<&dyn KafkaClient>,
+) -> Result<(Job, Vec<Warning>), JobError> {
     let directory = std::env::current_dir().map_err(|error| file_error(path, reason(&error), None))?;
     let text = read(path)?;
-    load_text(&path.display().to_string(), text, overrides, environment, directory, None)
+    let mut reader = Reader::new(environment, directory);
+    reader.client = client;
+    load_with(reader, &path.display().to_string(), text, overrides, None)
 }
 
 /// Checks the text of a job. `recorded` holds what a job text knows besides the job file.
@@ -73,13 +95,24 @@ pub fn load_text(
     directory: PathBuf,
     recorded: Option<&Recorded<'_>>,
 ) -> Result<(Job, Vec<Warning>), JobError> {
+    let reader = Reader::new(environment, directory);
+    load_with(reader, name, text, overrides, recorded)
+}
+
+fn load_with(
+    mut reader: Reader<'_>,
+    name: &str,
+    text: String,
+    overrides: &Overrides,
+    recorded: Option<&Recorded<'_>>,
+) -> Result<(Job, Vec<Warning>), JobError> {
     let (mut root, syntax) = parse(&text, JOB_FILE);
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         let mistake = Mistake::at(&start_of_file(), "the job file is empty");
         let hint = "a job has a `name`, a `batch_interval`, a `[source]` and `[[steps]]`".to_owned();
         return Err(JobError::Mistakes(Mistakes::new([Text::new(name, &text)], vec![mistake.hint(hint)])));
     }
-    let mut reader = Reader::new(environment, directory, vec![Origin { name: name.to_owned(), raw: text }]);
+    reader.origins.push(Origin { name: name.to_owned(), raw: text });
     reader.torn = !syntax.is_empty();
     apply(&mut reader, &mut root, overrides);
     let job = job(&mut reader, &root, recorded);
@@ -167,7 +200,8 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     let defaults = Defaults {
         partitions: partitions.unwrap_or(DEFAULT_SHUFFLE_PARTITIONS),
         dead_letter: errors.dead_letter.clone(),
-        brokers: first_brokers(&sources),
+        brokers: first_kafka(&sources).map(|kafka| kafka.brokers.clone()),
+        properties: first_kafka(&sources).map(|kafka| kafka.properties.clone()).unwrap_or_default(),
     };
     let steps_node = fields.get("steps");
     let read_steps = steps_node.map(|node| steps(reader, node, &defaults)).unwrap_or_default();
@@ -320,9 +354,9 @@ fn function_file(reader: &mut Reader<'_>, node: &Node) -> Option<(String, Span)>
     None
 }
 
-fn first_brokers(sources: &[ReadSource]) -> Option<String> {
+fn first_kafka(sources: &[ReadSource]) -> Option<&KafkaSpec> {
     sources.iter().find_map(|source| match &source.spec.kind {
-        SourceKind::Kafka(kafka) => Some(kafka.brokers.clone()),
+        SourceKind::Kafka(kafka) => Some(kafka),
         SourceKind::Queue { .. } => None,
     })
 }

@@ -13,6 +13,7 @@
 //! shuffles) is `lineage`'s business.
 
 mod arguments;
+mod client;
 mod compare;
 mod content;
 mod graph;
@@ -38,13 +39,15 @@ mod suggest;
 mod text;
 mod tree;
 
+pub use client::{KafkaClient, Refusal};
 pub use compare::{Difference, Dropped, Verdict, compare};
 pub use content::Content;
-pub use load::{JobError, load};
+pub use load::{JobError, load, load_for_run};
 pub use mistake::{Colour, Mistake, Mistakes, Span, Warning};
 pub use operator::*;
 pub use overrides::Overrides;
 pub use places::Places;
-pub use quantity::{duration_ms, size_bytes};
+pub use property::Side;
+pub use quantity::{Unfit, duration_ms, size_bytes};
 pub use spec::*;
 pub use start::parse_start;

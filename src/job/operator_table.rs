@@ -253,7 +253,10 @@ fn to_kafka(reader: &mut Reader<'_>, arguments: &mut Arguments, defaults: &Defau
     };
     let append = arguments.get("append").map_or(Some(false), |node| reader.boolean(&node));
     let properties = match arguments.get("properties") {
-        Some(node) => properties(reader, &node, Side::Output),
+        Some(node) => {
+            let inherited = if own_brokers == Some(None) { &defaults.properties } else { &BTreeMap::new() };
+            properties(reader, &node, Side::Output, inherited)
+        }
         None => Some(BTreeMap::new()),
     };
     let spec = ToKafkaSpec {

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use crate::expr::{Function, LambdaError, Library};
 
 use super::{
+    client::KafkaClient,
     input_file::InputFiles,
     mistake::{JOB_FILE, Mistake, Span},
     places::{Places, within},
@@ -41,17 +42,15 @@ pub struct Reader<'e> {
     pub time_zone: TimeZone,
     pub files: InputFiles,
     pub places: Places,
+    /// Looks at Kafka properties, where the job is going to be run.
+    pub client: Option<&'e dyn KafkaClient>,
 }
 
 impl<'e> Reader<'e> {
-    pub fn new(
-        environment: &'e dyn Fn(&str) -> Option<String>,
-        directory: PathBuf,
-        origins: Vec<Origin>,
-    ) -> Reader<'e> {
+    pub fn new(environment: &'e dyn Fn(&str) -> Option<String>, directory: PathBuf) -> Reader<'e> {
         Self {
             environment,
-            origins,
+            origins: Vec::new(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
             torn: false,
@@ -61,6 +60,7 @@ impl<'e> Reader<'e> {
             time_zone: TimeZone::UTC,
             files: InputFiles::default(),
             places: Places::default(),
+            client: None,
         }
     }
 
@@ -281,6 +281,11 @@ impl<'e> Reader<'e> {
         };
         let typed = parse_value(&text, &node.span);
         Some(typed.unwrap_or_else(|| Node { span: node.span.clone(), tree: Tree::Untyped(text) }))
+    }
+
+    /// The value of an environment variable, as it is.
+    pub fn environment(&self, name: &str) -> Option<String> {
+        (self.environment)(name)
     }
 
     /// Replaces `${NAME}`, `${NAME:-default}` and `$$`.

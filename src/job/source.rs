@@ -146,7 +146,7 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
     let limit = fields.get("unreachable_limit");
     let limit = limit.map_or(Some(DEFAULT_UNREACHABLE_LIMIT_MS), |node| u64::try_from(reader.duration_ms(node)?).ok());
     let properties = match fields.get("properties") {
-        Some(node) => properties(reader, node, Side::Source),
+        Some(node) => properties(reader, node, Side::Source, &BTreeMap::new()),
         None => Some(BTreeMap::new()),
     };
     let is_embedded = brokers.as_deref() == Some(EMBEDDED);

@@ -1,6 +1,6 @@
 //! Reads `[[steps]]`: the keys every step may have, and exactly one operator.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::{
     arguments::Arguments,
@@ -9,7 +9,7 @@ use super::{
     operator::{Operator, WindowSpec},
     operator_table::{OPERATORS, read_operator},
     reader::{Fields, Reader, all_of, report_unknown_key},
-    spec::OnError,
+    spec::{OnError, Setting},
     tree::{Entry, Node, Table, Tree},
 };
 
@@ -21,6 +21,8 @@ pub struct Defaults {
     pub dead_letter: Option<OnError>,
     /// Brokers of the first kafka source.
     pub brokers: Option<String>,
+    /// Its properties, which outputs without brokers of their own inherit.
+    pub properties: BTreeMap<String, Setting>,
 }
 
 /// A name as it is written in a step.
