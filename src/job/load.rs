@@ -127,6 +127,9 @@ fn finish(reader: Reader<'_>, syntax: Vec<Mistake>, job: Option<Job>) -> Result<
     let sound = |mistake: &Mistake| mistake.span.origin != JOB_FILE || !torn_lines.contains(&line(mistake));
     let mut mistakes: Vec<Mistake> = reader.mistakes.iter().filter(|mistake| sound(mistake)).cloned().collect();
     mistakes.extend(syntax);
+    if job.is_none() && mistakes.is_empty() {
+        mistakes.push(Mistake::at(&start_of_file(), "the job cannot be read"));
+    }
     let texts: Arc<[Text]> = reader.origins.iter().map(|origin| Text::new(&origin.name, &origin.raw)).collect();
     match job {
         Some(mut job) if mistakes.is_empty() => {
@@ -171,18 +174,14 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     if let Some(recorded) = recorded {
         recorded.check(reader, fields.get("kstream"));
     }
-    let name = fields.require(reader, "name", "\"...\"").and_then(|node| job_name(reader, node));
-    let batch_interval = fields.require(reader, "batch_interval", "\"3s\"");
+    let name = fields.require("name", "\"...\"").and_then(|node| job_name(reader, node));
+    let batch_interval = fields.require("batch_interval", "\"3s\"");
     let batch_interval_ms = batch_interval.and_then(|node| interval(reader, node));
     let checkpoint_dir = match fields.get("checkpoint_dir") {
         Some(node) => reader.path(node),
         None => name.as_ref().map(|name| Path::new(".kstream").join(name)),
     };
     let errors = job_errors(reader, &mut fields);
-    let letters = match (&errors.on_error, fields.get("dead_letter")) {
-        (Some(OnError::DeadLetterFile(path)), Some(node)) => Some((path.clone(), node.span.clone())),
-        _ => None,
-    };
     let memory_limit = fields.get("memory_limit");
     let memory_limit_bytes = memory_limit.map_or(Some(DEFAULT_MEMORY_LIMIT_BYTES), |node| reader.size(node));
     let partitions = fields.get("shuffle_partitions");
@@ -201,12 +200,17 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         partitions: partitions.unwrap_or(DEFAULT_SHUFFLE_PARTITIONS),
         dead_letter: errors.dead_letter.clone(),
         brokers: first_kafka(&sources).map(|kafka| kafka.brokers.clone()),
+        sources_are_torn: sources.is_empty() || sources.iter().any(|source| source.spec.is_none()),
         properties: first_kafka(&sources).map(|kafka| kafka.properties.clone()).unwrap_or_default(),
     };
     let steps_node = fields.get("steps");
-    let read_steps = steps_node.map(|node| steps(reader, node, &defaults)).unwrap_or_default();
+    if steps_node.is_none() {
+        let mistake = Mistake::at(&start_of_file(), "nothing to execute: the job has no steps");
+        fields.lacks(["steps"], mistake.hint("add steps, the last like `[[steps]]` with `pprint = 10`".to_owned()));
+    }
+    let read_steps = steps_node.and_then(|node| steps(reader, node, &defaults));
     fields.finish(reader);
-    let steps = graph::resolve(reader, &sources, read_steps, letters, batch_interval_ms);
+    let steps = read_steps.map(|read| graph::resolve(reader, &sources, read, batch_interval_ms));
     warn_of_patterns(reader, root, &sources);
     Some(Job {
         name: name?,
@@ -216,10 +220,10 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         memory_limit_bytes: memory_limit_bytes?,
         shuffle_partitions: partitions?,
         time_zone: reader.time_zone.clone(),
-        sources: sources.into_iter().map(|source| source.spec).collect(),
+        sources: sources.into_iter().filter_map(|source| source.spec).collect(),
         library: reader.library.clone(),
         functions,
-        steps,
+        steps: steps?,
         retention: retention?,
         mirror_offsets_to: mirror?,
         directory: reader.directory.clone(),
@@ -298,7 +302,6 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let table = reader.table(node)?;
     let mut fields = Fields::new(&table);
     let (code, file) = (fields.get("code"), fields.get("file"));
-    fields.finish(reader);
     let (text, span) = match (code, file) {
         (Some(code), None) => {
             let (Tree::Text(text) | Tree::Untyped(text)) = &code.tree else {
@@ -310,14 +313,20 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         (None, Some(file)) => function_file(reader, file)?,
         (Some(_), Some(file)) => {
             reader.report(Mistake::at(&file.span, "`code` and `file` exclude each other"));
+            fields.finish(reader);
             return None;
         }
         (None, None) => {
             let mistake = Mistake::at(&table.span, "missing key `code` or `file`");
-            reader.report_absence(mistake.hint("add `code = '''...'''` or `file = \"functions.star\"`".to_owned()));
+            fields.lacks(
+                ["code", "file"],
+                mistake.hint("add `code = '''...'''` or `file = \"functions.star\"`".to_owned()),
+            );
+            fields.finish(reader);
             return None;
         }
     };
+    fields.finish(reader);
     match Library::parse(&text) {
         Ok(library) => {
             reader.library = library;
@@ -355,20 +364,20 @@ fn function_file(reader: &mut Reader<'_>, node: &Node) -> Option<(String, Span)>
 }
 
 fn first_kafka(sources: &[ReadSource]) -> Option<&KafkaSpec> {
-    sources.iter().find_map(|source| match &source.spec.kind {
-        SourceKind::Kafka(kafka) => Some(kafka),
-        SourceKind::Queue { .. } => None,
+    sources.iter().find_map(|source| match source.kind() {
+        Some(SourceKind::Kafka(kafka)) => Some(kafka),
+        _ => None,
     })
 }
 
 fn warn_of_patterns(reader: &mut Reader<'_>, root: &Table, sources: &[ReadSource]) {
     for source in sources {
-        let SourceKind::Kafka(kafka) = &source.spec.kind else { continue };
+        let Some(SourceKind::Kafka(kafka)) = source.kind() else { continue };
         let super::spec::TopicSelection::Pattern(pattern) = &kafka.topics else { continue };
         let text = super::source::pattern_text(pattern);
         if text == regex::escape(text) {
             let message = format!("the pattern `{text}` can only match the topic of that name");
-            let span = pattern_span(root, &source.spec.name).unwrap_or_else(|| source.name_span.clone());
+            let span = pattern_span(root, &source.name).unwrap_or_else(|| source.name_span.clone());
             reader.warn(Mistake::at(&span, message).hint(format!("write `topics = [\"{text}\"]`")));
         }
     }

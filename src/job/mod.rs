@@ -16,6 +16,7 @@ mod arguments;
 mod client;
 mod compare;
 mod content;
+mod destination;
 mod graph;
 mod input_file;
 mod load;

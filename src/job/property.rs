@@ -287,7 +287,7 @@ fn reference(reader: &mut Reader<'_>, table: &Table) -> Option<Setting> {
             None
         }
         (None, None) => {
-            reader.report_absence(Mistake::at(&table.span, "missing key `env` or `file`"));
+            fields.lacks(["env", "file"], Mistake::at(&table.span, "missing key `env` or `file`"));
             None
         }
     };
