@@ -21,7 +21,8 @@ use super::{
     source::{ReadSource, sources},
     spec::{Job, KafkaSpec, OnError, Retention, SourceKind},
     step::{Defaults, steps},
-    tree::{Node, Table, Tree, parse},
+    suggest::closest,
+    tree::{Entry, Node, Table, Tree, parse},
 };
 
 /// Larger files are no job files.
@@ -302,6 +303,10 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let table = reader.table(node)?;
     let mut fields = Fields::new(&table);
     let (code, file) = (fields.get("code"), fields.get("file"));
+    let strays = stray_functions(reader, &table);
+    if !strays.is_empty() && code.is_none() && file.is_none() {
+        return None;
+    }
     let (text, span) = match (code, file) {
         (Some(code), None) => {
             let (Tree::Text(text) | Tree::Untyped(text)) = &code.tree else {
@@ -326,18 +331,40 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
             return None;
         }
     };
-    fields.finish(reader);
-    match Library::parse(&text) {
-        Ok(library) => {
-            reader.library = library;
-            reader.places.library = Some(span);
-        }
-        Err(errors) => {
-            reader.report_lambda_errors(&span, errors);
-            reader.torn_functions = Some(text.clone());
-        }
+    if strays.is_empty() {
+        fields.finish(reader);
     }
+    let reading = Library::read(&text);
+    reader.library = reading.library;
+    reader.torn_functions.extend(reading.torn);
+    reader.report_lambda_errors(&span, reading.errors);
+    reader.places.library = Some(span);
     Some(text)
+}
+
+/// Functions as keys of `[functions]`, or tables of it: they stand in one text.
+fn stray_functions(reader: &mut Reader<'_>, table: &Table) -> Vec<String> {
+    let is_stray = |entry: &&Entry| {
+        let known = ["code", "file"];
+        let text = match &entry.node.tree {
+            Tree::Text(text) => text.contains("lambda") || text.contains("def "),
+            Tree::Table(_) => true,
+            _ => false,
+        };
+        text && closest(&entry.key, known.into_iter()).is_none()
+    };
+    let strays: Vec<&Entry> = table.entries.iter().filter(is_stray).collect();
+    for entry in &strays {
+        let name = &entry.key;
+        let mistake = Mistake::at(&entry.key_span, format!("`{name}` is no key of `[functions]`"));
+        let hint = format!(
+            "functions stand in one text: `code = '''{name} = lambda x: ...'''`, with a line break between two"
+        );
+        reader.report(mistake.hint(hint));
+    }
+    let names: Vec<String> = strays.iter().map(|entry| entry.key.clone()).collect();
+    reader.torn_functions.extend(names.iter().cloned());
+    names
 }
 
 /// Its content, and a span over the whole of it.

@@ -41,8 +41,8 @@ pub struct Reader<'e> {
     /// What relative paths start from.
     pub directory: PathBuf,
     pub library: Library,
-    /// The text of `[functions]`, if it has mistakes: what it defines is not unknown.
-    pub torn_functions: Option<String>,
+    /// Names that `[functions]` defines with mistakes: they are not unknown.
+    pub torn_functions: Vec<String>,
     pub time_zone: TimeZone,
     pub files: InputFiles,
     pub places: Places,
@@ -64,7 +64,7 @@ impl<'e> Reader<'e> {
             torn: false,
             directory,
             library: Library::default(),
-            torn_functions: None,
+            torn_functions: Vec::new(),
             time_zone: TimeZone::UTC,
             files: InputFiles::default(),
             places: Places::default(),
@@ -298,9 +298,8 @@ impl<'e> Reader<'e> {
     }
 
     fn is_defined_by_torn_functions(&self, source: &str, error: &LambdaError) -> bool {
-        let (Some(code), Some(word)) = (&self.torn_functions, source.get(error.span.clone())) else { return false };
-        let is_word = |char: char| char.is_alphanumeric() || char == '_';
-        !word.is_empty() && code.split(|char| !is_word(char)).any(|defined| defined == word.trim())
+        let word = source.get(error.span.clone()).unwrap_or_default().trim();
+        self.torn_functions.iter().any(|torn| torn == word)
     }
 
     /// Maps positions within a string of the job to positions in the text it stands in.
