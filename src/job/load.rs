@@ -22,6 +22,7 @@ use super::{
     spec::{Job, KafkaSpec, OnError, Retention, SourceKind},
     step::{Defaults, steps},
     suggest::closest,
+    syntax::Syntax,
     tree::{Entry, Node, Table, Tree, parse},
 };
 
@@ -114,20 +115,21 @@ fn load_with(
         return Err(JobError::Mistakes(Mistakes::new([Text::new(name, &text)], vec![mistake.hint(hint)])));
     }
     reader.origins.push(Origin { name: name.to_owned(), raw: text });
-    reader.torn = !syntax.is_empty();
+    reader.torn = !syntax.mistakes.is_empty();
     apply(&mut reader, &mut root, overrides);
     let job = job(&mut reader, &root, recorded);
     finish(reader, syntax, job)
 }
 
-fn finish(reader: Reader<'_>, syntax: Vec<Mistake>, job: Option<Job>) -> Result<(Job, Vec<Warning>), JobError> {
+fn finish(reader: Reader<'_>, syntax: Syntax, job: Option<Job>) -> Result<(Job, Vec<Warning>), JobError> {
     let raw = reader.origins.first().map_or("", |origin| origin.raw.as_str());
-    let line = |mistake: &Mistake| raw.bytes().take(mistake.span.range.start).filter(|byte| *byte == b'\n').count();
-    let torn_lines: Vec<usize> = syntax.iter().map(line).collect();
+    let line = |at: usize| raw.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let torn_lines: Vec<usize> = syntax.torn.iter().map(|at| line(*at)).collect();
     // What was read from a torn line may not be what was meant.
-    let sound = |mistake: &Mistake| mistake.span.origin != JOB_FILE || !torn_lines.contains(&line(mistake));
+    let sound =
+        |mistake: &Mistake| mistake.span.origin != JOB_FILE || !torn_lines.contains(&line(mistake.span.range.start));
     let mut mistakes: Vec<Mistake> = reader.mistakes.iter().filter(|mistake| sound(mistake)).cloned().collect();
-    mistakes.extend(syntax);
+    mistakes.extend(syntax.mistakes);
     if job.is_none() && mistakes.is_empty() {
         mistakes.push(Mistake::at(&start_of_file(), "the job cannot be read"));
     }

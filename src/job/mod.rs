@@ -37,6 +37,7 @@ mod spec;
 mod start;
 mod step;
 mod suggest;
+mod syntax;
 mod text;
 mod tree;
 
@@ -50,5 +51,6 @@ pub use overrides::Overrides;
 pub use places::Places;
 pub use property::Side;
 pub use quantity::{Unfit, duration_ms, size_bytes};
+pub use source::is_topic_name;
 pub use spec::*;
 pub use start::parse_start;

@@ -219,7 +219,15 @@ fn report_unfit_together(
     values.extend(written.iter().filter_map(|(name, written)| Some((name.clone(), written.value.clone()?))));
     if let Err(unfit) = client.check_together(side, &values) {
         let named = written.iter().filter(|(name, _)| unfit.message.contains(name.as_str()));
-        let about = named.max_by_key(|(name, _)| name.len()).map(|(_, written)| &written.span);
+        let about = named.max_by_key(|(name, _)| name.len());
+        if let Some((name, Written { value: Some(path), span, .. })) = about
+            && [".location", ".file", ".keytab"].iter().any(|end| name.ends_with(end))
+            && let Err(error) = std::fs::File::open(path)
+        {
+            reader.report(Mistake::at(span, "cannot read this file").label(reason(&error)));
+            return;
+        }
+        let about = about.map(|(_, written)| &written.span);
         // What is missing hangs on what chose it.
         let chosen =
             ["sasl.mechanism", "sasl.mechanisms", "security.protocol"].iter().find_map(|name| written.get(*name));
@@ -293,4 +301,13 @@ fn reference(reader: &mut Reader<'_>, table: &Table) -> Option<Setting> {
     };
     fields.finish(reader);
     setting
+}
+
+/// The properties with their values; a secret is shown as there, whatever it is.
+pub fn literals(properties: &BTreeMap<String, Setting>) -> BTreeMap<String, String> {
+    let value = |setting: &Setting| match setting {
+        Setting::Literal(value) => value.clone(),
+        Setting::SecretEnv(_) | Setting::SecretFile(_) => "secret".to_owned(),
+    };
+    properties.iter().map(|(name, setting)| (name.clone(), value(setting))).collect()
 }

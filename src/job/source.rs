@@ -11,7 +11,7 @@ use super::{
     mistake::{Mistake, Span},
     on_error::on_error,
     overlap::report_overlaps,
-    property::{Side, properties},
+    property::{Side, literals, properties},
     reader::{Fields, Reader, Texts, report_unknown_name, start_of_file},
     spec::{
         BackPressure, Begin, DEFAULT_UNREACHABLE_LIMIT_MS, EmbeddedSpec, Fetch, Isolation, KafkaSpec, OnDataLoss,
@@ -198,7 +198,8 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
     let mut format = |key| fields.get(key).map_or(Some(ValueFormat::Utf8), |node| reader.choice(node, &formats));
     let (key_format, value_format) = (format("key_format"), format("value_format"));
     let fetches = [("auto", Fetch::Auto), ("native", Fetch::Native), ("librdkafka", Fetch::Librdkafka)];
-    let fetch = fields.get("fetch").map_or(Some(Fetch::Auto), |node| reader.choice(node, &fetches));
+    let fetch_node = fields.get("fetch");
+    let fetch = fetch_node.map_or(Some(Fetch::Auto), |node| reader.choice(node, &fetches));
     let prefetch = fields.get("prefetch_memory").map_or(Some(DEFAULT_PREFETCH_MEMORY_BYTES), |node| reader.size(node));
     let limit = fields.get("unreachable_limit");
     let limit = limit.map_or(Some(DEFAULT_UNREACHABLE_LIMIT_MS), |node| u64::try_from(reader.duration_ms(node)?).ok());
@@ -206,6 +207,13 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
         Some(node) => properties(reader, node, Side::Source, &BTreeMap::new()),
         None => Some(BTreeMap::new()),
     };
+    if let (Some(Fetch::Native), Some(client), Some(properties), Some(node)) =
+        (fetch, reader.client, &properties, fetch_node)
+        && let Err(reason) = client.check_native_fetch(&literals(properties))
+    {
+        let mistake = Mistake::at(&node.span, "kstream's own connections cannot do what the properties ask");
+        reader.report(mistake.label(reason).hint("write `fetch = \"auto\"`".to_owned()));
+    }
     let is_embedded = brokers.as_deref() == Some(EMBEDDED);
     let embedded = match fields.get("embedded") {
         Some(node) => reader.table(node).and_then(|table| embedded(reader, &table, is_embedded)).map(Some),
@@ -283,9 +291,14 @@ pub fn topic_name(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     check_topic(reader, &name, &node.span).then_some(name)
 }
 
-fn check_topic(reader: &mut Reader<'_>, name: &str, span: &Span) -> bool {
+/// As Kafka's brokers judge.
+pub fn is_topic_name(name: &str) -> bool {
     let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
-    if name.chars().all(legal) && !name.is_empty() && name.len() <= 249 && name != "." && name != ".." {
+    name.chars().all(legal) && !name.is_empty() && name.len() <= 249 && name != "." && name != ".."
+}
+
+fn check_topic(reader: &mut Reader<'_>, name: &str, span: &Span) -> bool {
+    if is_topic_name(name) {
         return true;
     }
     let mistake = Mistake::at(span, format!("`{name}` cannot be the name of a topic"));

@@ -86,8 +86,10 @@ pub fn steps(reader: &mut Reader<'_>, node: &Node, defaults: &Defaults) -> Optio
     if let Tree::Table(table) = &node.tree {
         let mistake = Mistake::at(&table.span, "`steps` is a list of tables, found a table");
         reader.report(mistake.hint("begin each step with `[[steps]]`".to_owned()));
-        // Most likely the only step, or the last one.
-        step(reader, table, defaults);
+        // Most likely the only step; of several only the keys are left.
+        if table.entries.iter().filter(|entry| OPERATORS.contains(&entry.key.as_str())).count() < 2 {
+            step(reader, table, defaults);
+        }
         return None;
     }
     let items = reader.list(node)?;

@@ -36,22 +36,17 @@ impl KafkaClient for Librdkafka {
         match config.create_native_config() {
             Ok(_) => Ok(()),
             Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => Err(Refusal::Unknown),
-            Err(error) => {
-                let message = match &error {
-                    KafkaError::ClientConfig(_, description, ..) if !without_secrets(&error).contains("(hidden)") => {
-                        description.clone()
-                    }
-                    _ => without_secrets(&error),
-                };
+            Err(KafkaError::ClientConfig(_, description, ..)) => {
                 let hint = choices(name).map(|choices| format!("it is one of {choices}"));
-                Err(Refusal::Unfit(Unfit { message: message.trim_end_matches('.').to_owned(), hint }))
+                Err(Refusal::Unfit(Unfit { message: words(&description, name, value), hint }))
             }
+            Err(error) => Err(Refusal::Unfit(Unfit { message: without_secrets(&error), hint: None })),
         }
     }
 
     fn check_together(&self, side: Side, properties: &BTreeMap<String, String>) -> Result<(), Unfit> {
         let settings = ClientSettings::new("", "kstream", properties.clone())
-            .map_err(|error| Unfit { message: error.message, hint: Some(error.hint) })?;
+            .map_err(|error| Unfit { message: error.message, hint: Some(lower(&error.hint)) })?;
         // Without brokers a handle has nothing it could connect to.
         let made = match side {
             Side::Source => {
@@ -80,6 +75,30 @@ impl KafkaClient for Librdkafka {
         };
         native::Settings::from_config(&config).map(drop).map_err(|reason| reason.to_string())
     }
+}
+
+/// What librdkafka says of a value: without what the caller knows, and without a value that may be a secret.
+fn words(description: &str, name: &str, value: &str) -> String {
+    let description = description.split(" See http").next().unwrap_or(description);
+    let description = description.split(", see http").next().unwrap_or(description).trim().trim_end_matches('.');
+    if description.starts_with("Invalid value") {
+        return "this value is not known".to_owned();
+    }
+    // It may speak of another name of the property.
+    let about_value = description.starts_with("Configuration property").then(|| description.split_once(" value "));
+    if let Some((_, rest)) = about_value.flatten() {
+        return rest.strip_prefix(value).unwrap_or(rest).trim().to_owned();
+    }
+    match (name.starts_with("sasl.") || name.starts_with("ssl.")) && !value.is_empty() {
+        true => description.replace(value, "(hidden)"),
+        false => description.to_owned(),
+    }
+}
+
+/// As a hint of a job file.
+fn lower(hint: &str) -> String {
+    let mut letters = hint.trim_end_matches('.').chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Of a handle that never gets to say anything.
@@ -202,10 +221,13 @@ mod tests {
         check("linger.ms", "5", "taken");
         check("security.protocol", "sasl_ssl", "taken");
         check("no.such", "5", "unknown");
-        check("linger.ms", "soon", "linger.ms");
-        check("socket.timeout.ms", "1", "outside allowed range");
-        check("security.protocol", "SSL_SASL", "security.protocol");
-        check("sasl.oauthbearer.method", "canary", "(hidden)");
+        check("linger.ms", "soon", "not known");
+        check("socket.timeout.ms", "1", "is outside allowed range");
+        check("security.protocol", "SSL_SASL", "not known");
+        check("ssl.truststore.location", "canary", "Java TrustStores are not supported");
+        for name in ["sasl.oauthbearer.method", "ssl.truststore.location", "sasl.jaas.config"] {
+            assert!(!told(name, "canary").contains("canary"), "{name}");
+        }
     }
 
     #[test]
