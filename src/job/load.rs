@@ -403,7 +403,7 @@ fn warn_of_patterns(reader: &mut Reader<'_>, root: &Table, sources: &[ReadSource
     for source in sources {
         let Some(SourceKind::Kafka(kafka)) = source.kind() else { continue };
         let super::spec::TopicSelection::Pattern(pattern) = &kafka.topics else { continue };
-        let text = super::source::pattern_text(pattern);
+        let text = super::topics::pattern_text(pattern);
         if text == regex::escape(text) {
             let message = format!("the pattern `{text}` can only match the topic of that name");
             let span = pattern_span(root, &source.name).unwrap_or_else(|| source.name_span.clone());

@@ -39,6 +39,7 @@ mod step;
 mod suggest;
 mod syntax;
 mod text;
+mod topics;
 mod tree;
 
 pub use client::{KafkaClient, Refusal};
@@ -51,6 +52,6 @@ pub use overrides::Overrides;
 pub use places::Places;
 pub use property::Side;
 pub use quantity::{Unfit, duration_ms, size_bytes};
-pub use source::is_topic_name;
 pub use spec::*;
 pub use start::parse_start;
+pub use topics::is_topic_name;

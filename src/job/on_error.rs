@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::{
     mistake::{Mistake, Span},
     reader::{Fields, Reader},
-    source::topic_name,
     spec::OnError,
+    topics::topic_name,
     tree::{Node, Table},
 };
 
@@ -98,7 +98,7 @@ fn dead_letter(reader: &mut Reader<'_>, table: &Table) -> Option<OnError> {
         }
         (None, Some(topic)) => {
             let topic = topic_name(reader, topic);
-            let brokers = brokers.map_or(Some(None), |node| super::source::brokers(reader, node).map(Some));
+            let brokers = brokers.map_or(Some(None), |node| super::topics::brokers(reader, node).map(Some));
             Some(OnError::DeadLetterTopic { topic: topic?, brokers: brokers? })
         }
         (Some(_), Some(topic)) => {

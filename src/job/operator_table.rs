@@ -8,8 +8,8 @@ use super::{
     operator::{Delivery, Emit, FileFormat, FileLayout, JoinKind, LogSpec, Operator, ToKafkaSpec, ToTopic},
     property::{Side, properties},
     reader::Reader,
-    source::{EMBEDDED, brokers, topic_name},
     step::{Defaults, ReadOperator},
+    topics::{EMBEDDED, brokers, topic_name},
     tree::{Node, Tree},
 };
 

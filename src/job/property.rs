@@ -119,7 +119,7 @@ fn read_value(reader: &mut Reader<'_>, setting: &Setting, node: &Node) -> Option
                     Mistake::at(key("env"), format!("environment variable `{name}` is not set"))
                         .hint(format!("set {name}; the secret is read from it at start"))
                 }
-                _ => Mistake::at(key("file"), "cannot read the secret of this file").label(reason),
+                _ => Mistake::at(key("file"), "cannot read the secret from this file").label(reason),
             };
             reader.report(mistake);
             None

@@ -82,7 +82,7 @@ fn words(description: &str, name: &str, value: &str) -> String {
     let description = description.split(" See http").next().unwrap_or(description);
     let description = description.split(", see http").next().unwrap_or(description).trim().trim_end_matches('.');
     if description.starts_with("Invalid value") {
-        return "this value is not known".to_owned();
+        return "it takes no such value".to_owned();
     }
     // It may speak of another name of the property.
     let about_value = description.starts_with("Configuration property").then(|| description.split_once(" value "));
@@ -221,9 +221,9 @@ mod tests {
         check("linger.ms", "5", "taken");
         check("security.protocol", "sasl_ssl", "taken");
         check("no.such", "5", "unknown");
-        check("linger.ms", "soon", "not known");
+        check("linger.ms", "soon", "no such value");
         check("socket.timeout.ms", "1", "is outside allowed range");
-        check("security.protocol", "SSL_SASL", "not known");
+        check("security.protocol", "SSL_SASL", "no such value");
         check("ssl.truststore.location", "canary", "Java TrustStores are not supported");
         for name in ["sasl.oauthbearer.method", "ssl.truststore.location", "sasl.jaas.config"] {
             assert!(!told(name, "canary").contains("canary"), "{name}");
