@@ -91,7 +91,6 @@ fn only(code: &str, ranges: &[Range<usize>], keep: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::expr::Library;
 
     #[test]

@@ -200,6 +200,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     let functions = fields.get("functions").and_then(|node| functions(reader, node));
     let sources = sources(reader, &mut fields, errors.dead_letter.as_ref());
     let defaults = Defaults {
+        batch_interval_ms,
         partitions: partitions.unwrap_or(DEFAULT_SHUFFLE_PARTITIONS),
         dead_letter: errors.dead_letter.clone(),
         brokers: first_kafka(&sources).map(|kafka| kafka.brokers.clone()),

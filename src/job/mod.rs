@@ -50,7 +50,7 @@ pub use mistake::{Colour, Mistake, Mistakes, Span, Warning};
 pub use operator::*;
 pub use overrides::Overrides;
 pub use places::Places;
-pub use property::Side;
+pub use property::{Side, instead_of};
 pub use quantity::{Unfit, duration_ms, size_bytes};
 pub use spec::*;
 pub use start::parse_start;

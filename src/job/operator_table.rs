@@ -8,6 +8,7 @@ use super::{
     operator::{Delivery, Emit, FileFormat, FileLayout, JoinKind, LogSpec, Operator, ToKafkaSpec, ToTopic},
     property::{Side, properties},
     reader::Reader,
+    spec::Setting,
     step::{Defaults, ReadOperator},
     topics::{EMBEDDED, brokers, topic_name},
     tree::{Node, Tree},
@@ -306,10 +307,36 @@ fn check_delivery(reader: &mut Reader<'_>, arguments: &mut Arguments, spec: &ToK
         let hint = "add `commit_topic = \"TOPIC\"`, the home of each batch's commit";
         arguments.lacks(["commit_topic"], mistake.hint(hint.to_owned()));
     }
+    report_short_transaction(reader, arguments, spec, defaults);
     if brokers == Some(EMBEDDED) {
         let mistake = Mistake::at(&arguments.span, "the embedded broker has no transactions");
         reader.report(mistake.hint("add `delivery = \"at_least_once\"`, or name real `brokers`".to_owned()));
     }
+}
+
+/// A batch is a transaction: one that brokers end before the interval has passed fails every batch.
+fn report_short_transaction(
+    reader: &mut Reader<'_>,
+    arguments: &mut Arguments,
+    spec: &ToKafkaSpec,
+    defaults: &Defaults,
+) {
+    let name = "transaction.timeout.ms";
+    let (Some(Setting::Literal(timeout)), Some(interval)) = (spec.properties.get(name), defaults.batch_interval_ms)
+    else {
+        return;
+    };
+    let Some(properties) = arguments.get("properties").filter(|_| timeout.parse::<i64>().is_ok_and(|ms| ms < interval))
+    else {
+        return;
+    };
+    let own = match &properties.tree {
+        Tree::Table(table) => table.get(name).map(|entry| entry.node.span.clone()),
+        _ => None,
+    };
+    let message = format!("a transaction of {timeout} ms is shorter than the batch interval, {interval} ms");
+    let hint = "leave it out: it is then twice the batch interval, at least 60 s and at most 15 min";
+    reader.report(Mistake::at(&own.unwrap_or(properties.span), message).hint(hint.to_owned()));
 }
 
 fn command(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOperator> {

@@ -168,7 +168,7 @@ fn report_unfit(
 }
 
 /// What may have been meant by a name that no property has.
-fn instead_of(name: &str, side: Side, names: &[&'static str]) -> Option<String> {
+pub fn instead_of(name: &str, side: Side, names: &[&'static str]) -> Option<String> {
     if let Some(instead) = java_name(name) {
         return Some(instead.to_owned());
     }

@@ -18,6 +18,7 @@ const COMMON_KEYS: [&str; 5] = ["name", "from", "on_error", "dead_letter", "was"
 
 /// What steps fall back to.
 pub struct Defaults {
+    pub batch_interval_ms: Option<i64>,
     pub partitions: u32,
     pub dead_letter: Option<OnError>,
     /// Brokers of the first kafka source.

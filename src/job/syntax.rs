@@ -73,6 +73,12 @@ impl Shadow {
     }
 }
 
+/// The line that a position stands in, without its end.
+pub fn line_of(text: &str, at: usize) -> Range<usize> {
+    let line = Line::at(text, at);
+    line.start..line.start + line.text.len()
+}
+
 fn begins_with_key(line: &str) -> bool {
     let key = line.split('=').next().unwrap_or_default().trim_end();
     let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.' | '"' | '\'');
@@ -103,17 +109,27 @@ impl<'t> Line<'t> {
         Some((key.trim(), value.trim()))
     }
 
+    /// The value that begins with `word`, where nothing else stands in the line but a comment.
+    fn whole<'w>(&self, word: &'w str) -> &'w str
+    where
+        't: 'w,
+    {
+        let value = self.parts().map(|(_, value)| value.split(" #").next().unwrap_or(value).trim_end());
+        value.filter(|value| value.starts_with(word)).unwrap_or(word)
+    }
+
     /// A message in place of the parser's, and what to write.
     fn explained(&self, fault: &Fault) -> (Option<String>, Option<String>) {
         let message = fault.message.as_str();
         let found = self.text.get(fault.span.start.saturating_sub(self.start)..).unwrap_or_default();
         let word = found.get(..fault.span.len()).unwrap_or(found).trim();
-        if message.starts_with("string values must be quoted") || message.starts_with("invalid boolean") {
+        const UNQUOTED: [&str; 3] = ["string values must be quoted", "invalid boolean", "invalid float"];
+        if UNQUOTED.iter().any(|unquoted| message.starts_with(unquoted)) && !word.is_empty() {
             let (message, hint) = match word.to_lowercase().as_str() {
                 "true" | "yes" | "on" => (format!("`{word}` is no boolean"), "write `true`".to_owned()),
                 "false" | "no" | "off" => (format!("`{word}` is no boolean"), "write `false`".to_owned()),
                 "none" | "null" | "nil" => (format!("`{word}` is no value"), "leave the key out".to_owned()),
-                _ => ("strings stand in quotes".to_owned(), format!("write `{}`", quoted(word))),
+                _ => ("strings stand in quotes".to_owned(), format!("write `{}`", quoted(self.whole(word)))),
             };
             return (Some(message), Some(hint));
         }
@@ -125,6 +141,13 @@ impl<'t> Line<'t> {
             let inside = value.trim_start_matches(quote).trim_end_matches(quote);
             let hint = format!("write `{key} = {}`", quoted(inside));
             return (Some(format!("the string ends at the `{quote}` before this")), Some(hint));
+        }
+        if message.starts_with("unexpected key or value")
+            && let Some((key, value)) = self.parts()
+            && value.starts_with(|first: char| first.is_alphabetic())
+        {
+            let hint = format!("write `{key} = {}`", quoted(self.whole(value)));
+            return (Some("strings stand in quotes".to_owned()), Some(hint));
         }
         if message.starts_with("missing escaped value") {
             let hint = "write `\\\\` for a backslash, or put the string in single quotes, where it is itself";

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     mistake::Span,
-    syntax::{Fault, Syntax},
+    syntax::{self, Fault, Syntax},
 };
 
 #[derive(Debug, Clone)]
@@ -78,14 +78,33 @@ impl Table {
 
 /// Parses a whole job file; what can be read of a torn one comes with the syntax errors.
 pub fn parse(text: &str, origin: usize) -> (Table, Syntax) {
-    let (document, errors) = DeTable::parse_recoverable(text);
     let end = text.trim_end().len();
-    let faults = errors
-        .iter()
-        .map(|error| Fault { span: error.span().unwrap_or(end..end), message: error.message().to_owned() });
-    let syntax = Syntax::new(text, faults.collect(), origin);
-    let mut converter = Converter { text, origin };
-    (converter.table(document.get_ref(), 0..0), syntax)
+    let (mut readable, mut faults) = (text.to_owned(), Vec::new());
+    for _ in 0..MOST_BLANKED {
+        let (_, errors) = DeTable::parse_recoverable(&readable);
+        // The parser does not find its way back after a key without `=`: it reads on as if the line were not there.
+        let lost = errors.iter().find(|error| error.message().starts_with("key with no value"));
+        let Some(at) = lost.and_then(toml::de::Error::span).map(|span| span.start) else { break };
+        let line = syntax::line_of(text, at);
+        if readable.get(line.clone()).is_none_or(|line| line.trim().is_empty()) {
+            break;
+        }
+        let in_line = |fault: &Fault| line.contains(&fault.span.start) || fault.span.start == line.end;
+        faults.extend(errors.iter().map(|error| fault(error, end)).filter(in_line));
+        let blank: String = text.get(line.clone()).unwrap_or_default().bytes().map(|_| ' ').collect();
+        readable.replace_range(line, &blank);
+    }
+    let (document, errors) = DeTable::parse_recoverable(&readable);
+    faults.extend(errors.iter().map(|error| fault(error, end)));
+    let mut converter = Converter { text: &readable, origin };
+    (converter.table(document.get_ref(), 0..0), Syntax::new(text, faults, origin))
+}
+
+/// Lines that are read as if they were not there.
+const MOST_BLANKED: usize = 50;
+
+fn fault(error: &toml::de::Error, end: usize) -> Fault {
+    Fault { span: error.span().unwrap_or(end..end), message: error.message().to_owned() }
 }
 
 /// Parses one TOML value, as in `--set topics=["a"]`. Every part of it has the position of the whole.

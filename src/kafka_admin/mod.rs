@@ -14,12 +14,13 @@ use std::{collections::BTreeMap, io, time::Duration};
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 use crate::{
-    job::{Setting, is_topic_name},
+    job::{KafkaClient, Refusal, Setting, Side, instead_of, is_topic_name},
     source::{
         SourceError, SourceErrorKind,
         kafka::{
             error::{code_of, hint_for, kind_of, without_secrets},
-            settings::{ClientSettings, SettingsError},
+            properties::Librdkafka,
+            settings::{ClientSettings, SettingsError, read_setting},
         },
     },
 };
@@ -38,7 +39,24 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Every property is looked at before a connection is tried.
     fn settings(&self) -> Result<ClientSettings, ChoreError> {
+        for (name, setting) in &self.properties {
+            let value = read_setting(name, setting)?;
+            match Librdkafka.check(name, &value) {
+                Ok(()) => {}
+                Err(Refusal::Unknown) => {
+                    let hint = instead_of(name, Side::Source, Librdkafka.names());
+                    let hint = hint.unwrap_or_else(|| "the names are those of librdkafka".to_owned());
+                    return Err(ChoreError::usage(format!("unknown Kafka property `{name}`"), sentence(&hint)));
+                }
+                Err(Refusal::Unfit(unfit)) => {
+                    let message = format!("the Kafka property `{name}` is refused: {}", unfit.message);
+                    let hint = unfit.hint.map_or_else(|| "Correct --property.".to_owned(), |hint| sentence(&hint));
+                    return Err(ChoreError::usage(message, hint));
+                }
+            }
+        }
         Ok(ClientSettings::resolve(&self.brokers, "kstream", &self.properties)?)
     }
 }
@@ -112,6 +130,14 @@ fn asked_wrongly(code: Code) -> Option<(&'static str, &'static str)> {
         }
         _ => return None,
     })
+}
+
+/// A hint of a job file as one of the command line.
+fn sentence(hint: &str) -> String {
+    let mut letters = hint.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if hint.ends_with(['?', '.']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }
 
 const TOPIC_NAME: &str = "A topic's name has letters, digits, `.`, `_` and `-`, at most 249.";
