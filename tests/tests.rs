@@ -1,6 +1,7 @@
 //! The integration tests, one module an area.
 
 mod architecture;
+mod away;
 mod broker;
 mod cli;
 mod command;

@@ -12,7 +12,7 @@ use super::{
     dead_letters,
     edges::Edges,
     error::{Class, DriverError},
-    patience::Patience,
+    patience::{Patience, Peer},
     recorded,
     snapshot::Rolling,
 };
@@ -189,9 +189,10 @@ impl Engine {
     }
 
     /// Lets every sink look at what it holds and refuse.
-    pub fn inspect_sinks(&mut self, standing: &Standing, patience: &mut Patience<'_>) -> Result<(), DriverError> {
+    pub fn inspect_sinks(&mut self, standing: &Standing, patience: &mut Patience) -> Result<(), DriverError> {
+        let limit = self.job().unreachable_limit();
         for output in &mut self.outputs {
-            patience.ask(&output.name, || output.sink.inspect(standing))?;
+            patience.ask_output(Peer::output(&output.name, limit), || output.sink.inspect(standing))?;
         }
         Ok(())
     }
@@ -200,11 +201,13 @@ impl Engine {
     pub fn bases(
         &mut self,
         known: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
-        patience: &mut Patience<'_>,
+        patience: &mut Patience,
     ) -> Result<BTreeMap<String, SinkFacts>, DriverError> {
+        let limit = self.job().unreachable_limit();
         let mut bases = BTreeMap::new();
         for output in self.outputs.iter_mut().filter(|output| !known.contains_key(&output.name)) {
-            if let Some(base) = patience.ask(&output.name, || output.sink.base_facts())? {
+            let peer = Peer::output(&output.name, limit);
+            if let Some(base) = patience.ask_output(peer, || output.sink.base_facts())? {
                 output.sink.restore(Some(&base)).map_err(|error| sink_failed(&output.name, &error))?;
                 bases.insert(output.name.clone(), base);
             }

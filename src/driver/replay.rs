@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use super::{
     dead_letters,
+    drain::Drain,
     engine::Engine,
     error::{Class, DriverError},
-    inputs::Inputs,
+    inputs::{Inputs, Positions},
     options::{ReplayMode, ReplayOptions, WhichBatches},
+    patience::Patience,
     recorded::check_queues,
     recovery::{batch_failed, checkpoint_failed, from_text, positions, state_image},
     sources,
@@ -32,7 +34,7 @@ pub fn replay(job: &Job, options: &ReplayOptions, now_ms: i64, bars: &Bars) -> R
     let mut replay = Replay {
         job,
         options,
-        inputs: Inputs::new(job, opened.sources, None, now_ms),
+        inputs: Inputs::new(job, opened.sources, Positions::new(), None, now_ms),
         archive,
         engine: None,
         differences: Vec::new(),
@@ -153,8 +155,8 @@ impl Replay<'_> {
     /// Whether Kafka still holds every offset of the ranges.
     fn still_there(&mut self, ranges: &[OffsetRange]) -> Result<(), DriverError> {
         let (_keep, never) = crossbeam_channel::bounded(1);
-        let mut drain = super::drain::Drain::new(never);
-        let available = self.inputs.available(&mut drain)?.unwrap_or_default();
+        let mut patience = Patience::new(Drain::new(never));
+        let available = self.inputs.available(&mut patience)?.unwrap_or_default();
         let gone: Vec<String> = ranges
             .iter()
             .filter(|range| !range.is_empty())
