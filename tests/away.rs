@@ -41,7 +41,7 @@ embedded = { lines = "lines.txt", rate = 1_000_000_000, partitions = 1 }"#;
 fn check(ended: Ended, since: Instant, limit_s: u64) {
     let took = since.elapsed();
     let ended = ended.expect(6).says(&["waiting for Kafka", "output out", "`unreachable_limit`"]);
-    assert_eq!(ended.err.matches("WARN").count(), 1, "{}", ended.err);
+    assert_eq!(ended.err.matches("waiting for Kafka").count(), 1, "{}", ended.err);
     let limit = Duration::from_secs(limit_s);
     assert!(limit <= took && took < limit + limit / 2 + Duration::from_secs(4), "{took:?}\n{}", ended.err);
 }
