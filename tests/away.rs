@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     broker::{broker, own_broker, unique_name},
+    proxy::Proxy,
     support::{Ended, Place, START_MS, wait_until},
 };
 
@@ -84,6 +85,31 @@ fn an_output_that_goes_away_amid_batches_ends_the_run_after_the_limit() {
         own.start_again();
         place.catch_up();
         let delivered: Vec<_> = own.read_committed(&output).iter().map(|record| record.value_text()).collect();
+        assert_eq!(delivered, ["first", "second"], "{delivery}");
+    }
+}
+
+#[test]
+fn an_output_that_falls_silent_amid_batches_ends_the_run_after_the_limit() {
+    let Some(broker) = broker() else { return };
+    for delivery in ["exactly_once", "at_least_once"] {
+        let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));
+        broker.produce(input.name(), 0, ["first"]);
+        let source =
+            format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 1", broker.brokers, input.name());
+        let proxy = Proxy::before(&broker.brokers);
+        let keys = format!("topic = \"{}\", brokers = \"{}\", delivery = \"{delivery}\"", output.name(), proxy.address);
+        let place = Place::with_job(&job(&source, "6s", &keys));
+        let mut running = place.start("run job.toml");
+        wait_until("the first delivery", || !broker.read_committed(output.name()).is_empty() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        proxy.fall_silent();
+        let silent = Instant::now();
+        broker.produce(input.name(), 0, ["second"]);
+        check(running.wait(), silent, 6);
+        place.write("job.toml", place.read("job.toml").replace(&proxy.address, &broker.brokers));
+        place.catch_up();
+        let delivered: Vec<_> = broker.read_committed(output.name()).iter().map(|record| record.value_text()).collect();
         assert_eq!(delivered, ["first", "second"], "{delivery}");
     }
 }

@@ -32,8 +32,8 @@ use crate::{
 /// Records of a chunk: large enough to amortise a call, small enough to stay in the second-level cache.
 const CHUNK_RECORDS: usize = 2048;
 
-/// A read that brings no record for so long has failed.
-const STALL_TIMEOUT_MS: u64 = 10_000;
+/// A read that brings no record for so long has failed: several such reads fit into `unreachable_limit`.
+const STALL_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 2_000..=10_000;
 
 pub struct Engine {
     pub job_text: JobTextHash,
@@ -66,11 +66,12 @@ pub struct OutputSink {
 /// Speed settings of this process: `--threads`, and variables that tests and comparisons set.
 pub fn executor_settings(job: &Job, threads: Option<NonZeroUsize>) -> ExecutorSettings {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let stall_timeout_ms = u64::try_from(job.unreachable_limit().as_millis() / 4).unwrap_or(u64::MAX);
     let chunk_records = std::env::var("KSTREAM_CHUNK_RECORDS").ok().and_then(|text| text.parse().ok());
     ExecutorSettings {
         threads: threads.map_or(cores, NonZeroUsize::get),
         chunk_records: chunk_records.filter(|records| *records > 0).unwrap_or(CHUNK_RECORDS),
-        stall_timeout_ms: STALL_TIMEOUT_MS,
+        stall_timeout_ms: stall_timeout_ms.clamp(*STALL_TIMEOUT_MS.start(), *STALL_TIMEOUT_MS.end()),
         memory_limit_bytes: job.memory_limit_bytes,
         force_evaluator: std::env::var("KSTREAM_LAMBDAS").is_ok_and(|value| value == "starlark"),
         limits: Limits { host_bytes: job.memory_limit_bytes, ..Limits::default() },

@@ -1,8 +1,8 @@
 //! Waiting for brokers, those of sources and those of outputs alike.
 //!
 //! `unreachable_limit` means one thing everywhere: for so long, counted from the beginning of the first call that was not
-//! answered, calls are tried again; then the run ends (exit 6). One WARN when the wait begins and one a while later each
-//! time, one INFO when it is over. Where a batch was being read or written the wait is over with its commit, not before:
+//! answered, calls are tried again; then the run ends (exit 6). One WARN when the wait begins, an INFO as a reminder
+//! from time to time, and one when it is over. Where a batch was being read or written the wait is over with its commit, not before:
 //! an answer to another question does not show that the batch goes through.
 
 use std::{
@@ -17,6 +17,7 @@ use super::{
     inputs,
 };
 use crate::{
+    open_files,
     sink::{SinkError, SinkErrorKind},
     source::{SourceError, SourceErrorKind},
 };
@@ -25,7 +26,7 @@ use crate::{
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
-/// Between two warnings of one wait.
+/// Between two reminders of one wait.
 const REMINDER: Duration = Duration::from_secs(30);
 
 /// Longest time a single question may take before it counts as not answered.
@@ -156,7 +157,8 @@ impl Patience {
         let away = match &mut self.away {
             Some(away) => away,
             none => {
-                tracing::warn!(peer = %peer, error = %error.on_one_line(), limit_s, "waiting for Kafka");
+                let error = open_files::explain(error.on_one_line());
+                tracing::warn!(peer = %peer, error, limit_s, "waiting for Kafka");
                 self.missed_ticks = true;
                 let since = now.checked_sub(silent).unwrap_or(now);
                 none.insert(Away { since, told: now, back_off: FIRST_BACK_OFF, amid_batch: false })
@@ -164,6 +166,8 @@ impl Patience {
         };
         let waited = now.duration_since(away.since);
         let Some(left) = peer.limit.checked_sub(waited).filter(|left| !left.is_zero()) else {
+            let error =
+                open_files::shortage().into_iter().fold(error, |error, shortage| error.detail(format!("{shortage}.")));
             return Err(error.detail(format!(
                 "Kafka has not answered {peer} for {:.1} s; `unreachable_limit` is {limit_s} s.",
                 waited.as_secs_f64()
@@ -171,7 +175,7 @@ impl Patience {
         };
         if now.duration_since(away.told) >= REMINDER {
             away.told = now;
-            tracing::warn!(peer = %peer, error = %error.on_one_line(), away_s = waited.as_secs(), limit_s, "still waiting for Kafka");
+            tracing::info!(peer = %peer, error = %error.on_one_line(), away_s = waited.as_secs(), limit_s, "still waiting for Kafka");
         } else {
             tracing::debug!(peer = %peer, error = %error.on_one_line(), "not answered");
         }

@@ -6,7 +6,7 @@ use super::{COUNTED, bounded, embedded};
 use crate::{
     broker::{NewRecord, broker, unique_name},
     run::{sums, truth},
-    support::{Ended, Place, wait_until},
+    support::{Ended, Place},
 };
 
 /// Every property for which a job must refer to a secret, and the one that holds a token.

@@ -24,7 +24,7 @@ const LONGEST_TIMEOUT_MS: u64 = 900_000;
 
 /// How long brokers that do not answer are waited for at most, and at least: to begin with transactions takes a moment.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
 
 /// The word of the job file for the built-in broker.
 const EMBEDDED: &str = "embedded";
