@@ -23,6 +23,7 @@
 //! | [`driver`] | trigger, batch loop, drain |
 //! | [`kafka_admin`] | everyday chores and the embedded broker |
 //! | [`cli`] | flags, subcommands, exit codes |
+//! | [`open_files`] | what to say where there are too few |
 //! | [`crash`] | where tests end the process; nothing in a release |
 //!
 //! A room uses only rooms further in (`tests/architecture.rs` keeps that). What is deliberately absent: consumer groups,
@@ -41,6 +42,7 @@ pub mod job;
 pub mod kafka_admin;
 pub mod lineage;
 pub mod model;
+pub mod open_files;
 pub mod operator;
 pub mod planner;
 pub mod protocol;

@@ -11,7 +11,7 @@ use super::{
 const PARTITIONS: i32 = 2;
 
 /// Word counts of `topic` into a topic and a log. `name` is unique: it names the group on a broker that tests share.
-fn job(name: &str, brokers: &str, topic: &str, output: &str) -> String {
+pub fn job(name: &str, brokers: &str, topic: &str, output: &str) -> String {
     format!(
         r#"
 name = "{name}"
@@ -38,7 +38,7 @@ to_kafka = {{ {output} }}
     )
 }
 
-fn fill(broker: &Broker, topic: &str, lines: u64) -> Vec<String> {
+pub fn fill(broker: &Broker, topic: &str, lines: u64) -> Vec<String> {
     let mut all = Vec::new();
     for partition in 0..PARTITIONS {
         let lines: Vec<String> = (0..lines).map(|at| format!("p{partition} w{} w{}", at % 7, at % 23)).collect();
@@ -49,7 +49,7 @@ fn fill(broker: &Broker, topic: &str, lines: u64) -> Vec<String> {
 }
 
 /// Counts by word over all committed messages of a topic, and their number.
-fn delivered(broker: &Broker, topic: &str) -> (BTreeMap<String, u64>, usize) {
+pub fn delivered(broker: &Broker, topic: &str) -> (BTreeMap<String, u64>, usize) {
     let records = broker.read_committed(topic);
     let mut sums = BTreeMap::new();
     for record in &records {
@@ -58,11 +58,11 @@ fn delivered(broker: &Broker, topic: &str) -> (BTreeMap<String, u64>, usize) {
     (sums, records.len())
 }
 
-fn bounded() -> String {
+pub fn bounded() -> String {
     format!("run job.toml --until-caught-up --manual-clock {START_MS}")
 }
 
-fn shown(log: &str) -> usize {
+pub fn shown(log: &str) -> usize {
     blocks(log).iter().map(|block| block.lines.len()).sum()
 }
 

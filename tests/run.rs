@@ -147,6 +147,42 @@ fn a_verified_replay_with_other_input_tells_the_batches() {
 }
 
 #[test]
+fn a_verified_replay_is_of_the_job_that_ran_whatever_the_file_says_now() {
+    let place = Place::with_job("");
+    totals(&place, 5);
+    place.catch_up();
+    let more = place.read("queue.jsonl") + "[\"a\"]\n";
+    place.write("queue.jsonl", more);
+    let files = place.files("checkpoint");
+    let check = |edited: &str, args: &str, code, says: &[&str]| {
+        assert_ne!(edited, TOTALS, "{says:?}");
+        place.write("edited.toml", edited);
+        place.kstream(&format!("replay edited.toml {args}")).expect(code).says(says);
+    };
+    let upper = TOTALS.replace("(word, 1)", "(word.upper(), 1)");
+    check(&upper, "--verify", 0, &["WARN", "step `map#1` has changed", "verified"]);
+    check(&TOTALS.replace("num = 1000", "num = 1"), "--verify", 0, &["step `pprint#1` has changed", "verified"]);
+    check(&TOTALS.replace("name = \"totals\"\nupdate", "name = \"sums\"\nupdate"), "--verify", 0, &["verified"]);
+    check(
+        &TOTALS.replace("path = \"queue.jsonl\"", "path = \"queue.jsonl\"\npartitions = 3"),
+        "--verify",
+        0,
+        &["verified"],
+    );
+    let renamed = TOTALS.replace("[source]", "[sources.words]");
+    check(&renamed, "--verify", 3, &["batch 0", "Source `source` is gone", "Put the source back"]);
+    let kafka = "kind = \"kafka\"\nbrokers = \"127.0.0.1:1\"\ntopics = [\"t\"]";
+    let of_kafka = TOTALS.replace("kind = \"queue\"\npath = \"queue.jsonl\"", kafka);
+    check(&of_kafka, "--verify", 3, &["Source `source` is of another kind"]);
+    let others = TOTALS.replacen("name = \"totals\"", "name = \"others\"", 1);
+    for args in ["--verify", "--batch 1"] {
+        check(&others, args, 3, &["belongs to job \"totals\"", "\"others\""]);
+    }
+    assert_eq!(place.files("checkpoint"), files, "a replay touches no checkpoint");
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
 fn an_allowed_edit_goes_on_and_a_dropped_state_needs_to_be_accepted() {
     let place = Place::with_job("");
     totals(&place, 4);

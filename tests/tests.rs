@@ -1,6 +1,7 @@
 //! The integration tests, one module an area.
 
 mod architecture;
+mod away;
 mod broker;
 mod cli;
 mod command;
@@ -17,6 +18,7 @@ mod fixture;
 mod fuzz;
 mod job;
 mod kafka_output;
+mod kafka_requests;
 mod kafka_run;
 mod kafka_source;
 mod kill;
@@ -24,6 +26,7 @@ mod memory;
 mod native;
 mod old_checkpoint;
 mod people;
+mod proxy;
 mod queue;
 mod run;
 mod scripted_broker;

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::Holder;
-use crate::{model::BatchId, protocol::Reason};
+use crate::{model::BatchId, open_files, protocol::Reason};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -104,6 +104,20 @@ impl CheckpointError {
             }
             CheckpointError::NotKept { .. } => return None,
         })
+    }
+
+    /// A failed call of SQLite or of the system; SQLite does not say why it could not open a file.
+    pub(super) fn io(
+        dir: PathBuf,
+        doing: &'static str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let source = error.into();
+        let source = match open_files::shortage() {
+            Some(_) => open_files::explain(source.to_string()).into(),
+            None => source,
+        };
+        CheckpointError::Io { dir, doing, source }
     }
 
     pub(super) fn unusable(dir: &std::path::Path, doing: &str, error: &io::Error) -> Self {

@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::{CheckpointError, mark::MARK};
-use crate::protocol::Reason;
+use crate::{open_files, protocol::Reason};
 
 pub const DATABASE: &str = "checkpoint.db";
 const LOG: &str = "checkpoint.db-wal";
@@ -223,11 +223,12 @@ impl ReadError {
 fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
     let dir = dir.to_owned();
     match error.sqlite_error().map(|inner| (inner.code, inner.extended_code)) {
+        Some((ErrorCode::CannotOpen, _)) if open_files::shortage().is_some() => CheckpointError::io(dir, "read", error),
         Some((ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly, _)) => {
             CheckpointError::Unusable { dir, what: format!("SQLite cannot open {DATABASE}: {error}") }
         }
         Some((ErrorCode::SystemIoFailure, code)) if code != ffi::SQLITE_IOERR_SHORT_READ => {
-            CheckpointError::Io { dir, doing: "read", source: Box::new(error) }
+            CheckpointError::io(dir, "read", error)
         }
         Some((
             ErrorCode::DatabaseBusy
@@ -236,10 +237,13 @@ fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
             | ErrorCode::OutOfMemory
             | ErrorCode::OperationInterrupted,
             _,
-        )) => CheckpointError::Io { dir, doing: "read", source: Box::new(error) },
-        _ => CheckpointError::Refused {
-            reason: Reason::Corrupt { place: DATABASE.to_owned(), what: damage(&database(&dir), &error) },
-            dir,
+        )) => CheckpointError::io(dir, "read", error),
+        _ => match unreadable(&dir) {
+            Some(error) => CheckpointError::io(dir, "read", error),
+            None => CheckpointError::Refused {
+                reason: Reason::Corrupt { place: DATABASE.to_owned(), what: damage(&database(&dir), &error) },
+                dir,
+            },
         },
     }
 }
@@ -271,4 +275,32 @@ fn cut_short(path: &Path) -> Option<(u64, u64)> {
     };
     let whole = page * u64::from(u32::from_be_bytes([a, b, c, d]));
     (found < whole).then_some((whole, found))
+}
+
+/// SQLite calls a page that the disk does not give back malformed, as if it had read it. Whether that is so.
+fn unreadable(dir: &Path) -> Option<std::io::Error> {
+    let log = dir.join(format!("{DATABASE}-wal"));
+    [database(dir), log].iter().find_map(|path| {
+        let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
+        read.err().filter(|error| error.kind() != std::io::ErrorKind::NotFound)
+    })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_and_a_disk_that_does_not_give_its_bytes_back_are_told_apart() {
+        let malformed = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(database(dir.path()), "no database").unwrap();
+        let damaged = read_error(dir.path(), malformed());
+        assert!(matches!(damaged, CheckpointError::Refused { .. }), "{damaged:?}");
+        // Its first page is not there: a read fails as one of a broken disk does.
+        std::os::unix::fs::symlink("/proc/self/mem", dir.path().join("checkpoint.db-wal")).unwrap();
+        let failed = read_error(dir.path(), malformed());
+        assert_eq!(failed.to_string(), format!("cannot read checkpoint {}", dir.path().display()));
+        assert_eq!(failed.detail().unwrap(), "Input/output error (os error 5).");
+    }
 }

@@ -78,11 +78,8 @@ impl Checkpoint {
                 return Err(CheckpointError::Unusable { dir: lock.dir().to_owned(), what });
             }
         }
-        create_aside(lock.dir(), new, page_bytes).map_err(|source| CheckpointError::Io {
-            dir: lock.dir().to_owned(),
-            doing: "create",
-            source,
-        })?;
+        create_aside(lock.dir(), new, page_bytes)
+            .map_err(|source| CheckpointError::io(lock.dir().to_owned(), "create", source))?;
         let facts = super::inspect(lock.dir())?;
         Self::resume(lock, &facts)
     }
@@ -194,7 +191,7 @@ impl Checkpoint {
         }
         let copied = self.archive.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         self.poisoned = copied.is_err();
-        copied.map_err(|error| CheckpointError::Io { dir, doing: "write to", source: Box::new(error) })
+        copied.map_err(|error| CheckpointError::io(dir, "write to", error))
     }
 
     /// One durable transaction. The head it leaves must be the head it finds plus what `write` changed.
@@ -210,7 +207,7 @@ impl Checkpoint {
         let outcome = self.try_transact(write);
         self.poisoned = outcome.is_err();
         outcome.map_err(|error| match error {
-            Failure::Write(ReadError::Sqlite(source)) => CheckpointError::Io { dir, doing, source: Box::new(source) },
+            Failure::Write(ReadError::Sqlite(source)) => CheckpointError::io(dir, doing, source),
             Failure::Write(ReadError::Refused(reason)) => CheckpointError::Refused { dir, reason },
             Failure::Fenced(found) => {
                 let what = format!("Its head is {found:?}; this process left {:?}", self.head);

@@ -15,6 +15,7 @@ use super::Exit;
 use crate::{
     driver::{Class, DriverError},
     kafka_admin::{ChoreError, ChoreErrorKind},
+    open_files,
 };
 
 /// Why the process ends without having done what was asked.
@@ -108,9 +109,11 @@ impl From<DriverError> for Failure {
             Class::Difference => Exit::Difference,
             Class::ReaderGone => Exit::Done,
         };
+        let texts = error.detail.iter().chain([&error.message]).map(String::as_str);
+        let hint = open_files::remedy(texts).or(error.hint);
         let failure = Failure::new(exit, error.message).excerpt(error.excerpt);
         let failure = error.detail.iter().fold(failure, |failure, detail| failure.detail(detail));
-        error.hint.iter().fold(failure, |failure, hint| failure.hint(hint))
+        hint.iter().fold(failure, |failure, hint| failure.hint(hint))
     }
 }
 
@@ -131,8 +134,9 @@ pub fn chore(result: Result<(), ChoreError>) -> Result<(), Failure> {
         ChoreErrorKind::Kafka => Exit::Kafka,
         ChoreErrorKind::Output => Exit::JobFailed,
     };
+    let hint = open_files::remedy([&*error.message].into_iter()).or(error.hint);
     let failure = Failure::new(exit, error.message);
-    Err(error.hint.iter().fold(failure, |failure, hint| failure.hint(hint)))
+    Err(hint.iter().fold(failure, |failure, hint| failure.hint(hint)))
 }
 
 /// Failure to write what was asked for to stdout: a reader that has gone is no failure.

@@ -13,6 +13,8 @@ use super::{
     dead_letters,
     engine::{Delivers, sink_failed},
     error::{Class, DriverError},
+    inputs,
+    patience::{Peer, stopped_amid_batch},
     recovery::{batch_failed, checkpoint_failed},
     run::{Hand, Next, Run},
     snapshot,
@@ -31,8 +33,8 @@ use crate::{
     source::{SourceError, SourceErrorKind},
 };
 
-/// Tries of one batch in one process where its failure is transient.
-const MAX_TRIES: u32 = 4;
+/// How often a batch is tried again in one process where its failure is transient.
+const RETRIES: u32 = 3;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(200);
 
 /// What staging leaves for the commit.
@@ -51,12 +53,13 @@ impl Run<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
+            let began = Instant::now();
             let failed = match self.attempt(planned, next)? {
                 Attempt::Committed(committed) => return Ok(*committed),
                 Attempt::Failed(failed) => failed,
             };
             self.engine.outputs.iter_mut().for_each(|output| output.sink.discard());
-            planned = self.mend(*failed, tries)?;
+            planned = self.mend(*failed, tries, began)?;
         }
     }
 
@@ -209,7 +212,7 @@ impl Run<'_> {
     }
 
     /// After a failed attempt: another try, a smaller plan, or the end.
-    fn mend(&mut self, failed: FailedAttempt, tries: u32) -> Result<PlannedBatch, DriverError> {
+    fn mend(&mut self, failed: FailedAttempt, tries: u32, began: Instant) -> Result<PlannedBatch, DriverError> {
         let FailedAttempt { batch, trouble } = failed;
         match &trouble {
             Trouble::Execution(BatchFailure::Memory { what, .. }) if *what == Held::Batch => {
@@ -218,25 +221,22 @@ impl Run<'_> {
             Trouble::Execution(BatchFailure::Source { range, error }) => match &error.kind {
                 SourceErrorKind::DataLoss { .. } => self.read_the_rest(batch, range, &trouble),
                 SourceErrorKind::Unreachable => {
-                    self.outlast(&range.source, error)?;
+                    self.outlast_source(&range.source, error, began)?;
                     Ok(batch)
                 }
                 _ => Err(self.explain(&batch, &trouble)),
             },
-            Trouble::Sink(_, error) if error.kind == SinkErrorKind::Unreachable => {
-                let since = *self.output_away_since.get_or_insert_with(|| {
-                    tracing::warn!(error = %trouble.text(), "trying the batch again until Kafka answers");
-                    Instant::now()
-                });
-                if since.elapsed() >= self.inputs.unreachable_limit() || self.drain.wait(FIRST_BACK_OFF * 5) {
-                    return Err(self.explain(&batch, &trouble));
-                }
+            Trouble::Sink(name, error) if error.kind == SinkErrorKind::Unreachable => {
+                let peer = Peer::output(name, self.engine.job().unreachable_limit());
+                self.patience.outlast_batch(peer, began, sink_failed(name, error))?;
                 Ok(batch)
             }
-            Trouble::Sink(_, error) if error.kind == SinkErrorKind::Transient && tries < MAX_TRIES => {
-                tracing::warn!(batch = batch.plan().batch.0, tries, error = %error, "trying the batch again");
+            Trouble::Sink(name, error) if error.kind == SinkErrorKind::Transient && tries <= RETRIES => {
+                let error = sink_failed(name, error).on_one_line();
+                let attempt = format_args!("{tries} of {RETRIES}");
+                tracing::warn!(batch = batch.plan().batch.0, %attempt, %error, "trying the batch again");
                 let back_off = FIRST_BACK_OFF * 2u32.pow(tries);
-                if self.drain.wait(back_off) {
+                if self.patience.drain.wait(back_off) {
                     return Err(self.explain(&batch, &trouble));
                 }
                 Ok(batch)
@@ -246,12 +246,13 @@ impl Run<'_> {
     }
 
     /// Brokers went away while a batch was read: waits until they answer again, within the limit.
-    fn outlast(&mut self, source: &str, error: &SourceError) -> Result<(), DriverError> {
-        self.inputs.outlast(source, error)?;
-        match self.inputs.available(&mut self.drain)? {
+    fn outlast_source(&mut self, source: &str, error: &SourceError, began: Instant) -> Result<(), DriverError> {
+        self.inputs.forget_assignment();
+        let peer = self.inputs.peer(source);
+        self.patience.outlast_batch(peer, began, inputs::failed(error))?;
+        match self.inputs.available(&mut self.patience)? {
             Some(_) => Ok(()),
-            None => Err(DriverError::new(Class::Kafka, "asked to stop while Kafka was away")
-                .detail("The batch in flight is planned and not committed; the next start finishes it.")),
+            None => Err(stopped_amid_batch(peer)),
         }
     }
 
@@ -280,7 +281,7 @@ impl Run<'_> {
         if !self.inputs.skips_data_loss(&range.source) {
             return Err(self.explain(&batch, trouble));
         }
-        let Some(available) = self.inputs.available(&mut self.drain)? else {
+        let Some(available) = self.inputs.available(&mut self.patience)? else {
             return Err(self.explain(&batch, trouble));
         };
         let partitions: Vec<_> = available.into_iter().flat_map(|source| source.partitions).collect();
@@ -339,9 +340,11 @@ impl Run<'_> {
             return Ok(());
         }
         let identity = batch.identity();
+        let limit = self.engine.job().unreachable_limit();
         let mut answers = Vec::new();
         for output in &mut self.engine.outputs {
-            answers.push(match output.sink.holds(&identity).map_err(|error| sink_failed(&output.name, &error))? {
+            let peer = Peer::output(&output.name, limit);
+            answers.push(match self.patience.ask_output(peer, || output.sink.holds(&identity))? {
                 Holds::Unknown if !self.hand.recovering => Holds::Nothing,
                 answer => answer,
             });

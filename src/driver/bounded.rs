@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::inputs::{Inputs, Positions};
+use super::inputs::Inputs;
 use crate::{
     checkpoint::Checkpoint,
     model::{BatchTime, TopicPartition},
@@ -43,24 +43,18 @@ impl Bounded {
     }
 
     /// Fixes the ends, unless an interrupted run has left some that are not reached. Gives the batches needed.
-    pub fn settle_ends(
-        &mut self,
-        available: &[Available],
-        inputs: &Inputs,
-        positions: &Positions,
-        checkpoint: &mut Checkpoint,
-    ) -> u64 {
-        let left = inputs.batches_needed(positions, &self.ends);
+    pub fn settle_ends(&mut self, available: &[Available], inputs: &Inputs, checkpoint: &mut Checkpoint) -> u64 {
+        let left = inputs.batches_needed(&self.ends);
         if self.resumed && left > 0 {
             return left;
         }
         self.resumed = false;
         self.ends = available.iter().flat_map(|source| end_offsets(&source.partitions)).collect();
         if self.logical {
-            return inputs.batches_needed(positions, &self.ends);
+            return inputs.batches_needed(&self.ends);
         }
         let offsets = self.ends.iter().map(|(tp, end)| (tp.clone(), *end)).collect();
         checkpoint.set_bounded_end(Some(BoundedEnd { offsets }));
-        inputs.batches_needed(positions, &self.ends)
+        inputs.batches_needed(&self.ends)
     }
 }

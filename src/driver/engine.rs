@@ -12,7 +12,7 @@ use super::{
     dead_letters,
     edges::Edges,
     error::{Class, DriverError},
-    patience::Patience,
+    patience::{Patience, Peer},
     recorded,
     snapshot::Rolling,
 };
@@ -32,8 +32,8 @@ use crate::{
 /// Records of a chunk: large enough to amortise a call, small enough to stay in the second-level cache.
 const CHUNK_RECORDS: usize = 2048;
 
-/// A read that brings no record for so long has failed.
-const STALL_TIMEOUT_MS: u64 = 10_000;
+/// A read that brings no record for so long has failed: several such reads fit into `unreachable_limit`.
+const STALL_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 2_000..=10_000;
 
 pub struct Engine {
     pub job_text: JobTextHash,
@@ -66,11 +66,12 @@ pub struct OutputSink {
 /// Speed settings of this process: `--threads`, and variables that tests and comparisons set.
 pub fn executor_settings(job: &Job, threads: Option<NonZeroUsize>) -> ExecutorSettings {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let stall_timeout_ms = u64::try_from(job.unreachable_limit().as_millis() / 4).unwrap_or(u64::MAX);
     let chunk_records = std::env::var("KSTREAM_CHUNK_RECORDS").ok().and_then(|text| text.parse().ok());
     ExecutorSettings {
         threads: threads.map_or(cores, NonZeroUsize::get),
         chunk_records: chunk_records.filter(|records| *records > 0).unwrap_or(CHUNK_RECORDS),
-        stall_timeout_ms: STALL_TIMEOUT_MS,
+        stall_timeout_ms: stall_timeout_ms.clamp(*STALL_TIMEOUT_MS.start(), *STALL_TIMEOUT_MS.end()),
         memory_limit_bytes: job.memory_limit_bytes,
         force_evaluator: std::env::var("KSTREAM_LAMBDAS").is_ok_and(|value| value == "starlark"),
         limits: Limits { host_bytes: job.memory_limit_bytes, ..Limits::default() },
@@ -189,9 +190,10 @@ impl Engine {
     }
 
     /// Lets every sink look at what it holds and refuse.
-    pub fn inspect_sinks(&mut self, standing: &Standing, patience: &mut Patience<'_>) -> Result<(), DriverError> {
+    pub fn inspect_sinks(&mut self, standing: &Standing, patience: &mut Patience) -> Result<(), DriverError> {
+        let limit = self.job().unreachable_limit();
         for output in &mut self.outputs {
-            patience.ask(&output.name, || output.sink.inspect(standing))?;
+            patience.ask_output(Peer::output(&output.name, limit), || output.sink.inspect(standing))?;
         }
         Ok(())
     }
@@ -200,11 +202,13 @@ impl Engine {
     pub fn bases(
         &mut self,
         known: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
-        patience: &mut Patience<'_>,
+        patience: &mut Patience,
     ) -> Result<BTreeMap<String, SinkFacts>, DriverError> {
+        let limit = self.job().unreachable_limit();
         let mut bases = BTreeMap::new();
         for output in self.outputs.iter_mut().filter(|output| !known.contains_key(&output.name)) {
-            if let Some(base) = patience.ask(&output.name, || output.sink.base_facts())? {
+            let peer = Peer::output(&output.name, limit);
+            if let Some(base) = patience.ask_output(peer, || output.sink.base_facts())? {
                 output.sink.restore(Some(&base)).map_err(|error| sink_failed(&output.name, &error))?;
                 bases.insert(output.name.clone(), base);
             }

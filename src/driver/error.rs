@@ -50,6 +50,13 @@ impl DriverError {
         self
     }
 
+    /// The message and its details, for a line of the log.
+    pub fn on_one_line(&self) -> String {
+        self.detail
+            .iter()
+            .fold(self.message.clone(), |line, detail| format!("{line}; {}", detail.trim_end_matches('.')))
+    }
+
     pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into();
         self

@@ -7,32 +7,26 @@ use std::{
 };
 
 use super::{
-    drain::Drain,
     error::{Class, DriverError},
-    outage::Outage,
+    patience::{Patience, Peer, Refusal},
 };
 use crate::{
     job::{BackPressure, DEFAULT_UNREACHABLE_LIMIT_MS, Job, OnDataLoss, SourceKind, Start},
     model::{AvailablePartition, OffsetRange, TopicPartition},
     planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
+    protocol::PlanRecord,
     source::{Available, Source, SourceError, SourceErrorKind, queue::LINES_PER_BATCH},
 };
 
-/// One call of the control plane may take this long before it counts as failed.
-const CALL_DEADLINE: Duration = Duration::from_secs(5);
-
 /// At the end of a run, a group that lag tools look at is waited for so long.
 const MIRROR_DEADLINE: Duration = Duration::from_secs(2);
-
-/// Between two tries while brokers are away: doubled each time, up to the longest.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 /// All sources of a job, with what planning needs of each.
 pub struct Inputs {
     pub sources: Vec<Box<dyn Source>>,
     settings: Vec<Settings>,
-    pub outage: Outage,
+    /// Where each topic partition continues after the last batch that was planned or committed.
+    pub positions: Positions,
     /// Whether the job names a group that lag tools look at.
     mirrors: bool,
     /// Records a partition of the largest batch that is known to fit in memory, where one did not.
@@ -70,7 +64,13 @@ pub enum Bound<'a> {
 
 impl Inputs {
     /// `start` overrides where partitions without stored offset begin; `now_ms` resolves times relative to now.
-    pub fn new(job: &Job, sources: Vec<Box<dyn Source>>, start: Option<&Start>, now_ms: i64) -> Inputs {
+    pub fn new(
+        job: &Job,
+        sources: Vec<Box<dyn Source>>,
+        positions: Positions,
+        start: Option<&Start>,
+        now_ms: i64,
+    ) -> Inputs {
         let settings = job
             .sources
             .iter()
@@ -97,14 +97,14 @@ impl Inputs {
                         kafka.unreachable_limit_ms,
                         kafka.back_pressure,
                     ),
-                    // A queue is always there; the brokers of outputs may be away as long as those of a source.
+                    // A queue is always there.
                     SourceKind::Queue { .. } => {
                         common(Start::Earliest, LINES_PER_BATCH, OnDataLoss::Fail, DEFAULT_UNREACHABLE_LIMIT_MS, None)
                     }
                 }
             })
             .collect();
-        Inputs { sources, settings, outage: Outage::default(), mirrors: job.mirror_offsets_to.is_some(), fit: None }
+        Inputs { sources, settings, positions, mirrors: job.mirror_offsets_to.is_some(), fit: None }
     }
 
     /// Plans of batches that did not fit in memory went down to these ranges: the next ones begin no larger.
@@ -124,10 +124,11 @@ impl Inputs {
 
     /// What can be read of every source now. Waits for brokers that are away, up to the source's limit; `None` when
     /// asked to drain meanwhile.
-    pub fn available(&mut self, drain: &mut Drain) -> Result<Option<Vec<Available>>, DriverError> {
+    pub fn available(&mut self, patience: &mut Patience) -> Result<Option<Vec<Available>>, DriverError> {
         let mut available = Vec::with_capacity(self.sources.len());
         for (source, settings) in self.sources.iter_mut().zip(&self.settings) {
-            match patient(settings, drain, &mut self.outage, |deadline| source.available(deadline))? {
+            let ask = |deadline| source.available(deadline).map_err(|error| Refusal::of_source(&error));
+            match patience.ask(settings.peer(), ask)? {
                 Some(found) => available.push(found),
                 None => return Ok(None),
             }
@@ -136,15 +137,10 @@ impl Inputs {
     }
 
     /// Resolves where partitions without a committed offset begin.
-    pub fn resolve_starts(
-        &mut self,
-        available: &[Available],
-        positions: &Positions,
-        drain: &mut Drain,
-    ) -> Result<bool, DriverError> {
+    pub fn resolve_starts(&mut self, available: &[Available], patience: &mut Patience) -> Result<bool, DriverError> {
         let nothing = BTreeMap::new();
         for ((source, settings), available) in self.sources.iter_mut().zip(&mut self.settings).zip(available) {
-            let committed = positions.get(&settings.name).unwrap_or(&nothing);
+            let committed = self.positions.get(&settings.name).unwrap_or(&nothing);
             let topics: BTreeSet<&Arc<str>> = committed.keys().map(|tp| &tp.topic).collect();
             let unknown = |partition: &&AvailablePartition| {
                 !committed.contains_key(&partition.tp) && !settings.starts.contains_key(&partition.tp)
@@ -156,10 +152,10 @@ impl Inputs {
                 if partitions.is_empty() {
                     continue;
                 }
-                let outage = &mut self.outage;
-                let asked =
-                    patient(settings, drain, outage, |deadline| source.start_offsets(&partitions, &start, deadline))?;
-                let Some(offsets) = asked else { return Ok(false) };
+                let ask = |deadline| {
+                    source.start_offsets(&partitions, &start, deadline).map_err(|error| Refusal::of_source(&error))
+                };
+                let Some(offsets) = patience.ask(settings.peer(), ask)? else { return Ok(false) };
                 settings.starts.extend(partitions.into_iter().map(|partition| partition.tp).zip(offsets));
             }
             settings.planned = true;
@@ -168,13 +164,7 @@ impl Inputs {
     }
 
     /// The offset ranges of the next batch. Pure, but for the state of back-pressure.
-    pub fn plan(
-        &self,
-        available: &[Available],
-        positions: &Positions,
-        bound: &Bound<'_>,
-        interval: Interval,
-    ) -> Result<Ranges, DriverError> {
+    pub fn plan(&self, available: &[Available], bound: &Bound<'_>, interval: Interval) -> Result<Ranges, DriverError> {
         let nothing = BTreeMap::new();
         let states: Vec<SourceState<'_>> = self
             .settings
@@ -191,7 +181,7 @@ impl Inputs {
                 let max_records_per_partition = settings.max_records_per_partition.min(fit);
                 SourceState {
                     source: &settings.name,
-                    committed: positions.get(&settings.name).unwrap_or(&nothing),
+                    committed: self.positions.get(&settings.name).unwrap_or(&nothing),
                     available: &available.partitions,
                     starts: &settings.starts,
                     limits: Limits { max_records_per_partition, rate, ends },
@@ -207,10 +197,10 @@ impl Inputs {
     }
 
     /// Batches that are needed to read up to `ends` at the static limits.
-    pub fn batches_needed(&self, positions: &Positions, ends: &BTreeMap<TopicPartition, i64>) -> u64 {
+    pub fn batches_needed(&self, ends: &BTreeMap<TopicPartition, i64>) -> u64 {
         let nothing = BTreeMap::new();
         let needed = self.settings.iter().map(|settings| {
-            let committed = positions.get(&settings.name).unwrap_or(&nothing);
+            let committed = self.positions.get(&settings.name).unwrap_or(&nothing);
             let own = |tp: &TopicPartition| committed.contains_key(tp) || settings.starts.contains_key(tp);
             let ends = ends.iter().filter(|(tp, _)| own(tp)).map(|(tp, end)| (tp.clone(), *end)).collect();
             batches_needed(committed, &settings.starts, &ends, settings.max_records_per_partition)
@@ -242,30 +232,33 @@ impl Inputs {
         self.settings.iter().any(|settings| &*settings.name == source && settings.on_data_loss == OnDataLoss::Skip)
     }
 
-    /// Longest time any brokers may be away.
-    pub fn unreachable_limit(&self) -> Duration {
-        let longest = self.settings.iter().map(|settings| settings.unreachable_limit).max();
-        longest.unwrap_or(Duration::from_millis(DEFAULT_UNREACHABLE_LIMIT_MS))
+    /// The brokers of `source`.
+    pub fn peer<'a>(&self, source: &'a str) -> Peer<'a> {
+        let own = self.settings.iter().find(|settings| &*settings.name == source);
+        Peer::source(source, own.map_or(Duration::ZERO, |settings| settings.unreachable_limit))
     }
 
-    /// Brokers went away while a batch was read from `source`. Fails once the source's limit has passed.
-    pub fn outlast(&mut self, source: &str, error: &SourceError) -> Result<(), DriverError> {
-        self.forget_assignment();
-        let own = self.settings.iter().find(|settings| &*settings.name == source);
-        let limit = own.map_or(Duration::ZERO, |settings| settings.unreachable_limit);
-        if self.outage.interrupts_batch(source, error, limit) < limit {
-            return Ok(());
+    /// Positions as they are once `plan` is committed. Done twice, it changes nothing more.
+    pub fn advance(&mut self, plan: &PlanRecord) {
+        for range in &plan.ranges {
+            let of_source = self.positions.entry(range.source.clone()).or_default();
+            of_source.insert(range.tp.clone(), Position::after(range));
         }
-        Err(gave_up(source, error, limit))
+        let gone = plan.lost.iter().filter(|lost| lost.resumes_at.is_none()).map(|lost| &lost.tp);
+        for tp in gone.chain(&plan.dropped_partitions) {
+            self.positions.values_mut().for_each(|of_source| {
+                of_source.remove(tp);
+            });
+        }
     }
 
     /// Shows committed positions to lag tools. That may fail: nothing is ever read back.
-    pub fn mirror(&mut self, positions: &Positions) {
+    pub fn mirror(&mut self) {
         if !self.mirrors {
             return;
         }
         for (source, settings) in self.sources.iter_mut().zip(&self.settings) {
-            let own = positions.get(&settings.name).into_iter().flatten();
+            let own = self.positions.get(&settings.name).into_iter().flatten();
             let own: Vec<_> = own.map(|(tp, position)| (tp.clone(), position.offset)).collect();
             if let Err(error) = source.mirror(&own) {
                 tracing::warn!(source = &*settings.name, error = %error, "offsets are not mirrored");
@@ -285,43 +278,10 @@ impl Inputs {
     }
 }
 
-/// Calls until it succeeds, the limit has passed or asking again is no use.
-fn patient<T>(
-    settings: &Settings,
-    drain: &mut Drain,
-    outage: &mut Outage,
-    mut call: impl FnMut(Instant) -> Result<T, SourceError>,
-) -> Result<Option<T>, DriverError> {
-    let limit = settings.unreachable_limit;
-    // Several tries fit into the limit, so that a return is noticed soon and the wait is told before it ends.
-    let deadline = CALL_DEADLINE.min(limit / 4).max(FIRST_BACK_OFF);
-    let mut back_off = FIRST_BACK_OFF;
-    let began = Instant::now();
-    loop {
-        let error = match call(Instant::now() + deadline) {
-            Ok(answer) => {
-                outage.answered();
-                return Ok(Some(answer));
-            }
-            Err(error) => error,
-        };
-        if error.kind != SourceErrorKind::Unreachable {
-            return Err(failed(&error));
-        }
-        let away = outage.goes_on(&settings.name, &error, limit);
-        if away.max(began.elapsed()) >= limit {
-            return Err(gave_up(&settings.name, &error, limit));
-        }
-        if drain.wait(back_off) {
-            return Ok(None);
-        }
-        back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+impl Settings {
+    fn peer(&self) -> Peer<'_> {
+        Peer::source(&self.name, self.unreachable_limit)
     }
-}
-
-fn gave_up(source: &str, error: &SourceError, limit: Duration) -> DriverError {
-    let tried = format!("Source {source} was tried for {} s, the limit `unreachable_limit`.", limit.as_secs());
-    failed(error).detail(tried)
 }
 
 /// A source's error as the end of a run.

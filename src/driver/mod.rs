@@ -15,7 +15,6 @@ pub mod error;
 pub mod fixture;
 pub mod inputs;
 pub mod options;
-pub mod outage;
 mod patience;
 pub mod progress;
 pub mod recorded;

@@ -211,11 +211,10 @@ impl<'a> Run<'a> {
         let positions = positions(&facts);
         let opened = edges.sources(&job, &positions)?;
         let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
-        let inputs = Inputs::new(&job, opened.sources, start.as_ref(), now_ms);
+        let inputs = Inputs::new(&job, opened.sources, positions, start.as_ref(), now_ms);
         let text = job.text();
         let job_text = JobTextHash::of(text.as_bytes());
-        let mut drain = drain;
-        let mut patience = Patience { drain: &mut drain, limit: inputs.unreachable_limit() };
+        let mut patience = Patience::new(drain);
         let engine = engine_in_hand(&job, &job_text, options, &lock, &facts, edges, &mut patience)?;
         // Nothing has refused: from here on the checkpoint is written.
         let logical = inputs.on_logical_clock();
@@ -252,10 +251,9 @@ impl<'a> Run<'a> {
             inputs,
             checkpoint,
             clock,
-            drain,
+            patience,
             interval,
             zero: facts.zero,
-            positions,
             last_time,
             known_sinks: facts.sinks.clone(),
             reporter: Reporter::new(options.progress.as_deref(), bars)?,
@@ -264,9 +262,7 @@ impl<'a> Run<'a> {
             committed_batches: 0,
             max_batches: options.max_batches,
             ticks,
-            held_trigger: None,
             accepted: Accepted::default(),
-            output_away_since: None,
             _brokers: opened.brokers,
         };
         tracing::info!(
@@ -291,8 +287,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), DriverError> {
         if let Some(rewind) = &facts.rewind {
             super::rewind::finish(&mut self.engine, &mut self.checkpoint, rewind)?;
-            let mut patience = Patience { drain: &mut self.drain, limit: self.inputs.unreachable_limit() };
-            self.engine.inspect_sinks(&standing(&facts, options.assume), &mut patience)?;
+            self.engine.inspect_sinks(&standing(&facts, options.assume), &mut self.patience)?;
         }
         let facts = Facts { rewind: None, ..facts };
         let Decision::ReExecute(planned) = decide(facts, Expected { job: &job.name }) else { return Ok(()) };
@@ -302,9 +297,8 @@ impl<'a> Run<'a> {
             let facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
             // What the outputs of the old job hold open is closed before those of the new one open it.
             self.engine.outputs.clear();
-            let mut patience = Patience { drain: &mut self.drain, limit: self.inputs.unreachable_limit() };
             let text = job_text.clone();
-            self.engine = engine(job.clone(), text, options, Some(archive), &facts, edges, &mut patience)?;
+            self.engine = engine(job.clone(), text, options, Some(archive), &facts, edges, &mut self.patience)?;
         }
         Ok(())
     }
@@ -327,7 +321,7 @@ fn engine_in_hand(
     lock: &Lock,
     facts: &Facts,
     edges: &dyn Edges,
-    patience: &mut Patience<'_>,
+    patience: &mut Patience,
 ) -> Result<Engine, DriverError> {
     if facts.checkpoint.is_empty() {
         return engine(job.clone(), job_text.clone(), options, None, facts, edges, patience);
@@ -351,7 +345,7 @@ fn engine(
     archive: Option<&checkpoint::Archive>,
     facts: &Facts,
     edges: &dyn Edges,
-    patience: &mut Patience<'_>,
+    patience: &mut Patience,
 ) -> Result<Engine, DriverError> {
     let mut engine = Engine::new(job, job_text, options.threads)?;
     engine.restore_states(facts.zero.0, |name| match (archive, facts.head_committed) {

@@ -1,21 +1,30 @@
 //! Stored batches, executed again from their logged offset ranges. No checkpoint is touched.
+//!
+//! To verify, each batch runs with the job that ran it, sources included: an edit of the job file since then changes no
+//! digest, and is told. The given job says where the sources are; without that a batch cannot be compared.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use super::{
     dead_letters,
+    drain::Drain,
     engine::Engine,
     error::{Class, DriverError},
-    inputs::Inputs,
+    inputs::{Inputs, Positions},
     options::{ReplayMode, ReplayOptions, WhichBatches},
+    patience::Patience,
     recorded::check_queues,
-    recovery::{batch_failed, checkpoint_failed, from_text, positions, state_image},
+    recovery::{batch_failed, checkpoint_failed, from_text, inspect, positions, state_image},
     sources,
 };
 use crate::{
-    checkpoint::{Archive, RestorePoint},
+    checkpoint::{Archive, CheckpointError, RestorePoint},
     executor::{BatchInput, Executed},
-    job::Job,
+    job::{self, Job, SourceKind},
+    kafka_admin::embedded::EmbeddedBroker,
     model::{BatchId, OffsetRange},
     protocol::{JobTextHash, OutputRecord},
     sink::{Content, pprint},
@@ -25,18 +34,19 @@ use crate::{
 /// Replays the batches that `options` names, with `job` or (to verify) with the job that ran each.
 pub fn replay(job: &Job, options: &ReplayOptions, now_ms: i64, bars: &Bars) -> Result<(), DriverError> {
     let dir = job.absolute(&job.checkpoint_dir);
+    let Some(facts) = inspect(&dir, job)? else { return Err(checkpoint_failed(&CheckpointError::Absent { dir })) };
     let archive = Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
-    let facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
     let batches = chosen(&archive, options, now_ms, job)?;
-    let opened = sources::open(job, &positions(&facts))?;
     let mut replay = Replay {
         job,
         options,
-        inputs: Inputs::new(job, opened.sources, None, now_ms),
+        positions: positions(&facts),
+        now_ms,
+        reading: None,
         archive,
         engine: None,
         differences: Vec::new(),
-        unequal_settings: 0,
+        incomparable: BTreeMap::new(),
     };
     let bar = bars.batches("replay", batches.len() as u64);
     for &batch in &batches {
@@ -52,13 +62,13 @@ fn chosen(archive: &Archive, options: &ReplayOptions, now_ms: i64, job: &Job) ->
     let Some((first, last)) = archive.kept().map_err(failed)? else {
         return match options.which {
             WhichBatches::All | WhichBatches::Since(_) => Ok(Vec::new()),
-            WhichBatches::One(batch) | WhichBatches::Range { from: batch, .. } => {
-                Err(checkpoint_failed(
-                    &archive.restore_point(batch).map(|_| ()).err().unwrap_or_else(|| {
-                        crate::checkpoint::CheckpointError::Absent { dir: archive.dir().to_owned() }
-                    }),
-                ))
-            }
+            WhichBatches::One(batch) | WhichBatches::Range { from: batch, .. } => Err(checkpoint_failed(
+                &archive
+                    .restore_point(batch)
+                    .map(|_| ())
+                    .err()
+                    .unwrap_or_else(|| CheckpointError::Absent { dir: archive.dir().to_owned() }),
+            )),
         };
     };
     let (from, to) = match options.which {
@@ -84,13 +94,22 @@ fn chosen(archive: &Archive, options: &ReplayOptions, now_ms: i64, job: &Job) ->
 struct Replay<'a> {
     job: &'a Job,
     options: &'a ReplayOptions,
-    inputs: Inputs,
+    positions: Positions,
+    now_ms: i64,
+    reading: Option<Reading>,
     archive: Archive,
     /// The engine of the batch before, and that batch: its states have taken that batch's changes.
     engine: Option<(Engine, BatchId)>,
     differences: Vec<String>,
-    /// Outputs that were not compared because their settings differ.
-    unequal_settings: u64,
+    /// Outputs whose digests of then and now cover different things, with the first such batch.
+    incomparable: BTreeMap<String, BatchId>,
+}
+
+/// The sources of one job text, and the embedded brokers that must outlive them.
+struct Reading {
+    of: JobTextHash,
+    inputs: Inputs,
+    _brokers: Vec<EmbeddedBroker>,
 }
 
 impl Replay<'_> {
@@ -101,14 +120,15 @@ impl Replay<'_> {
         if self.options.mode == ReplayMode::Verify {
             check_queues(engine.job(), self.job, &point.plan.ranges, batch)?;
         }
-        self.still_there(&point.plan.ranges)?;
-        self.inputs.assign(&point.plan.ranges)?;
+        let inputs = self.inputs(&engine, batch)?;
+        still_there(inputs, &point.plan.ranges)?;
+        inputs.assign(&point.plan.ranges)?;
         let executed = engine
             .executor
             .execute(&BatchInput {
                 time: point.plan.time,
                 zero: point.zero,
-                sources: &self.inputs.sources,
+                sources: &inputs.sources,
                 ranges: &point.plan.ranges,
                 states: &engine.states,
             })
@@ -150,41 +170,53 @@ impl Replay<'_> {
         Ok(engine)
     }
 
-    /// Whether Kafka still holds every offset of the ranges.
-    fn still_there(&mut self, ranges: &[OffsetRange]) -> Result<(), DriverError> {
-        let (_keep, never) = crossbeam_channel::bounded(1);
-        let mut drain = super::drain::Drain::new(never);
-        let available = self.inputs.available(&mut drain)?.unwrap_or_default();
-        let gone: Vec<String> = ranges
-            .iter()
-            .filter(|range| !range.is_empty())
-            .filter_map(|range| {
-                let found = available.iter().flat_map(|source| &source.partitions).find(|p| p.tp == range.tp);
-                match found {
-                    None => Some(format!("Topic partition {range} does not exist any more.")),
-                    Some(found) if found.earliest > range.start => Some(format!(
-                        "Topic partition {} starts at offset {}; the batch needs {}..{}. Offsets {}..{} are gone.",
-                        range.tp,
-                        found.earliest,
-                        range.start,
-                        range.until,
-                        range.start,
-                        found.earliest.min(range.until)
-                    )),
-                    Some(found) if found.latest < range.until => Some(format!(
-                        "Topic partition {} ends at offset {}; the batch needs {}..{}.",
-                        range.tp, found.latest, range.start, range.until
-                    )),
-                    Some(_) => None,
-                }
-            })
-            .collect();
-        if gone.is_empty() {
-            return Ok(());
+    /// The sources of the engine's job: those of the batch before, where it is the same job.
+    fn inputs(&mut self, engine: &Engine, batch: BatchId) -> Result<&mut Inputs, DriverError> {
+        let reading = match self.reading.take() {
+            Some(reading) if reading.of == engine.job_text => reading,
+            _ => {
+                let job = match self.options.mode {
+                    ReplayMode::Verify => self.reading_job(engine.job(), batch)?,
+                    ReplayMode::Show => self.job.clone(),
+                };
+                let opened = sources::open(&job, &self.positions)?;
+                let inputs = Inputs::new(&job, opened.sources, Positions::new(), None, self.now_ms);
+                Reading { of: engine.job_text.clone(), inputs, _brokers: opened.brokers }
+            }
+        };
+        Ok(&mut self.reading.insert(reading).inputs)
+    }
+
+    /// The job that ran `batch` with its sources where the given job finds them. Tells what the job file says otherwise.
+    fn reading_job(&self, stored: &Job, batch: BatchId) -> Result<Job, DriverError> {
+        let mut job = stored.clone();
+        job.file_contents.clone_from(&self.job.file_contents);
+        let mut gone = Vec::new();
+        for source in &mut job.sources {
+            let given = self.job.sources.iter().find(|given| given.name == source.name).map(|given| &given.kind);
+            match (&mut source.kind, given) {
+                (SourceKind::Kafka(_), Some(SourceKind::Kafka(_))) => {}
+                (SourceKind::Queue { path, .. }, Some(SourceKind::Queue { path: now, .. })) => path.clone_from(now),
+                (_, None) => gone.push(format!("Source `{}` is gone from the job file.", source.name)),
+                (_, Some(_)) => gone.push(format!("Source `{}` is of another kind now.", source.name)),
+            }
         }
-        let error = DriverError::new(Class::DataLoss, "what Kafka no longer holds cannot be replayed");
-        let error = gone_for_good(error);
-        Err(gone.into_iter().fold(error, DriverError::detail))
+        if !gone.is_empty() {
+            let error = DriverError::new(Class::Refused, format!("batch {batch} cannot be compared with its commit"));
+            return Err(gone.into_iter().fold(error, DriverError::detail).hint(
+                "Put the source back into the job file under its name: it says where the records are.".to_owned(),
+            ));
+        }
+        let changes: Vec<String> = job::compare(stored, self.job).into_iter().map(|change| change.text).collect();
+        if !changes.is_empty() {
+            let changes = changes.join("; ");
+            tracing::warn!(
+                from = batch.0,
+                changes,
+                "the job file has changed; batches are verified with the job that ran them"
+            );
+        }
+        Ok(job)
     }
 
     /// Compares digests with those stored at commit, where the outputs' settings are equal.
@@ -202,7 +234,7 @@ impl Replay<'_> {
                 continue;
             };
             if super::engine::output_settings(&steps[*step].operator) != stored.settings {
-                self.unequal_settings += 1;
+                self.incomparable.entry(stored.name.clone()).or_insert(batch);
             } else if delivered.digest != stored.digest {
                 self.differences.push(format!(
                     "Batch {batch}, output {}: digest {} at commit, {} now.",
@@ -224,8 +256,12 @@ impl Replay<'_> {
     }
 
     fn finish(self, batches: usize) -> Result<(), DriverError> {
-        if self.unequal_settings > 0 {
-            tracing::warn!(outputs = self.unequal_settings, "not compared: the outputs' settings have changed");
+        if !self.incomparable.is_empty() && self.differences.is_empty() {
+            let error = DriverError::new(Class::Refused, "some outputs cannot be compared with their commit");
+            let from =
+                |(output, batch)| format!("The digest of output {output} covers something else from batch {batch} on.");
+            let error = self.incomparable.into_iter().map(from).fold(error, DriverError::detail);
+            return Err(error.hint("Verify with the version of kstream that ran them.".to_owned()));
         }
         if self.differences.is_empty() {
             let verb = if self.options.mode == ReplayMode::Verify { "verified" } else { "replayed" };
@@ -246,6 +282,42 @@ fn gone_for_good(error: DriverError) -> DriverError {
         )),
         _ => error,
     }
+}
+
+/// Whether Kafka still holds every offset of the ranges.
+fn still_there(inputs: &mut Inputs, ranges: &[OffsetRange]) -> Result<(), DriverError> {
+    let (_keep, never) = crossbeam_channel::bounded(1);
+    let mut patience = Patience::new(Drain::new(never));
+    let available = inputs.available(&mut patience)?.unwrap_or_default();
+    let gone: Vec<String> = ranges
+        .iter()
+        .filter(|range| !range.is_empty())
+        .filter_map(|range| {
+            let found = available.iter().flat_map(|source| &source.partitions).find(|p| p.tp == range.tp);
+            match found {
+                None => Some(format!("Topic partition {range} does not exist any more.")),
+                Some(found) if found.earliest > range.start => Some(format!(
+                    "Topic partition {} starts at offset {}; the batch needs {}..{}. Offsets {}..{} are gone.",
+                    range.tp,
+                    found.earliest,
+                    range.start,
+                    range.until,
+                    range.start,
+                    found.earliest.min(range.until)
+                )),
+                Some(found) if found.latest < range.until => Some(format!(
+                    "Topic partition {} ends at offset {}; the batch needs {}..{}.",
+                    range.tp, found.latest, range.start, range.until
+                )),
+                Some(_) => None,
+            }
+        })
+        .collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let error = gone_for_good(DriverError::new(Class::DataLoss, "what Kafka no longer holds cannot be replayed"));
+    Err(gone.into_iter().fold(error, DriverError::detail))
 }
 
 /// pprint outputs to stdout, the others counted.

@@ -14,7 +14,7 @@ use super::{
     edges::{Edges, World},
     engine::{Engine, sink_failed},
     error::DriverError,
-    inputs::{Bound, Inputs, Positions},
+    inputs::{Bound, Inputs},
     options::RunOptions,
     patience::Patience,
     progress::{Durations, Reporter},
@@ -27,7 +27,7 @@ use crate::{
     job::Job,
     kafka_admin::embedded::EmbeddedBroker,
     model::{BatchId, BatchTime},
-    planner::{self, Interval, Position, next_catch_up, rate::Completed},
+    planner::{self, Interval, next_catch_up, rate::Completed},
     protocol::{BatchPlan, CommittedBatch, PlanRecord, PlannedBatch, SinkFacts},
     source::Available,
     telemetry::Bars,
@@ -39,7 +39,8 @@ pub struct Run<'a> {
     pub(super) inputs: Inputs,
     pub(super) checkpoint: Checkpoint,
     pub(super) clock: &'a dyn Clock,
-    pub(super) drain: Drain,
+    /// Requests to drain, and the wait for brokers that are away.
+    pub(super) patience: Patience,
     pub(super) interval: Interval,
     pub(super) zero: BatchTime,
     pub(super) ticks: Ticks,
@@ -47,20 +48,14 @@ pub struct Run<'a> {
     pub(super) bounded: Option<Bounded>,
     pub(super) max_batches: Option<u64>,
     pub(super) reporter: Reporter,
-    /// Where each topic partition continues after the last batch that was planned or committed.
-    pub(super) positions: Positions,
     pub(super) last_time: Option<BatchTime>,
     /// What sinks remembered, by output.
     pub(super) known_sinks: BTreeMap<String, (SinkFacts, Option<BatchId>)>,
-    /// A trigger whose own batch comes after those at skipped times.
-    pub(super) held_trigger: Option<Trigger>,
     /// Drops that the user accepted, for the next plan.
     pub(super) accepted: Accepted,
     pub(super) hand: Hand,
     /// Batches this process has planned and committed.
     pub(super) committed_batches: u64,
-    /// Since when an output's brokers have been away.
-    pub(super) output_away_since: Option<Instant>,
     /// Outlives the sources that read from it.
     pub(super) _brokers: Vec<EmbeddedBroker>,
 }
@@ -127,7 +122,7 @@ pub fn run_between(
 impl Run<'_> {
     /// Whether no further batch may be planned after `committed` ones.
     fn is_finished(&mut self, committed: u64) -> bool {
-        self.drain.requested() || self.max_batches.is_some_and(|max| committed >= max)
+        self.patience.drain.requested() || self.max_batches.is_some_and(|max| committed >= max)
     }
 
     /// Waits for the trigger, asks what is available, plans, makes the plan durable. `None` at the end of the run.
@@ -139,7 +134,7 @@ impl Run<'_> {
         if self.bounded.is_none() {
             self.await_trigger(&mut hand);
             if hand.trigger.is_none() {
-                self.drain.now();
+                self.patience.drain.now();
                 return Ok(None);
             }
         }
@@ -162,7 +157,7 @@ impl Run<'_> {
         if next == Next::Never || self.hand.recovering || self.is_finished(self.committed_batches + 1) {
             return Ok(None);
         }
-        if self.bounded.is_none() && self.held_trigger.is_none() && !self.ticks.is_due(self.clock) {
+        if self.bounded.is_none() && !self.ticks.is_due(self.clock) {
             return Ok(None);
         }
         if self.may_catch_up() {
@@ -179,11 +174,8 @@ impl Run<'_> {
 
     /// The clock says a batch is due: now, where the last one stood for a skipped time.
     fn await_trigger(&mut self, hand: &mut Hand) {
-        hand.trigger = match self.held_trigger.take() {
-            Some(held) => Some(held),
-            None => self.ticks.wait(self.last_time, self.clock, self.drain.channel()),
-        };
-        hand.after_outage = self.inputs.outage.explains_missed_ticks();
+        hand.trigger = self.ticks.wait(self.last_time, self.clock, self.patience.drain.channel());
+        hand.after_outage = self.patience.explains_missed_ticks();
     }
 
     /// Whether the next batch may be one at a skipped time. Which, if any, is known only once the windows have taken
@@ -194,16 +186,7 @@ impl Run<'_> {
 
     /// Positions and batch time as they are once `plan` is committed. Done twice, it changes nothing more.
     fn advance(&mut self, plan: &PlanRecord) {
-        for range in &plan.ranges {
-            let of_source = self.positions.entry(range.source.clone()).or_default();
-            of_source.insert(range.tp.clone(), Position::after(range));
-        }
-        let gone = plan.lost.iter().filter(|lost| lost.resumes_at.is_none()).map(|lost| &lost.tp);
-        for tp in gone.chain(&plan.dropped_partitions) {
-            self.positions.values_mut().for_each(|of_source| {
-                of_source.remove(tp);
-            });
-        }
+        self.inputs.advance(plan);
         self.last_time = Some(plan.time);
     }
 
@@ -226,8 +209,8 @@ impl Run<'_> {
         {
             return Ok(Some(known));
         }
-        let Some(available) = self.inputs.available(&mut self.drain)? else { return Ok(None) };
-        if !self.inputs.resolve_starts(&available, &self.positions, &mut self.drain)? {
+        let Some(available) = self.inputs.available(&mut self.patience)? else { return Ok(None) };
+        if !self.inputs.resolve_starts(&available, &mut self.patience)? {
             return Ok(None);
         }
         self.reporter.remember_available(&available);
@@ -246,10 +229,8 @@ impl Run<'_> {
             self.last_time.and_then(|previous| next_catch_up(self.zero, previous, due, &self.engine.windows()));
         let ranges = match (&self.bounded, skipped) {
             (_, Some(_)) => self.nothing_to_read(available)?,
-            (Some(bounded), None) => {
-                self.inputs.plan(available, &self.positions, &Bound::Ends(&bounded.ends), self.interval)?
-            }
-            (None, None) => self.inputs.plan(available, &self.positions, &Bound::Live, self.interval)?,
+            (Some(bounded), None) => self.inputs.plan(available, &Bound::Ends(&bounded.ends), self.interval)?,
+            (None, None) => self.inputs.plan(available, &Bound::Live, self.interval)?,
         };
         if let (Some(bounded), None) = (&mut self.bounded, skipped) {
             if ranges.is_empty() && ranges.lost.is_empty() {
@@ -261,11 +242,10 @@ impl Run<'_> {
         ranges.lost.iter().for_each(|lost| tracing::warn!(%lost, "offsets are lost and skipped"));
         hand.catching_up = skipped.is_some();
         if hand.catching_up {
-            self.held_trigger = hand.trigger;
+            self.ticks.hold(hand.trigger);
         }
         let accepted = std::mem::take(&mut self.accepted);
-        let mut patience = Patience { drain: &mut self.drain, limit: self.inputs.unreachable_limit() };
-        let bases = self.engine.bases(&self.known_sinks, &mut patience)?;
+        let bases = self.engine.bases(&self.known_sinks, &mut self.patience)?;
         self.known_sinks.extend(bases.iter().map(|(name, base)| (name.clone(), (base.clone(), None))));
         Ok(Some(PlanRecord {
             batch,
@@ -289,11 +269,11 @@ impl Run<'_> {
         if bounded.next_time.is_some() {
             return Ok(bounded.next_time);
         }
-        let mut needed = bounded.settle_ends(available, &self.inputs, &self.positions, &mut self.checkpoint);
+        let mut needed = bounded.settle_ends(available, &self.inputs, &mut self.checkpoint);
         if needed == 0 {
             // Nothing to read: what was lost must be seen all the same, and one batch records it where it is skipped.
             let ends = Bound::Ends(&bounded.ends);
-            if self.inputs.plan(available, &self.positions, &ends, self.interval)?.lost.is_empty() {
+            if self.inputs.plan(available, &ends, self.interval)?.lost.is_empty() {
                 self.checkpoint.set_bounded_end(None);
                 return Ok(None);
             }
@@ -310,11 +290,11 @@ impl Run<'_> {
 
     /// Every known partition with nothing to read: a batch at a skipped time.
     fn nothing_to_read(&self, available: &[Available]) -> Result<planner::Ranges, DriverError> {
-        let mut ranges = self.inputs.plan(available, &self.positions, &Bound::Live, self.interval)?;
+        let mut ranges = self.inputs.plan(available, &Bound::Live, self.interval)?;
         ranges.lost.clear();
         // A partition without a committed position waits for the batch that reads it.
         let known = |range: &crate::model::OffsetRange| {
-            self.positions.get(&range.source).and_then(|of_source| of_source.get(&range.tp)).map(|at| at.offset)
+            self.inputs.positions.get(&range.source).and_then(|of_source| of_source.get(&range.tp)).map(|at| at.offset)
         };
         ranges.ranges.retain(|range| known(range) == Some(range.start));
         ranges.ranges.iter_mut().for_each(|range| range.until = range.start);
@@ -332,10 +312,9 @@ impl Run<'_> {
         for (name, facts) in &committed.commit.sinks {
             self.known_sinks.insert(name.clone(), (facts.clone(), Some(committed.plan.batch)));
         }
-        self.output_away_since = None;
         self.committed_batches += u64::from(!self.hand.recovering);
-        self.inputs.outage.end();
-        self.inputs.mirror(&self.positions);
+        self.patience.is_over();
+        self.inputs.mirror();
         self.report(committed)?;
         self.learn(&committed.plan);
         self.hand = following.unwrap_or_default();
@@ -371,7 +350,7 @@ impl Run<'_> {
     /// The orderly end of a run.
     fn finish(mut self) -> Result<(), DriverError> {
         self.checkpoint.flush().map_err(|error| checkpoint_failed(&error))?;
-        self.inputs.mirror(&self.positions);
+        self.inputs.mirror();
         self.inputs.settle_mirrors();
         tracing::info!(batches = self.committed_batches, "stopped");
         Ok(())

@@ -28,21 +28,31 @@ pub struct Ticks {
     last_tick_ms: i64,
     /// No tick has come since the start.
     untouched: bool,
+    /// A trigger whose own batch comes after those at skipped times.
+    held: Option<Trigger>,
 }
 
 impl Ticks {
     pub fn new(interval: Interval, previous: Option<BatchTime>, clock: &dyn Clock) -> Self {
         let now_ms = clock.now_ms();
-        Self { interval, last_tick_ms: interval.tick_at_start(previous, now_ms), untouched: true }
+        Self { interval, last_tick_ms: interval.tick_at_start(previous, now_ms), untouched: true, held: None }
     }
 
     /// Whether the next batch is due already, without waiting.
     pub fn is_due(&self, clock: &dyn Clock) -> bool {
-        matches!(self.interval.due(self.last_tick_ms, clock.now_ms()), Due::Now(_))
+        self.held.is_some() || matches!(self.interval.due(self.last_tick_ms, clock.now_ms()), Due::Now(_))
+    }
+
+    /// The batch in hand stands for a skipped time: the next one is for the same trigger.
+    pub fn hold(&mut self, trigger: Option<Trigger>) {
+        self.held = trigger;
     }
 
     /// Waits for the next tick; `None` when asked to drain.
     pub fn wait(&mut self, previous: Option<BatchTime>, clock: &dyn Clock, drain: &Receiver<()>) -> Option<Trigger> {
+        if let Some(held) = self.held.take() {
+            return Some(held);
+        }
         loop {
             match self.interval.due(self.last_tick_ms, clock.now_ms()) {
                 Due::Now(tick_ms) => {

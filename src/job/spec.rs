@@ -1,6 +1,6 @@
 //! What a validated job consists of: the job itself, its sources and their settings.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     expr::Library,
@@ -39,6 +39,17 @@ pub struct Job {
     pub file_contents: BTreeMap<PathBuf, Content>,
     /// Where its functions are written, for messages.
     pub places: Places,
+}
+
+impl Job {
+    /// How long the brokers of outputs may be away: as long as those of the most patient source.
+    pub fn unreachable_limit(&self) -> Duration {
+        let limits = self.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Kafka(kafka) => Some(kafka.unreachable_limit_ms),
+            SourceKind::Queue { .. } => None,
+        });
+        Duration::from_millis(limits.max().unwrap_or(DEFAULT_UNREACHABLE_LIMIT_MS))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use rdkafka::{
 };
 
 use super::{ChoreError, ChoreErrorKind};
-use crate::{job::EmbeddedSpec, model::TopicPartition};
+use crate::{job::EmbeddedSpec, model::TopicPartition, open_files};
 
 const PARTITION_LIMIT_BYTES: u64 = 4 << 20;
 const PARTITION_LIMIT_BATCHES: u64 = 90_000;
@@ -69,9 +69,10 @@ impl EmbeddedBroker {
             .name("embedded-broker".into())
             .spawn(move || run(&feed, &counter, &ready, &stopped))
             .map_err(|error| ChoreError::kafka(format!("cannot start a thread for the embedded broker: {error}")))?;
-        let brokers = started
-            .recv_timeout(START_LIMIT)
-            .unwrap_or_else(|_| Err(ChoreError::kafka("the embedded broker did not start within 30 s")))?;
+        let brokers = started.recv_timeout(START_LIMIT).unwrap_or_else(|_| {
+            let late = "the embedded broker did not start within 30 s".to_owned();
+            Err(ChoreError::kafka(open_files::explain(late)))
+        })?;
         Ok(EmbeddedBroker { brokers, fed, total, stop: Some(stop), feeder: Some(feeder) })
     }
 

@@ -5,6 +5,7 @@ use super::text::{code_of, rooms_used, words_of};
 /// A room uses only rooms of a lower rank.
 const RANKS: &[(&str, u8)] = &[
     ("crash", 0),
+    ("open_files", 0),
     ("model", 0),
     ("expr", 1),
     ("job", 2),

@@ -122,7 +122,10 @@ fn room_that_comes_back_while_a_batch_is_tried_again_is_used() {
     let running = place.start(&bounded());
     wait_until("a second try", || running.err().contains("trying the batch again"));
     disk.remount("size=64m");
-    running.wait().expect(0);
+    let again = "trying the batch again";
+    let ended = running.wait().expect(0).says(&[again, "1 of 3", "No space left"]);
+    let told = ended.err.lines().find(|line| line.contains(again)).unwrap();
+    assert!(told.contains("1 of 3") && told.contains("No space left"), "{told}");
     assert!(outputs(&place, &["disk", "wide"]) == expected);
 }
 

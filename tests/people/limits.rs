@@ -6,7 +6,7 @@ use super::{COUNTED, bounded, embedded, shell};
 use crate::{
     broker::broker,
     run::{sums, truth},
-    support::{Place, blocks, wait_until},
+    support::{Ended, Place, blocks, wait_until},
 };
 
 const PARTITIONS: usize = 200;
@@ -66,6 +66,34 @@ fetch = "{fetch}"
     }
 }
 
+/// The shell and the loader have words of their own for it.
+fn assert_says_what_to_raise(ended: &Ended, files: u32) {
+    let plain = ["Raise the limit of open files, now", "ulimit -n"].iter().all(|words| ended.err.contains(words));
+    assert!(plain || ended.code == Some(127), "{files} files: {:?}\n{}", ended.code, ended.err);
+}
+
+#[test]
+fn a_job_on_kafka_with_too_few_files_says_what_to_raise() {
+    let output = "[[steps]]\nto_kafka = { topic = \"out\", delivery = \"at_least_once\" }\n";
+    let place = Place::with_job("");
+    embedded(&place, 40, 2, "unreachable_limit = \"4s\"", &(COUNTED.to_owned() + output));
+    let mut failed = 0;
+    for files in [24, 32, 36, 40, 44, 64] {
+        let script = format!("ulimit -n {files}; exec \"$0\" {} --threads 2", bounded());
+        let ended = place.spawn(shell(&place, &script)).wait();
+        if ended.code == Some(0) {
+            assert!(files > 32, "{files} files");
+        } else {
+            assert!(files < 64, "{}", ended.err);
+            failed += 1;
+            assert_says_what_to_raise(&ended, files);
+        }
+    }
+    assert!(failed >= 2, "only {failed} failed");
+    place.catch_up();
+    assert_eq!(sums(&place.read("out.log")), expected(&place));
+}
+
 #[test]
 fn too_few_files_are_an_error_and_what_was_done_stays() {
     let place = Place::with_job(
@@ -92,6 +120,7 @@ pprint = { num = 10, to = "out.log" }
         assert!(matches!(ended.code, Some(0..=2 | 127)), "{files} files: {:?}\n{}", ended.code, ended.err);
         if ended.code != Some(0) {
             failed += 1;
+            assert_says_what_to_raise(&ended, files);
         }
     }
     assert!((1..16).contains(&failed), "{failed} of 16 failed");

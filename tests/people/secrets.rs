@@ -6,7 +6,7 @@ use super::{COUNTED, bounded, embedded};
 use crate::{
     broker::{NewRecord, broker, unique_name},
     run::{sums, truth},
-    support::{Ended, Place, wait_until},
+    support::{Ended, Place},
 };
 
 /// Every property for which a job must refer to a secret, and the one that holds a token.
@@ -148,18 +148,6 @@ const BESIDE: &[&str] = &[
     "\"security.protocol\" = \"SASL_PLAINTEXT\", \"sasl.mechanism\" = \"PLAIN\", \"sasl.username\" = \"me\"",
 ];
 
-/// Until it ends, or has tried to connect: an output's brokers are waited for longer than a test may take.
-fn ask_an_output(place: &Place, args: &str, canaries: &Canaries) -> Ended {
-    let mut command = place.command(args);
-    command.envs(&canaries.environment).env("KSTREAM_LOG", "trace");
-    let mut running = place.spawn(command);
-    wait_until("a connection that fails", || running.err().contains("refused") || !running.is_running());
-    if running.is_running() {
-        running.signal("-KILL");
-    }
-    running.wait()
-}
-
 /// One secret in jobs that all end without their brokers. Gives how often the end was about that very property.
 fn refused(property: &str, files: &Path) -> usize {
     let canaries = canaries(&[property], &property.replace('.', "_"), files);
@@ -178,11 +166,7 @@ fn refused(property: &str, files: &Path) -> usize {
             let ended = [
                 checked.expect(looked_at),
                 ask(&place, &format!("explain job.toml {loud}"), &[&canaries]).expect(looked_at),
-                if as_output && !is_refused {
-                    ask_an_output(&place, &run, &canaries)
-                } else {
-                    ask(&place, &run, &[&canaries]).expect(ran)
-                },
+                ask(&place, &run, &[&canaries]).expect(ran),
             ];
             refused += is_named(&ended[2]);
             scan_all(&place, &ended, &canaries.values);

@@ -12,7 +12,7 @@ use super::{
     entry::{Delivered, Entry, Home, Refusal, judge},
     ledger::{Found, Ledger, carrier, from_source},
     row::Row,
-    writer::{CALL, Writer},
+    writer::Writer,
 };
 use crate::{
     crash,
@@ -36,6 +36,8 @@ pub struct Cluster {
     job: String,
     settings: ClientSettings,
     transaction_timeout: Duration,
+    /// How long the brokers may be silent before they count as away.
+    silence: Duration,
     in_use: ClusterIds,
     /// Kafka's own id of the cluster, once it was asked.
     id: Option<String>,
@@ -64,11 +66,18 @@ struct Session {
 }
 
 impl Cluster {
-    pub fn new(job: &str, settings: ClientSettings, transaction_timeout: Duration, in_use: ClusterIds) -> Cluster {
+    pub fn new(
+        job: &str,
+        settings: ClientSettings,
+        transaction_timeout: Duration,
+        silence: Duration,
+        in_use: ClusterIds,
+    ) -> Cluster {
         Cluster {
             job: job.to_owned(),
             settings,
             transaction_timeout,
+            silence,
             in_use,
             id: None,
             control: None,
@@ -298,9 +307,9 @@ impl Cluster {
                 config.set(name, value);
             }
         }
-        let writer = Writer::connect(&config, &self.settings, &id)?;
-        writer.init(CALL)?;
-        let ledger = Ledger::open(&self.settings, &id, Isolation::ReadCommitted)?;
+        let writer = Writer::connect(&config, &self.settings, &id, self.silence)?;
+        writer.init()?;
+        let ledger = Ledger::open(&self.settings, &id, Isolation::ReadCommitted, self.silence)?;
         self.session = Some(Session { writer, ledger, entry: None, transaction_at: None });
         Ok(())
     }
@@ -308,7 +317,7 @@ impl Cluster {
     /// The entry as it is now, without fencing anybody.
     fn peek(&mut self, home: &Home) -> Result<Found, SinkError> {
         self.check_cluster(home)?;
-        Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted)?.look(home)
+        Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted, self.silence)?.look(home)
     }
 
     fn judged(
@@ -385,8 +394,8 @@ impl Cluster {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
-        let control = self.control()?;
-        let id = control.cluster_id(Instant::now() + CALL).map_err(from_source)?;
+        let deadline = Instant::now() + self.silence;
+        let id = self.control()?.cluster_id(deadline).map_err(from_source)?;
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(brokers) = in_use.get(&id) {
             let message = format!("two outputs write to Kafka cluster {id} through different connections");
@@ -429,7 +438,8 @@ impl Cluster {
 
     pub fn check_topic(&mut self, topic: &str, most: i32) -> Result<(), SinkError> {
         let brokers = self.settings.brokers.clone();
-        let known = self.control()?.partitions(topic, Instant::now() + CALL).map_err(from_source)?;
+        let deadline = Instant::now() + self.silence;
+        let known = self.control()?.partitions(topic, deadline).map_err(from_source)?;
         let Some(partitions) = known else {
             let message = format!("topic '{topic}' does not exist on brokers {brokers}");
             return Err(SinkError::new(SinkErrorKind::Failed, message)

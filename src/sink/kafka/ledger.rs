@@ -1,14 +1,13 @@
 //! The group's offset whose metadata names the last batch delivered: where it is, and how it is read.
 
+use std::time::Duration;
+
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
 };
 
-use super::{
-    entry::{Entry, Home},
-    writer::CALL,
-};
+use super::entry::{Entry, Home};
 use crate::{
     job::Isolation,
     sink::{SinkError, SinkErrorKind},
@@ -27,6 +26,8 @@ pub struct Ledger {
     consumer: BaseConsumer<Events>,
     group: String,
     brokers: String,
+    /// How long the brokers may be silent before they count as away.
+    silence: Duration,
 }
 
 /// What stands at the place of the entry.
@@ -39,10 +40,15 @@ pub enum Found {
 impl Ledger {
     /// Under read_committed a look waits until no transaction is open on the offset; under read_uncommitted it shows the
     /// last committed one at once.
-    pub fn open(settings: &ClientSettings, group: &str, isolation: Isolation) -> Result<Ledger, SinkError> {
+    pub fn open(
+        settings: &ClientSettings,
+        group: &str,
+        isolation: Isolation,
+        silence: Duration,
+    ) -> Result<Ledger, SinkError> {
         let events = Events::new(format!("{group} (look-up)"), settings.token.clone());
         let consumer = create(settings.in_group(group, isolation), events).map_err(from_source)?;
-        Ok(Ledger { consumer, group: group.to_owned(), brokers: settings.brokers.clone() })
+        Ok(Ledger { consumer, group: group.to_owned(), brokers: settings.brokers.clone(), silence })
     }
 
     pub fn look(&self, home: &Home) -> Result<Found, SinkError> {
@@ -67,7 +73,7 @@ impl Ledger {
         };
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&home.topic, home.partition);
-        let answer = self.consumer.committed_offsets(list, CALL).map_err(|error| failed(&error))?;
+        let answer = self.consumer.committed_offsets(list, self.silence).map_err(|error| failed(&error))?;
         let Some(element) = answer.elements().into_iter().next() else { return Ok(Found::Entry(None)) };
         element.error().map_err(|error| failed(&error))?;
         match element.offset() {

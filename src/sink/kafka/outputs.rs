@@ -22,6 +22,10 @@ const SHORTEST_TIMEOUT_MS: u64 = 60_000;
 /// What brokers allow at most by default (`transaction.max.timeout.ms`).
 const LONGEST_TIMEOUT_MS: u64 = 900_000;
 
+/// How long brokers that do not answer are waited for at most, and at least: to begin with transactions takes a moment.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
+
 /// The word of the job file for the built-in broker.
 const EMBEDDED: &str = "embedded";
 
@@ -61,7 +65,7 @@ impl KafkaOutputs {
             ToTopic::By(_) => None,
         };
         if spec.delivery == Delivery::AtLeastOnce {
-            return Ok(Box::new(PlainOutput::new(name, topic, settings, is_embedded)));
+            return Ok(Box::new(PlainOutput::new(name, topic, settings, is_embedded, silence(job))));
         }
         let Some(home_topic) = spec.commit_topic.clone().or_else(|| topic.clone()) else {
             return Err(SinkError::new(SinkErrorKind::Failed, "computed topics need a commit_topic"));
@@ -110,10 +114,16 @@ impl KafkaOutputs {
         if let Some(cluster) = known.and_then(|(_, cluster)| cluster.upgrade()) {
             return cluster;
         }
-        let cluster = Arc::new(Mutex::new(Cluster::new(&job.name, settings, timeout, self.in_use.clone())));
+        let cluster =
+            Arc::new(Mutex::new(Cluster::new(&job.name, settings, timeout, silence(job), self.in_use.clone())));
         self.clusters.push((connection, Arc::downgrade(&cluster)));
         cluster
     }
+}
+
+/// Several tries fit into `unreachable_limit`, so that the job ends soon after it.
+fn silence(job: &Job) -> Duration {
+    (job.unreachable_limit() / 4).clamp(SHORTEST_SILENCE, LONGEST_SILENCE)
 }
 
 /// Brokers and properties of an output. One that names no brokers connects as the first kafka source does.

@@ -2,12 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    ledger::from_source,
-    output::rows,
-    row::Row,
-    writer::{CALL, Writer},
-};
+use super::{ledger::from_source, output::rows, row::Row, writer::Writer};
 use crate::{
     job::Isolation,
     model::BatchIdentity,
@@ -21,23 +16,31 @@ pub struct PlainOutput {
     settings: ClientSettings,
     /// Whether the cluster makes topics when they are first written to.
     makes_topics: bool,
-    limit: Duration,
+    /// How long the brokers may be silent before they count as away.
+    silence: Duration,
     writer: Option<Writer>,
     checked: bool,
     staged: Vec<Row>,
 }
 
 impl PlainOutput {
-    pub fn new(name: String, topic: Option<String>, settings: ClientSettings, makes_topics: bool) -> PlainOutput {
+    pub fn new(
+        name: String,
+        topic: Option<String>,
+        settings: ClientSettings,
+        makes_topics: bool,
+        silence: Duration,
+    ) -> PlainOutput {
         let (writer, staged) = (None, Vec::new());
-        PlainOutput { name, topic, settings, makes_topics, limit: CALL, writer, checked: false, staged }
+        PlainOutput { name, topic, settings, makes_topics, silence, writer, checked: false, staged }
     }
 
     fn check_topic(&mut self) -> Result<(), SinkError> {
         let Some(topic) = self.topic.as_deref().filter(|_| !self.checked && !self.makes_topics) else { return Ok(()) };
         let control = Control::connect(&self.settings, Isolation::ReadUncommitted, &self.name, false);
-        let known =
-            control.and_then(|control| control.partitions(topic, Instant::now() + CALL)).map_err(from_source)?;
+        let known = control
+            .and_then(|control| control.partitions(topic, Instant::now() + self.silence))
+            .map_err(from_source)?;
         if known.is_none() {
             let message = format!("topic '{topic}' does not exist on brokers {}", self.settings.brokers);
             return Err(SinkError::new(SinkErrorKind::Failed, message)
@@ -57,7 +60,7 @@ impl PlainOutput {
                 config.set(name, value);
             }
         }
-        Writer::connect(&config, &self.settings, &format!("{} (output)", self.name))
+        Writer::connect(&config, &self.settings, &format!("{} (output)", self.name), self.silence)
     }
 }
 
@@ -97,7 +100,7 @@ impl Sink for PlainOutput {
             return Ok(());
         }
         let writer = self.writer()?;
-        writer.write(&[&self.staged], self.limit)?;
+        writer.write(&[&self.staged])?;
         // Kept only where nothing went wrong: what a failed one still holds goes with it.
         self.writer = Some(writer);
         self.staged.clear();

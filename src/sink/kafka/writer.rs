@@ -25,9 +25,6 @@ use crate::{
     },
 };
 
-/// Deadline of one question to the brokers.
-pub const CALL: Duration = Duration::from_secs(30);
-
 /// An abort is a courtesy to readers: without it the brokers end the transaction at its timeout.
 const ABORT: Duration = Duration::from_secs(5);
 
@@ -37,11 +34,18 @@ const POLL: Duration = Duration::from_millis(1);
 pub struct Writer {
     producer: BaseProducer<Deliveries>,
     brokers: String,
+    /// How long the brokers may be silent before they count as away.
+    silence: Duration,
 }
 
 impl Writer {
     /// `config` is that of `settings` and what its owner adds. No connection is waited for.
-    pub fn connect(config: &ClientConfig, settings: &ClientSettings, name: &str) -> Result<Writer, SinkError> {
+    pub fn connect(
+        config: &ClientConfig,
+        settings: &ClientSettings,
+        name: &str,
+        silence: Duration,
+    ) -> Result<Writer, SinkError> {
         let context = Deliveries::new(Events::new(name.to_owned(), settings.token.clone()));
         let producer: BaseProducer<Deliveries> = config.create_with_context(context).map_err(|error| {
             let message = format!("librdkafka refuses the producer's properties: {}", without_secrets(&error));
@@ -49,18 +53,18 @@ impl Writer {
         })?;
         // Lets it ask for its first OAuth token.
         producer.poll(Duration::ZERO);
-        Ok(Writer { producer, brokers: settings.brokers.clone() })
+        Ok(Writer { producer, brokers: settings.brokers.clone(), silence })
     }
 
     /// Hands over every row and waits until the brokers have them all.
-    pub fn write(&self, rows: &[&[Row]], limit: Duration) -> Result<(), SinkError> {
+    pub fn write(&self, rows: &[&[Row]]) -> Result<(), SinkError> {
         for row in rows.iter().copied().flatten() {
-            self.send(row, limit).map_err(|error| self.explain(&format!("write to topic '{}'", row.topic), &error))?;
+            self.send(row).map_err(|error| self.explain(&format!("write to topic '{}'", row.topic), &error))?;
         }
-        self.drain(limit)
+        self.drain()
     }
 
-    fn send(&self, row: &Row, limit: Duration) -> Result<(), KafkaError> {
+    fn send(&self, row: &Row) -> Result<(), KafkaError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&row.topic);
         (record.key, record.payload, record.partition) = (row.key.as_deref(), row.value.as_deref(), row.partition);
         if !row.headers.is_empty() {
@@ -70,7 +74,7 @@ impl Writer {
                 });
             record = record.headers(headers);
         }
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + self.silence;
         while let Err((error, again)) = self.producer.send(record) {
             let full = matches!(error, KafkaError::MessageProduction(Code::QueueFull));
             if !full || Instant::now() > deadline {
@@ -83,14 +87,14 @@ impl Writer {
     }
 
     /// The deadline is renewed by every acknowledgement. Commit waits in steps of 100 ms where this was not done before.
-    fn drain(&self, limit: Duration) -> Result<(), SinkError> {
-        let (mut left, mut deadline) = (self.producer.in_flight_count(), Instant::now() + limit);
+    fn drain(&self) -> Result<(), SinkError> {
+        let (mut left, mut deadline) = (self.producer.in_flight_count(), Instant::now() + self.silence);
         while left > 0 {
             self.producer.poll(POLL);
             self.check_deliveries()?;
             let now = self.producer.in_flight_count();
             if now < left {
-                deadline = Instant::now() + limit;
+                deadline = Instant::now() + self.silence;
             } else if Instant::now() > deadline {
                 let timed_out = KafkaError::MessageProduction(Code::MessageTimedOut);
                 return Err(self.explain(&format!("have {now} records acknowledged"), &timed_out));
@@ -108,8 +112,8 @@ impl Writer {
     }
 
     /// Fences every producer of the same id and ends what it left open.
-    pub fn init(&self, limit: Duration) -> Result<(), SinkError> {
-        let deadline = Instant::now() + limit;
+    pub fn init(&self) -> Result<(), SinkError> {
+        let deadline = Instant::now() + self.silence;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let slice = left.min(Duration::from_secs(2)).max(Duration::from_millis(1));
@@ -130,7 +134,7 @@ impl Writer {
         }
     }
 
-    /// One transaction: the rows, and the offset that says so. `limit` is its timeout at the brokers, too. Every error but
+    /// One transaction: the rows, and the offset that says so. `limit` is its timeout at the brokers. Every error but
     /// a denial leaves its outcome open, so the caller drops the writer, and asks before it tries again.
     pub fn transact(
         &self,
@@ -140,7 +144,7 @@ impl Writer {
         limit: Duration,
     ) -> Result<(), SinkError> {
         let began = Instant::now();
-        self.transaction(rows, offset, group, limit).map_err(|error| {
+        self.transaction(rows, offset, group, limit.min(self.silence)).map_err(|error| {
             // Brokers that end a transaction at its timeout shut its producer out as if another had come.
             match error.kind {
                 SinkErrorKind::Fenced if limit <= began.elapsed() => self.overdue(began.elapsed(), limit),
@@ -163,13 +167,13 @@ impl Writer {
         rows: &[&[Row]],
         offset: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
-        limit: Duration,
+        silence: Duration,
     ) -> Result<(), SinkError> {
         self.producer.begin_transaction().map_err(|error| self.explain("begin a transaction", &error))?;
-        let written = self.write(rows, limit).and_then(|()| {
+        let written = self.write(rows).and_then(|()| {
             crash::point("kafka: written");
             self.producer
-                .send_offsets_to_transaction(offset, group, limit)
+                .send_offsets_to_transaction(offset, group, silence)
                 .map_err(|error| self.explain("add the batch's identity to the transaction", &error))
         });
         if let Err(error) = written {
@@ -177,19 +181,20 @@ impl Writer {
             return Err(error);
         }
         crash::point("kafka: offset sent");
-        self.producer.commit_transaction(limit).map_err(|error| self.explain("commit the transaction", &error))?;
+        self.producer.commit_transaction(silence).map_err(|error| self.explain("commit the transaction", &error))?;
         crash::point("kafka: committed");
         Ok(())
     }
 
     fn abort(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        let deadline = Instant::now() + ABORT;
+        let limit = ABORT.min(self.silence);
+        let deadline = Instant::now() + limit;
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
             self.producer.poll(POLL);
         }
         self.producer.context().failure();
-        if let Err(error) = self.producer.abort_transaction(ABORT) {
+        if let Err(error) = self.producer.abort_transaction(limit) {
             tracing::debug!(brokers = self.brokers, %error, "the transaction is left to its timeout");
         }
     }

@@ -1,0 +1,115 @@
+//! Brokers that are away: the job waits for as long as `unreachable_limit` says, whoever they belong to, and tells it.
+
+use std::{
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    broker::{broker, own_broker, unique_name},
+    proxy::Proxy,
+    support::{Ended, Place, START_MS, wait_until},
+};
+
+/// Numbers from the embedded broker, or from `source`, to `output`.
+fn job(source: &str, limit: &str, output: &str) -> String {
+    format!(
+        r#"
+name = "{name}"
+batch_interval = "200ms"
+checkpoint_dir = "checkpoint"
+[source]
+kind = "kafka"
+{source}
+unreachable_limit = "{limit}"
+[[steps]]
+map = "lambda record: record.value"
+[[steps]]
+name = "out"
+to_kafka = {{ {output} }}
+"#,
+        name = unique_name("away")
+    )
+}
+
+const EMBEDDED: &str = r#"brokers = "embedded"
+topics = ["numbers"]
+embedded = { lines = "lines.txt", rate = 1_000_000_000, partitions = 1 }"#;
+
+/// The end of a job whose brokers were away from `since` on: exit 6 after the limit, and not long after it.
+#[track_caller]
+fn check(ended: Ended, since: Instant, limit_s: u64) {
+    let took = since.elapsed();
+    let ended = ended.expect(6).says(&["waiting for Kafka", "output out", "`unreachable_limit`"]);
+    assert_eq!(ended.err.matches("waiting for Kafka").count(), 1, "{}", ended.err);
+    let limit = Duration::from_secs(limit_s);
+    assert!(limit <= took && took < limit + limit / 2 + Duration::from_secs(4), "{took:?}\n{}", ended.err);
+}
+
+#[test]
+fn an_output_that_is_not_there_ends_the_run_after_the_limit() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // One that takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for brokers in [closed, silent.local_addr().unwrap()] {
+        for delivery in ["exactly_once", "at_least_once"] {
+            let output = format!("topic = \"out\", brokers = \"{brokers}\", delivery = \"{delivery}\"");
+            let place = Place::with_job(&job(EMBEDDED, "3s", &output));
+            place.write("lines.txt", "1\n2\n");
+            let began = Instant::now();
+            check(place.kstream(&format!("run job.toml --until-caught-up --manual-clock {START_MS}")), began, 3);
+        }
+    }
+}
+
+#[test]
+fn an_output_that_goes_away_amid_batches_ends_the_run_after_the_limit() {
+    let Some(broker) = broker() else { return };
+    for delivery in ["exactly_once", "at_least_once"] {
+        let Some(mut own) = own_broker() else { return };
+        let (input, output) = (broker.topic("in", 1), unique_name("out"));
+        own.create_topic(&output, 1, &[]);
+        broker.produce(input.name(), 0, ["first"]);
+        let source =
+            format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 1", broker.brokers, input.name());
+        let output_keys = format!("topic = \"{output}\", brokers = \"{}\", delivery = \"{delivery}\"", own.brokers);
+        let place = Place::with_job(&job(&source, "6s", &output_keys));
+        let mut running = place.start("run job.toml");
+        wait_until("the first delivery", || !own.read_committed(&output).is_empty() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        own.kill();
+        let killed = Instant::now();
+        broker.produce(input.name(), 0, ["second"]);
+        check(running.wait(), killed, 6);
+        own.start_again();
+        place.catch_up();
+        let delivered: Vec<_> = own.read_committed(&output).iter().map(|record| record.value_text()).collect();
+        assert_eq!(delivered, ["first", "second"], "{delivery}");
+    }
+}
+
+#[test]
+fn an_output_that_falls_silent_amid_batches_ends_the_run_after_the_limit() {
+    let Some(broker) = broker() else { return };
+    for delivery in ["exactly_once", "at_least_once"] {
+        let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));
+        broker.produce(input.name(), 0, ["first"]);
+        let source =
+            format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 1", broker.brokers, input.name());
+        let proxy = Proxy::before(&broker.brokers);
+        let keys = format!("topic = \"{}\", brokers = \"{}\", delivery = \"{delivery}\"", output.name(), proxy.address);
+        let place = Place::with_job(&job(&source, "6s", &keys));
+        let mut running = place.start("run job.toml");
+        wait_until("the first delivery", || !broker.read_committed(output.name()).is_empty() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        proxy.fall_silent();
+        let silent = Instant::now();
+        broker.produce(input.name(), 0, ["second"]);
+        check(running.wait(), silent, 6);
+        place.write("job.toml", place.read("job.toml").replace(&proxy.address, &broker.brokers));
+        place.catch_up();
+        let delivered: Vec<_> = broker.read_committed(output.name()).iter().map(|record| record.value_text()).collect();
+        assert_eq!(delivered, ["first", "second"], "{delivery}");
+    }
+}
