@@ -25,6 +25,7 @@ mod native;
 mod old_checkpoint;
 mod people;
 mod queue;
+mod refusal;
 mod run;
 mod scripted_broker;
 mod signal;
