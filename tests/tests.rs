@@ -28,6 +28,7 @@ mod old_checkpoint;
 mod people;
 mod proxy;
 mod queue;
+mod refusal;
 mod run;
 mod scripted_broker;
 mod signal;

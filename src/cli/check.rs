@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Failure, Session, args, failure, job_file};
 use crate::job::Job;
 
-/// Check a job file: keys, lambdas, lineage. No connection is made.
+/// Check a job file: keys, lambdas, lineage, Kafka properties, secrets. No connection is made.
 ///
 /// All mistakes are reported at once, each with its line.
 #[derive(Debug, Args)]

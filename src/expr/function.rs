@@ -138,7 +138,12 @@ fn named(
     }
     let mut known: Vec<&str> = shared.names.keys().map(String::as_str).collect();
     known.extend(primitive::builtin_names());
-    let hint = did_you_mean(name, &known).or_else(|| Some("write a lambda, or define it in [functions]".to_owned()));
+    let head = name.split_once('.').map(|(head, _)| head);
+    let hint = did_you_mean(name, &known).unwrap_or_else(|| match head {
+        Some(head) => format!("write a lambda: `lambda {head}: {name}`"),
+        None => "write a lambda, or define it in [functions]".to_owned(),
+    });
+    let hint = Some(hint);
     Err((format!("unknown function `{name}`"), hint))
 }
 

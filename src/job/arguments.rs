@@ -5,8 +5,9 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use crate::expr::Function;
 
 use super::{
+    fields::finish,
     mistake::{Mistake, Span},
-    reader::{Reader, Texts, finish},
+    reader::{Reader, Texts},
     step::{Defaults, Named, ReadWindow},
     tree::{Entry, Node, Table, Tree},
 };
@@ -81,6 +82,10 @@ impl Arguments {
         if let Tree::Bool(true) = node.tree {
             return Some(());
         }
+        if !matches!(node.tree, Tree::Bool(_) | Tree::Untyped(_)) {
+            let hint = format!("write `{} = true`", self.key);
+            return reader.wrong_type_with(&node, "`true`", Some(hint));
+        }
         match reader.boolean(&node) {
             Some(true) => Some(()),
             Some(false) => {
@@ -145,6 +150,11 @@ impl Arguments {
     }
 
     fn window_of(&mut self, reader: &mut Reader<'_>, length: Option<Node>) -> Option<ReadWindow> {
+        if let Some(Node { span, tree: Tree::List(_) }) = &length {
+            let hint = format!("write `{} = {{ length = \"30s\", slide = \"10s\" }}`", self.key);
+            reader.report(Mistake::at(span, "expected a table or a duration, found a list").hint(hint));
+            return None;
+        }
         let length = length.and_then(|node| Some((reader.duration_ms(&node)?, node.span)));
         let slide = match self.get("slide") {
             Some(node) => reader.duration_ms(&node).map(|ms| Some((ms, node.span))),
@@ -174,6 +184,10 @@ impl Arguments {
 
     pub fn name(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Named> {
         let node = self.require_main(key)?;
+        if !matches!(node.tree, Tree::Text(_) | Tree::Untyped(_)) {
+            let hint = format!("write `{} = \"STEP\"`, the name of another step", self.key);
+            return reader.wrong_type_with(&node, "the name of a step", Some(hint));
+        }
         Some(Named { name: reader.nonempty(&node)?, span: node.span })
     }
 

@@ -10,13 +10,14 @@ use crate::expr::Library;
 
 use super::{
     client::KafkaClient,
+    fields::Fields,
     graph,
     input_file::{self, reason},
     mistake::{Colour, JOB_FILE, Mistake, Mistakes, Span, Text, Warning},
     on_error::job_errors,
     overrides::{Overrides, apply},
     quantity,
-    reader::{Fields, Origin, Reader, start_of_file},
+    reader::{Origin, Reader, start_of_file},
     recorded::Recorded,
     source::{ReadSource, sources},
     spec::{Job, KafkaSpec, OnError, Retention, SourceKind},
@@ -287,6 +288,19 @@ fn default_retention() -> Retention {
 }
 
 fn retention(reader: &mut Reader<'_>, node: &Node) -> Option<Retention> {
+    let hint = match &node.tree {
+        Tree::Integer(batches) => Some(format!("write `retention = {{ batches = {batches} }}`")),
+        Tree::Text(text) if quantity::duration_ms(text).is_ok() => {
+            Some(format!("write `retention = {{ age = \"{text}\" }}`"))
+        }
+        Tree::Text(text) if quantity::size_bytes(text).is_ok() => {
+            Some(format!("write `retention = {{ bytes = \"{text}\" }}`"))
+        }
+        _ => None,
+    };
+    if hint.is_some() {
+        return reader.wrong_type_with(node, "a table", hint);
+    }
     let table = reader.table(node)?;
     let mut fields = Fields::new(&table);
     let mut retention = default_retention();

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use super::{
+    fields::Fields,
     mistake::{Mistake, Span},
-    reader::{Fields, Reader},
+    reader::Reader,
     spec::OnError,
     topics::topic_name,
-    tree::{Node, Table},
+    tree::{Node, Table, Tree},
 };
 
 #[derive(Clone, Copy)]
@@ -60,7 +61,13 @@ fn keys<'t>(reader: &mut Reader<'_>, fields: &mut Fields<'t>) -> Keys<'t> {
     let choice_node = fields.get("on_error");
     let choice = choice_node.and_then(|node| reader.choice(node, &choices));
     let letter_node = fields.get("dead_letter");
-    let letter_table = letter_node.and_then(|node| reader.table(node));
+    let letter_table = letter_node.and_then(|node| match &node.tree {
+        Tree::Text(place) => {
+            let hint = format!("write `dead_letter = {{ file = \"{place}\" }}`, or `{{ topic = \"...\" }}`");
+            reader.wrong_type_with(node, "a table", Some(hint))
+        }
+        _ => reader.table(node),
+    });
     let letter = letter_table.and_then(|table| dead_letter(reader, &table));
     Keys { choice_node, choice, letter_node, letter }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{
     client::{KafkaClient, Refusal},
+    fields::Fields,
     input_file::{self, reason},
     mistake::{JOB_FILE, Mistake, Span},
-    reader::{Fields, Reader},
+    reader::Reader,
     secret,
     spec::Setting,
     suggest::closest,

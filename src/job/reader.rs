@@ -20,7 +20,7 @@ use super::{
     places::{Places, within},
     quantity,
     suggest::{closest, did_you_mean},
-    tree::{Entry, Node, Table, Tree, parse_value},
+    tree::{Node, Table, Tree, parse_value},
 };
 
 /// A text as it was written, for positions within strings.
@@ -90,11 +90,15 @@ impl<'e> Reader<'e> {
     }
 
     fn wrong_type<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
+        self.wrong_type_with(node, expected, None)
+    }
+
+    pub fn wrong_type_with<T>(&mut self, node: &Node, expected: &str, hint: Option<String>) -> Option<T> {
         let found = match &node.tree {
             Tree::Untyped(text) => format!("`{text}`"),
             other => other.describe().to_owned(),
         };
-        self.report(Mistake::at(&node.span, format!("expected {expected}, found {found}")));
+        self.report(Mistake::at(&node.span, format!("expected {expected}, found {found}")).hint(hint));
         None
     }
 
@@ -132,12 +136,15 @@ impl<'e> Reader<'e> {
     pub fn boolean(&mut self, node: &Node) -> Option<bool> {
         match self.typed(node)?.tree {
             Tree::Bool(value) => Some(value),
-            _ => self.wrong_type(node, "a boolean"),
+            _ => self.wrong_type_with(node, "a boolean", bare(node, |text| matches!(text, "true" | "false"))),
         }
     }
 
     pub fn integer(&mut self, node: &Node, range: RangeInclusive<i128>) -> Option<i128> {
-        let Tree::Integer(value) = self.typed(node)?.tree else { return self.wrong_type(node, "an integer") };
+        let Tree::Integer(value) = self.typed(node)?.tree else {
+            let hint = bare(node, |text| text.parse::<i128>().is_ok());
+            return self.wrong_type_with(node, "an integer", hint);
+        };
         if range.contains(&value) {
             return Some(value);
         }
@@ -168,7 +175,7 @@ impl<'e> Reader<'e> {
         match self.typed(node)?.tree {
             Tree::Integer(value) => Some(value as f64),
             Tree::Float(value) if value.is_finite() => Some(value),
-            _ => self.wrong_type(node, "a number"),
+            _ => self.wrong_type_with(node, "a number", bare(node, |text| text.parse::<f64>().is_ok())),
         }
     }
 
@@ -282,7 +289,9 @@ impl<'e> Reader<'e> {
     /// A lambda, or the name of a function; nothing in it is replaced.
     pub fn function(&mut self, node: &Node, arity: RangeInclusive<usize>) -> Option<Function> {
         let (Tree::Text(source) | Tree::Untyped(source)) = &node.tree else {
-            return self.wrong_type(node, "a function: a lambda or a name");
+            let example = if *arity.start() < 2 { "lambda x: ..." } else { "lambda a, b: ..." };
+            let hint = format!("write a function in quotes, like \"{example}\"");
+            return self.wrong_type_with(node, "a function: a lambda or a name", Some(hint));
         };
         match Function::compile(source, &self.library, arity) {
             Ok(function) => {
@@ -380,69 +389,12 @@ pub struct Texts {
     pub whole: bool,
 }
 
-/// A table being read; remembers which keys it was asked for, and which it lacks.
-pub struct Fields<'t> {
-    pub table: &'t Table,
-    known: Vec<&'static str>,
-    /// Any one of the keys would do.
-    lacking: Vec<(Vec<&'static str>, Mistake)>,
-}
-
-impl<'t> Fields<'t> {
-    pub fn new(table: &'t Table) -> Self {
-        Self { table, known: Vec::new(), lacking: Vec::new() }
+/// What stands in quotes and should not.
+fn bare(node: &Node, fits: impl Fn(&str) -> bool) -> Option<String> {
+    match &node.tree {
+        Tree::Text(text) if fits(text.trim()) => Some(format!("write `{}`, without quotes", text.trim())),
+        _ => None,
     }
-
-    pub fn entry(&mut self, key: &'static str) -> Option<&'t Entry> {
-        self.known.push(key);
-        self.table.get(key)
-    }
-
-    pub fn get(&mut self, key: &'static str) -> Option<&'t Node> {
-        self.entry(key).map(|entry| &entry.node)
-    }
-
-    /// A key that must be there; `example` shows how it is written.
-    pub fn require(&mut self, key: &'static str, example: &str) -> Option<&'t Node> {
-        let node = self.get(key);
-        if node.is_none() {
-            let mistake = Mistake::at(&self.table.span, format!("missing key `{key}`"));
-            self.lacks([key], mistake.hint(format!("add `{key} = {example}`")));
-        }
-        node
-    }
-
-    /// None of the keys is there. That counts unless one of them is there in another spelling.
-    pub fn lacks(&mut self, keys: impl Into<Vec<&'static str>>, mistake: Mistake) {
-        self.lacking.push((keys.into(), mistake));
-    }
-
-    /// Reports the keys nobody asked for, and those that are missing.
-    pub fn finish(self, reader: &mut Reader<'_>) {
-        finish(reader, self.table, &self.known, self.lacking);
-    }
-}
-
-/// Reports what a table has beyond the keys that are known, and what it lacks.
-pub fn finish(reader: &mut Reader<'_>, table: &Table, known: &[&str], lacking: Vec<(Vec<&'static str>, Mistake)>) {
-    let unknown = || table.entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
-    for entry in unknown() {
-        report_unknown_key(reader, entry, known);
-    }
-    let meant: Vec<&str> = unknown().filter_map(|entry| closest(&entry.key, known.iter().copied())).collect();
-    for (keys, mistake) in lacking {
-        if !keys.iter().any(|key| meant.contains(key)) {
-            reader.report_absence(mistake);
-        }
-    }
-}
-
-pub fn report_unknown_key(reader: &mut Reader<'_>, entry: &Entry, known: &[&str]) {
-    let mut hint = did_you_mean(&entry.key, known.iter().copied());
-    if hint.is_none() && known.len() <= 12 {
-        hint = Some(format!("the keys here are {}", all_of(known)));
-    }
-    reader.report(Mistake::at(&entry.key_span, format!("unknown key `{}`", entry.key)).hint(hint));
 }
 
 fn is_one_variable(text: &str) -> bool {

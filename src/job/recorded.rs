@@ -4,8 +4,9 @@ use crate::model::{encode::VALUE_ENCODING, key::PARTITIONING_HASH};
 
 use super::{
     content::Content,
+    fields::Fields,
     mistake::Mistake,
-    reader::{Fields, Reader, start_of_file},
+    reader::{Reader, start_of_file},
     spec::Job,
     tree::Node,
 };

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::model::ValueFormat;
 
 use super::{
+    fields::Fields,
     load::plain_name,
     mistake::{Mistake, Span},
     on_error::on_error,
     overlap::report_overlaps,
     property::{Side, literals, properties},
-    reader::{Fields, Reader, start_of_file},
+    reader::{Reader, start_of_file},
     spec::{
         BackPressure, Begin, DEFAULT_UNREACHABLE_LIMIT_MS, EmbeddedSpec, Fetch, Isolation, KafkaSpec, OnDataLoss,
         OnError, SourceKind, SourceSpec, Start, TopicSelection,

@@ -33,7 +33,14 @@ pub fn parse_start(text: &str, zone: &TimeZone) -> Result<Begin, Unfit> {
     if let Some(offsets) = offsets(text) {
         return Ok(Begin::At(Start::Offsets(offsets)));
     }
-    let hint = did_you_mean(text, ["earliest", "latest"].into_iter());
+    let hint = did_you_mean(text, ["earliest", "latest"].into_iter()).or_else(|| {
+        let other = match text.to_lowercase().as_str() {
+            "smallest" | "beginning" | "begin" | "start" | "first" | "oldest" => "earliest",
+            "largest" | "end" | "newest" | "last" | "now" | "current" => "latest",
+            _ => return None,
+        };
+        Some(format!("did you mean `{other}`?"))
+    });
     Err(Unfit { message: format!("`{text}` is no place to start"), hint: hint.or_else(|| Some(FORMS.to_owned())) })
 }
 
@@ -65,8 +72,14 @@ pub fn start(reader: &mut Reader<'_>, node: &Node) -> Option<Begin> {
             reader.parsed(&node, parse_start(&text, &zone))
         }
         other => {
+            let hint = match other {
+                Tree::Integer(offset) => {
+                    format!("an offset is one of a partition: `start = {{ TOPIC = {{ \"0\" = {offset} }} }}`")
+                }
+                _ => FORMS.to_owned(),
+            };
             let mistake = Mistake::at(&node.span, format!("expected a place to start, found {}", other.describe()));
-            reader.report(mistake.hint(FORMS.to_owned()));
+            reader.report(mistake.hint(hint));
             None
         }
     }

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::{
     arguments::Arguments,
+    fields::{Fields, meant_by, report_unknown_key},
     mistake::{Mistake, Span},
     on_error::on_error,
     operator::{Operator, WindowSpec},
     operator_table::{OPERATORS, read_operator},
-    reader::{Fields, Reader, all_of, report_unknown_key},
+    reader::{Reader, all_of},
     spec::{OnError, Setting},
-    suggest::closest,
     tree::{Entry, Node, Table, Tree},
 };
 
@@ -152,8 +152,8 @@ fn operator_entries(reader: &mut Reader<'_>, table: &Table) -> Vec<Entry> {
         } else if !COMMON_KEYS.contains(&entry.key.as_str()) {
             report_unknown_step_key(reader, entry, table);
             unknown = true;
-            let known = OPERATORS.iter().chain(&COMMON_KEYS).copied();
-            let operator = closest(&entry.key, known).filter(|key| OPERATORS.contains(key));
+            let known: Vec<&str> = OPERATORS.iter().chain(&COMMON_KEYS).copied().collect();
+            let operator = meant_by(&entry.key, &known).filter(|key| OPERATORS.contains(key));
             meant.extend(operator.map(|key| Entry { key: key.to_owned(), ..entry.clone() }));
         }
     }

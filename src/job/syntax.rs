@@ -27,6 +27,9 @@ impl Syntax {
 /// One mistake a line; what follows from an open string or a repeated table is left out.
 fn mistakes(text: &str, mut faults: Vec<Fault>, origin: usize) -> Vec<Mistake> {
     faults.sort_by_key(|fault| fault.span.start);
+    if let Some(mistake) = other_language(text, origin).filter(|_| !faults.is_empty()) {
+        return vec![mistake];
+    }
     let mut mistakes = Vec::new();
     // From here to the next line that begins something, faults are those of this line.
     let mut shadow: Option<Shadow> = None;
@@ -46,6 +49,25 @@ fn mistakes(text: &str, mut faults: Vec<Fault>, origin: usize) -> Vec<Mistake> {
         mistakes.push(Mistake::at(&Span::new(origin, fault.span), message).label(label).hint(hint));
     }
     mistakes
+}
+
+/// A text that is no TOML from its first line to its last.
+fn other_language(text: &str, origin: usize) -> Option<Mistake> {
+    let start = text.len() - text.trim_start_matches('\u{feff}').trim_start().len();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines.next()?;
+    let is_toml = || lines.clone().any(|line| line.starts_with('[') || begins_with_key(line));
+    let language = match first {
+        _ if first.starts_with('{') => "JSON",
+        _ if first.starts_with('<') => "XML",
+        _ if first == "---" || (first.contains(": ") || first.ends_with(':')) && !is_toml() => "YAML",
+        _ if ["from ", "import ", "def "].iter().any(|word| first.starts_with(word)) => "Python",
+        _ => return None,
+    };
+    let span = Span::new(origin, start..start + first.len());
+    let mistake = Mistake::at(&span, format!("a job file is TOML, this looks like {language}"));
+    let hint = "it begins like `name = \"wordcount\"`, then has `batch_interval = \"3s\"`, `[source]` and `[[steps]]`";
+    Some(mistake.hint(hint.to_owned()))
 }
 
 /// A fault that makes more of them in the lines behind it.
@@ -148,6 +170,9 @@ impl<'t> Line<'t> {
         {
             let hint = format!("write `{key} = {}`", quoted(self.whole(value)));
             return (Some("strings stand in quotes".to_owned()), Some(hint));
+        }
+        if ["//", "--", ";", "/*", "%"].iter().any(|comment| self.text.trim_start().starts_with(comment)) {
+            return (Some("this begins no key".to_owned()), Some("a comment begins with `#`".to_owned()));
         }
         if message.starts_with("missing escaped value") {
             let hint = "write `\\\\` for a backslash, or put the string in single quotes, where it is itself";

@@ -7,8 +7,9 @@ use regex::Regex;
 use crate::model::TopicPartition;
 
 use super::{
+    fields::Fields,
     mistake::{Mistake, Span},
-    reader::{Fields, Reader, Texts, report_unknown_name},
+    reader::{Reader, Texts, report_unknown_name},
     spec::{Begin, Start, TopicSelection},
     tree::{Node, Tree},
 };

@@ -10,7 +10,7 @@ use std::{
 use openssl::base64;
 use serde_json::{Value as Json, json};
 
-use super::{ChoreError, Cluster};
+use super::{ChoreError, Cluster, check_topic_names};
 use crate::{
     job::{Begin, Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
     model::{Column, OffsetRange, RecordColumn, TopicPartition, ValueFormat},
@@ -50,6 +50,8 @@ pub struct ConsumeOptions {
 /// Prints the committed records of a topic, in order within each partition; returns their number. Without `max` and
 /// `until_end` it goes on until the output's reader leaves or the process ends.
 pub fn consume(cluster: &Cluster, options: &ConsumeOptions, out: &mut dyn Write) -> Result<u64, ChoreError> {
+    cluster.check_properties()?;
+    check_topic_names(std::slice::from_ref(&options.topic))?;
     let mut source = source(cluster, options)?;
     let deadline = || Instant::now() + cluster.timeout;
     let mut available = source.available(deadline())?.partitions;

@@ -39,8 +39,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Every property is looked at before a connection is tried.
     fn settings(&self) -> Result<ClientSettings, ChoreError> {
+        self.check_properties()?;
+        Ok(ClientSettings::resolve(&self.brokers, "kstream", &self.properties)?)
+    }
+
+    /// Looks at every property before a connection is tried.
+    fn check_properties(&self) -> Result<(), ChoreError> {
         for (name, setting) in &self.properties {
             let value = read_setting(name, setting)?;
             match Librdkafka.check(name, &value) {
@@ -57,7 +62,7 @@ impl Cluster {
                 }
             }
         }
-        Ok(ClientSettings::resolve(&self.brokers, "kstream", &self.properties)?)
+        Ok(())
     }
 }
 
@@ -158,7 +163,11 @@ impl From<SettingsError> for ChoreError {
 
 impl From<SourceError> for ChoreError {
     fn from(error: SourceError) -> ChoreError {
-        ChoreError { kind: ChoreErrorKind::Kafka, message: error.message, hint: error.hint }
+        let kind = match error.kind {
+            SourceErrorKind::Usage => ChoreErrorKind::Usage,
+            _ => ChoreErrorKind::Kafka,
+        };
+        ChoreError { kind, message: error.message, hint: error.hint }
     }
 }
 

@@ -16,7 +16,7 @@ use rdkafka::{
 };
 
 use super::{
-    ChoreError, Cluster,
+    ChoreError, Cluster, check_topic_names,
     topics::{control, deadline, unknown_topic},
 };
 use crate::{
@@ -51,6 +51,7 @@ pub fn produce(
     out: &mut dyn Write,
 ) -> Result<u64, ChoreError> {
     let topic = &options.topic;
+    check_topic_names(std::slice::from_ref(topic))?;
     let Some(partitions) = control(cluster)?.partitions(topic, deadline(cluster))? else {
         return Err(unknown_topic(cluster, topic));
     };

@@ -29,7 +29,10 @@ pub fn kind_of(code: Code) -> SourceErrorKind {
 
 /// The code inside, where the error has one.
 pub fn code_of(error: &KafkaError) -> Code {
-    error.rdkafka_error_code().unwrap_or(Code::Fail)
+    match error {
+        KafkaError::AdminOp(code) => *code,
+        other => other.rdkafka_error_code().unwrap_or(Code::Fail),
+    }
 }
 
 /// What to do about it, for the refusals people meet.

@@ -47,16 +47,15 @@ impl KafkaClient for Librdkafka {
     fn check_together(&self, side: Side, properties: &BTreeMap<String, String>) -> Result<(), Unfit> {
         let settings = ClientSettings::new("", "kstream", properties.clone())
             .map_err(|error| Unfit { message: error.message, hint: Some(lower(&error.hint)) })?;
-        // Without brokers a handle has nothing it could connect to.
         let made = match side {
             Side::Source => {
                 let mut config = settings.planning(Isolation::ReadCommitted);
-                config.remove("bootstrap.servers");
+                unconnected(&mut config);
                 config.create_with_context::<_, BaseConsumer<Silent>>(Silent).map(drop)
             }
             Side::Output => {
                 let mut config = settings.producing();
-                config.remove("bootstrap.servers");
+                unconnected(&mut config);
                 config.create_with_context::<_, BaseProducer<Silent>>(Silent).map(drop)
             }
         };
@@ -75,6 +74,12 @@ impl KafkaClient for Librdkafka {
         };
         native::Settings::from_config(&config).map(drop).map_err(|reason| reason.to_string())
     }
+}
+
+/// Without brokers a handle has nothing it could connect to; a token is handed over later.
+fn unconnected(config: &mut ClientConfig) {
+    config.remove("bootstrap.servers");
+    config.remove("sasl.oauthbearer.config");
 }
 
 /// What librdkafka says of a value: without what the caller knows, and without a value that may be a secret.
