@@ -190,3 +190,13 @@ fn what_cannot_be_written_is_no_success() {
     let ended = place.command("--help").stdout(Stdio::from(writer)).output().unwrap();
     assert_eq!(ended.status.code(), Some(0));
 }
+
+#[test]
+fn a_job_file_is_found_by_its_neighbours_and_needs_a_command() {
+    let place = Place::with_job("");
+    totals(&place, 1);
+    place.kstream("check jbo.toml").expect(2).says(&["no such file", "Did you mean job.toml?"]);
+    place.kstream("job.toml").expect(2).says(&["`job.toml` is no command", "kstream run job.toml"]);
+    let ended = place.kstream("produce words no-such-file --brokers 127.0.0.1:1").expect(2);
+    ended.says(&["cannot read no-such-file"]);
+}

@@ -23,10 +23,14 @@ mod topics;
 
 use std::{
     io::{self, Write},
+    path::Path,
     sync::Arc,
 };
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue},
+};
 
 pub use exit::Exit;
 pub use failure::Failure;
@@ -102,6 +106,9 @@ pub fn main() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(failure) = job_without_command(&error) {
+                return ended(Err(failure));
+            }
             let printed = error.print().and_then(|()| io::stdout().flush());
             if error.use_stderr() {
                 // Nobody is left to tell where this fails.
@@ -111,6 +118,16 @@ pub fn main() -> Exit {
         }
     };
     ended(start(&cli.global).and_then(|session| dispatch(cli.command, &session)))
+}
+
+/// `kstream job.toml` says what, and not what to do with it.
+fn job_without_command(error: &clap::Error) -> Option<Failure> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let is_job = word.ends_with(".toml") || Path::new(word).is_file();
+    is_job.then(|| {
+        let failure = Failure::new(Exit::Usage, format!("`{word}` is no command"));
+        failure.hint(format!("To run a job: kstream run {word}. To look at it: kstream check {word}."))
+    })
 }
 
 fn ended(result: Result<(), Failure>) -> Exit {

@@ -225,6 +225,7 @@ fn wrong_arity(parameters: &Parameters, arity: &RangeInclusive<usize>) -> Mistak
         None if *arity.end() == 1 && parameters.required() == 2 => {
             Some("a pair is one argument: write `lambda kv: ...` with kv[0] and kv[1]".to_owned())
         }
+        None if *arity.start() == 2 && most == Some(1) => Some("write `lambda a, b: ...`".to_owned()),
         None => None,
     };
     (format!("the function takes {takes}, kstream passes {}", passes(arity)), hint)

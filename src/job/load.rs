@@ -147,7 +147,11 @@ fn finish(reader: Reader<'_>, syntax: Syntax, job: Option<Job>) -> Result<(Job, 
 
 fn read(path: &Path) -> Result<String, JobError> {
     let fail = |error: &io::Error| {
-        let hint = (error.kind() == io::ErrorKind::IsADirectory).then(|| "Name one of the job files in it.".to_owned());
+        let hint = match error.kind() {
+            io::ErrorKind::IsADirectory => Some("Name one of the job files in it.".to_owned()),
+            io::ErrorKind::NotFound => neighbour(path).map(|near| format!("Did you mean {}?", near.display())),
+            _ => None,
+        };
         file_error(path, reason(error), hint)
     };
     // A pipe will do: `kstream check <(sed ... job.toml)`.
@@ -166,6 +170,20 @@ fn read(path: &Path) -> Result<String, JobError> {
         let mistake = Mistake::at(&span, "the job file is not UTF-8").label(format!("byte 0x{byte:02x}"));
         JobError::Mistakes(Mistakes::new([Text::new(path.display().to_string(), &shown)], vec![mistake]))
     })
+}
+
+/// The job file whose name is closest, in the same directory.
+fn neighbour(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = std::fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".toml")).collect();
+    names.sort();
+    // Without the ending, which all of them have.
+    let stem = |name: &str| name.strip_suffix(".toml").unwrap_or(name).to_owned();
+    let stems: Vec<String> = names.iter().map(|name| stem(name)).collect();
+    let near = closest(&stem(name), stems.iter().map(String::as_str))?;
+    Some(path.with_file_name(format!("{near}.toml")))
 }
 
 fn file_error(path: &Path, reason: String, hint: Option<String>) -> JobError {

@@ -77,8 +77,9 @@ pub fn time_zone(text: &str) -> Result<TimeZone, Unfit> {
         return Ok(zone);
     }
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-    let close = super::suggest::closest(text, names.iter().map(String::as_str));
-    let hint = match close {
+    let city = |name: &&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
+    let names = || names.iter().map(String::as_str);
+    let hint = match names().find(city).or_else(|| super::suggest::closest(text, names())) {
         Some(close) => format!("did you mean `{close}`?"),
         None => "write an IANA name like \"Europe/Berlin\", or an offset like \"+08:00\"".to_owned(),
     };
@@ -173,6 +174,7 @@ mod tests {
         for text in ["Asia/Shanghai", "+08:00", "-03:30", "+00:00:10", "UTC"] {
             assert_eq!(time_zone_text(&time_zone(text).unwrap()).as_deref(), Some(text));
         }
+        assert_eq!(time_zone("berlin").unwrap_err().hint.as_deref(), Some("did you mean `Europe/Berlin`?"));
         assert_eq!(time_zone("Asia/Shangai").unwrap_err().hint.as_deref(), Some("did you mean `Asia/Shanghai`?"));
         for text in ["+8", "+25:00:00:00", "+08:99", "Mars", ""] {
             assert!(time_zone(text).is_err(), "{text}");

@@ -7,7 +7,7 @@ use crate::model::ValueFormat;
 use super::{
     fields::Fields,
     load::plain_name,
-    mistake::{Mistake, Span},
+    mistake::{JOB_FILE, Mistake, Span},
     on_error::on_error,
     overlap::report_overlaps,
     property::{Side, literals, properties},
@@ -52,9 +52,17 @@ struct Found {
 /// All sources of the job, in the order of the file.
 pub fn sources(reader: &mut Reader<'_>, root: &mut Fields<'_>, inherited: Option<&OnError>) -> Vec<ReadSource> {
     let (one, several) = (root.entry("source"), root.entry("sources"));
-    if let (Some(_), Some(several)) = (one, several) {
-        let mistake = Mistake::at(&several.key_span, "a job has `[source]` or `[sources.NAME]`, not both");
-        reader.report(mistake.hint("rename `[source]` to `[sources.NAME]`".to_owned()));
+    let mut several = several;
+    if let (Some(_), Some(both)) = (one, several) {
+        let mistake = Mistake::at(&both.key_span, "a job has `[source]` or `[sources.NAME]`, not both");
+        let hint = match both.key_span.origin {
+            JOB_FILE => "rename `[source]` to `[sources.NAME]`",
+            _ => {
+                several = None;
+                "the job has one source: write `--set source.KEY=VALUE`"
+            }
+        };
+        reader.report(mistake.hint(hint.to_owned()));
     }
     let mut found = Vec::new();
     if let Some(entry) = one {

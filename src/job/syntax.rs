@@ -27,7 +27,7 @@ impl Syntax {
 /// One mistake a line; what follows from an open string or a repeated table is left out.
 fn mistakes(text: &str, mut faults: Vec<Fault>, origin: usize) -> Vec<Mistake> {
     faults.sort_by_key(|fault| fault.span.start);
-    if let Some(mistake) = other_language(text, origin).filter(|_| !faults.is_empty()) {
+    if let Some(mistake) = other_language(text, faults.len(), origin).filter(|_| !faults.is_empty()) {
         return vec![mistake];
     }
     let mut mistakes = Vec::new();
@@ -51,21 +51,29 @@ fn mistakes(text: &str, mut faults: Vec<Fault>, origin: usize) -> Vec<Mistake> {
     mistakes
 }
 
+/// A text that begins with one more than these is no job file that somebody mistyped.
+const MOST_ODD_LINES: usize = 8;
+
 /// A text that is no TOML from its first line to its last.
-fn other_language(text: &str, origin: usize) -> Option<Mistake> {
+fn other_language(text: &str, odd_lines: usize, origin: usize) -> Option<Mistake> {
     let start = text.len() - text.trim_start_matches('\u{feff}').trim_start().len();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first = lines.next()?;
-    let is_toml = || lines.clone().any(|line| line.starts_with('[') || begins_with_key(line));
-    let language = match first {
-        _ if first.starts_with('{') => "JSON",
-        _ if first.starts_with('<') => "XML",
-        _ if first == "---" || (first.contains(": ") || first.ends_with(':')) && !is_toml() => "YAML",
-        _ if ["from ", "import ", "def "].iter().any(|word| first.starts_with(word)) => "Python",
+    let is_toml = |line: &str| line.starts_with('[') || begins_with_key(line);
+    let no_toml = !is_toml(first) && !lines.any(is_toml);
+    let is_yaml = || first.split_once(':').is_some_and(|(key, _)| begins_with_key(&format!("{key}=")));
+    let message = match first {
+        _ if first.starts_with('{') => "a job file is TOML, this looks like JSON",
+        _ if first.starts_with('<') => "a job file is TOML, this looks like XML",
+        _ if first == "---" || (is_yaml() && no_toml) => "a job file is TOML, this looks like YAML",
+        _ if ["from ", "import ", "def "].iter().any(|word| first.starts_with(word)) => {
+            "a job file is TOML, this looks like Python"
+        }
+        _ if no_toml || (!is_toml(first) && MOST_ODD_LINES < odd_lines) => "a job file is TOML, this is none",
         _ => return None,
     };
     let span = Span::new(origin, start..start + first.len());
-    let mistake = Mistake::at(&span, format!("a job file is TOML, this looks like {language}"));
+    let mistake = Mistake::at(&span, message);
     let hint = "it begins like `name = \"wordcount\"`, then has `batch_interval = \"3s\"`, `[source]` and `[[steps]]`";
     Some(mistake.hint(hint.to_owned()))
 }
@@ -154,6 +162,9 @@ impl<'t> Line<'t> {
                 _ => ("strings stand in quotes".to_owned(), format!("write `{}`", quoted(self.whole(word)))),
             };
             return (Some(message), Some(hint));
+        }
+        if message.starts_with("unexpected key or value") && ["//", "--", ";"].iter().any(|c| found.starts_with(c)) {
+            return (Some("nothing can follow the value".to_owned()), Some("a comment begins with `#`".to_owned()));
         }
         if message.starts_with("unexpected key or value")
             && let Some((key, value)) = self.parts()

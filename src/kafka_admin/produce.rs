@@ -1,8 +1,8 @@
 //! `kstream produce`: lines to records, each written once and in order.
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader, Write},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Write},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -52,6 +52,16 @@ pub fn produce(
 ) -> Result<u64, ChoreError> {
     let topic = &options.topic;
     check_topic_names(std::slice::from_ref(topic))?;
+    let unreadable = |path: &PathBuf, error: io::Error| {
+        ChoreError::usage(format!("cannot read {}: {error}", path.display()), "Correct the path.")
+    };
+    for path in &options.files {
+        // A pipe can be opened once only.
+        let is_file = fs::metadata(path).map_err(|error| unreadable(path, error))?.is_file();
+        if is_file {
+            File::open(path).map_err(|error| unreadable(path, error))?;
+        }
+    }
     let Some(partitions) = control(cluster)?.partitions(topic, deadline(cluster))? else {
         return Err(unknown_topic(cluster, topic));
     };
@@ -65,8 +75,7 @@ pub fn produce(
     }
     for path in &options.files {
         let name = path.display().to_string();
-        let file = File::open(path)
-            .map_err(|error| ChoreError::usage(format!("cannot read {name}: {error}"), "Correct the path."))?;
+        let file = File::open(path).map_err(|error| unreadable(path, error))?;
         writer.write_lines(&mut BufReader::new(file), &name)?;
     }
     let written = writer.finish()?;
