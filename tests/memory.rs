@@ -3,6 +3,8 @@
 //! The limit is the kernel's, on the data of the process (`ulimit -d`): beyond it an allocation fails, kstream aborts.
 //! Peak RSS is looked at besides. `KSTREAM_LONG=1` runs the full size: 256 MiB, and 20 times as much input.
 
+mod merges;
+
 use std::{fs, io::Read, process::Command, thread, time::Duration};
 
 use super::{
@@ -167,6 +169,22 @@ fn one_key_with_nearly_all_records_fits_in_smaller_batches() {
 fn windows_of_elements_fit_in_smaller_batches() {
     let window = "[[steps]]\nwindow = { length = \"1s\", slide = \"1s\" }\n[[steps]]\ncount = true\n";
     fits(Words::Distinct, window, true);
+}
+
+#[test]
+fn joins_of_many_with_many_are_counted_before_they_are_built() {
+    let Some(broker) = broker() else { return };
+    // 95 of 100 words are the same: each with each would be 14 million pairs.
+    let lines = 500;
+    let topic = broker.topic("memory", PARTITIONS);
+    Words::Skewed.fill(broker, topic.name(), lines);
+    let steps =
+        format!("{SPLIT}[[steps]]\nname = \"pairs\"\nmap = 'lambda word: (word, 1)'\n[[steps]]\njoin = \"pairs\"\n");
+    let place = Place::with_job(&job(broker, topic.name(), "4MiB", &format!("{steps}[[steps]]\ncount = true\n{OUT}")));
+    let (ended, peak_mib) = run(&place, size().hard_mib);
+    ended.expect(0).says(&["reading half of the batch", "step join#1", "memory_limit is 4194304"]);
+    assert!(peak_mib < size().peak_mib, "{peak_mib} MiB");
+    assert!(sum(&place.read("out.log")) > lines * WORDS_PER_LINE, "every word is joined at least with itself");
 }
 
 /// Whether a job that cannot fit ends with exit code 1, and words that name what does not.

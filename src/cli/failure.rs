@@ -74,7 +74,17 @@ impl Failure {
 
     /// To stderr. Where stderr is gone too, only the exit code is left.
     pub fn print(&self) {
-        let _ = io::stderr().lock().write_all(self.to_string().as_bytes());
+        let _ = io::stderr().lock().write_all(self.clone().with_remedy().to_string().as_bytes());
+    }
+
+    /// Whatever failed for want of open files has one way on.
+    fn with_remedy(mut self) -> Failure {
+        if let Text::Parts { message, detail, hint, .. } = &mut self.text
+            && let Some(remedy) = open_files::remedy(detail.iter().chain([&*message]).map(String::as_str))
+        {
+            *hint = Some(remedy);
+        }
+        self
     }
 }
 
@@ -109,11 +119,9 @@ impl From<DriverError> for Failure {
             Class::Difference => Exit::Difference,
             Class::ReaderGone => Exit::Done,
         };
-        let texts = error.detail.iter().chain([&error.message]).map(String::as_str);
-        let hint = open_files::remedy(texts).or(error.hint);
         let failure = Failure::new(exit, error.message).excerpt(error.excerpt);
         let failure = error.detail.iter().fold(failure, |failure, detail| failure.detail(detail));
-        hint.iter().fold(failure, |failure, hint| failure.hint(hint))
+        error.hint.iter().fold(failure, |failure, hint| failure.hint(hint))
     }
 }
 
@@ -134,9 +142,8 @@ pub fn chore(result: Result<(), ChoreError>) -> Result<(), Failure> {
         ChoreErrorKind::Kafka => Exit::Kafka,
         ChoreErrorKind::Output => Exit::JobFailed,
     };
-    let hint = open_files::remedy([&*error.message].into_iter()).or(error.hint);
     let failure = Failure::new(exit, error.message);
-    Err(hint.iter().fold(failure, |failure, hint| failure.hint(hint)))
+    Err(error.hint.iter().fold(failure, |failure, hint| failure.hint(hint)))
 }
 
 /// Failure to write what was asked for to stdout: a reader that has gone is no failure.
@@ -160,6 +167,9 @@ mod tests {
             failure.to_string(),
             "error: offsets are gone\n  detail: First.\n  detail: Second.\n  hint: Do this.\n"
         );
+        assert_eq!(failure.clone().with_remedy(), failure);
+        let few = failure.detail("Too many open files (os error 24).").with_remedy().to_string();
+        assert!(few.contains("hint: Raise the limit of open files") && !few.contains("Do this"), "{few}");
         assert_eq!(Failure::new(Exit::JobFailed, "no").to_string(), "error: no\n");
         assert_eq!(Failure::rendered(Exit::Usage, "error: x\n --> y\n\n").to_string(), "error: x\n --> y\n");
     }

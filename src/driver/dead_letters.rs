@@ -8,7 +8,7 @@ use crate::{
     model::{BatchId, BatchTime, Value, digest::OrderedDigest},
     operator::Cause,
     sink::{
-        Content, Output,
+        Content, Output, Row,
         dead_letter::{Blob, Letter, LetterRecord},
     },
 };
@@ -53,12 +53,13 @@ pub fn output(job: &Job, batch: BatchId, time: BatchTime, to: &OnError, letters:
         }
         digest.add(&Value::Bytes(line.as_slice().into()));
         match to {
-            OnError::DeadLetterTopic { .. } => rows.push(row(&job.name, &letter)),
+            // A letter's parts are texts and bytes, which Kafka always takes.
+            OnError::DeadLetterTopic { topic, .. } => rows.extend(row(&job.name, &letter, topic)),
             _ => lines.extend_from_slice(&line),
         }
     }
     let content = match to {
-        OnError::DeadLetterTopic { .. } => Content::Elements(rows),
+        OnError::DeadLetterTopic { .. } => Content::Rows(rows),
         _ => Content::Parts(vec![lines]),
     };
     Output { name: name(job, to), content, digest: digest.finish() }
@@ -102,7 +103,7 @@ fn failing_part(job: &Job, error: &EvalError) -> Option<String> {
 }
 
 /// The record as it was, with what was wrong in more headers; an element without a record is its text.
-fn row(job: &str, letter: &Letter) -> Value {
+fn row(job: &str, letter: &Letter, topic: &str) -> Option<Row> {
     let bytes = |blob: &Option<Blob>| blob.as_ref().map_or(Value::None, |blob| Value::Bytes(blob.0.as_slice().into()));
     let mut headers = Vec::new();
     let mut header = |name: &str, value: Value| headers.push(Value::pair(Value::str(name), value));
@@ -118,5 +119,5 @@ fn row(job: &str, letter: &Letter) -> Value {
     header("kstream.batch", Value::str(letter.batch.to_string()));
     header("kstream.step", Value::str(&letter.step));
     header("kstream.reason", Value::str(&letter.reason));
-    Value::tuple([Value::None, key, value, Value::list(headers), Value::None])
+    Row::of(&[Value::None, key, value, Value::list(headers), Value::None], Some(&topic.into())).ok()
 }

@@ -13,6 +13,7 @@ mod shared;
 
 use std::{
     collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -27,7 +28,7 @@ use crate::{
     lineage::{Lineage, Root, Stage, Terminal},
     model::{BatchTime, Column, OffsetRange},
     operator::{
-        Cause, Dataset, MergeContext, Partial, Wide,
+        Cause, Dataset, MergeContext, Partial, StepFailure, Wide,
         output::{Delivered, OutputOperator, output},
         wide,
     },
@@ -270,16 +271,29 @@ impl Executor {
             merging += state.memory_bytes();
         }
         shared.hold_for(|| self.step_name(step), 0, merging)?;
+        let (more, beyond) = (AtomicU64::new(0), AtomicU64::new(0));
+        let room = |bytes: u64| {
+            more.fetch_add(bytes, Ordering::Relaxed);
+            shared.hold(0, bytes).map_err(|held| {
+                beyond.store(held, Ordering::Relaxed);
+                StepFailure::element("the result does not fit")
+            })
+        };
         let context = MergeContext {
+            room: &room,
             evaluator: &|| self.evaluator(),
             need: self.lineage.needs[step],
             batch_time_ms: input.time.0,
             zero_ms: input.zero.0,
             state: input.states.get(&step).map(|state| &**state),
         };
-        let merged =
-            lane::contained(|| wide.merge(inputs, &context).map_err(|failure| self.step_failure(step, failure)))?;
-        shared.release(bytes + merging);
+        let merged = lane::contained(|| {
+            wide.merge(inputs, &context).map_err(|failure| match beyond.load(Ordering::Relaxed) {
+                0 => self.step_failure(step, failure),
+                held => shared.too_much(self.step_name(step), Held::Batch, held),
+            })
+        })?;
+        shared.release(bytes + merging + more.load(Ordering::Relaxed));
         let delta = merged.delta.as_ref().map_or(0, Vec::len) as u64;
         let bytes = merged.dataset.as_ref().map_or(0, Dataset::memory_bytes) as u64;
         shared.hold_for(|| self.step_name(step), 0, bytes + delta)?;
@@ -342,7 +356,7 @@ impl Executor {
         })
     }
 
-    fn step_failure(&self, step: usize, failure: crate::operator::StepFailure) -> BatchFailure {
+    fn step_failure(&self, step: usize, failure: StepFailure) -> BatchFailure {
         if let Some(failure) = self.beyond_host(step, &failure.cause) {
             return failure;
         }

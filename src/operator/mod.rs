@@ -144,6 +144,9 @@ pub struct MergeContext<'a> {
     pub zero_ms: i64,
     /// The step's state as of the last commit, for operators that keep one.
     pub state: Option<&'a dyn crate::state::StepState>,
+    /// Asks for so many bytes more than the parts of the inputs let expect; they are held until the merge is over. An
+    /// error is passed on: it ends the merge, and the batch is made smaller.
+    pub room: &'a (dyn Fn(u64) -> Result<(), StepFailure> + Sync),
 }
 
 /// What a merge gives.

@@ -378,7 +378,7 @@ pub(super) fn rendered(
     match content {
         Content::Shown { elements, more } => Ok(pprint::block(batch.time, zone, elements, *more).into_bytes()),
         Content::Parts(parts) => Ok(parts.concat()),
-        Content::Elements(_) => {
+        Content::Elements(_) | Content::Rows(_) => {
             Err(SinkError::new(SinkErrorKind::Failed, format!("output {name} was given elements, not lines")))
         }
     }

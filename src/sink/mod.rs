@@ -21,7 +21,10 @@ pub mod open;
 pub mod pprint;
 pub mod text_files;
 
-pub use self::open::{open, open_dead_letters};
+pub use self::{
+    kafka::row::Row,
+    open::{open, open_dead_letters},
+};
 pub use crate::protocol::{Holds, SinkFacts};
 
 /// What one output operator produced in one batch.
@@ -40,8 +43,10 @@ pub enum Content {
     Shown { elements: Vec<Value>, more: bool },
     /// Text files: the lines of each part (each ends in `\n`), in part order.
     Parts(Vec<Vec<u8>>),
-    /// Kafka and command: elements of all partitions, in order.
+    /// Command: elements of all partitions, in order.
     Elements(Vec<Value>),
+    /// Kafka: messages of all partitions, in order.
+    Rows(Vec<Row>),
 }
 
 /// What a sink shows of a staged batch.

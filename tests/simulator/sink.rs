@@ -37,6 +37,7 @@ pub fn lines_of(content: &Content) -> Vec<String> {
             let texts = parts.iter().map(|part| String::from_utf8_lossy(part).into_owned());
             texts.flat_map(|part| part.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
         }
+        Content::Rows(rows) => rows.iter().map(|row| text::repr(row.parts())).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! They know formats and digests; where the bytes go, and whether they are there already, is the sink's business.
 
 mod elements;
+mod messages;
 mod shown;
 mod text;
 
@@ -31,8 +32,8 @@ pub fn output(operator: &Operator) -> Option<Box<dyn OutputOperator>> {
         Operator::Pprint { num, .. } => Box::new(shown::Shown { num: usize::try_from(*num).unwrap_or(usize::MAX) }),
         Operator::SaveAsTextFiles { .. } => Box::new(text::Lines::text()),
         Operator::ToFile { format, .. } => Box::new(text::Lines::of(*format)),
-        Operator::ToKafka(spec) => Box::new(elements::Rows::kafka(spec)),
-        Operator::Command { .. } => Box::new(elements::Rows::json()),
+        Operator::ToKafka(spec) => Box::new(messages::Messages::of(spec)),
+        Operator::Command { .. } => Box::new(elements::Elements),
         _ => return None,
     })
 }

@@ -11,6 +11,14 @@ use crate::{
     },
 };
 
+const VALUE_BYTES: u64 = size_of::<Value>() as u64;
+/// A tuple of two: its counts and its parts.
+const TUPLE_BYTES: u64 = 16 + 2 * VALUE_BYTES;
+/// (key, (left, right)), while the list of all grows.
+const PAIR_BYTES: u64 = 2 * VALUE_BYTES + 2 * TUPLE_BYTES;
+/// (key, (lefts, rights)) without what is in the lists.
+const LISTS_BYTES: u64 = PAIR_BYTES + 2 * (16 + VALUE_BYTES);
+
 pub struct Join {
     /// `None` for cogroup.
     kind: Option<JoinKind>,
@@ -25,6 +33,19 @@ impl Join {
 
     pub fn cogroup(partitions: u32) -> Self {
         Self { kind: None, partitions: partitions as usize, sides: Group::by_key(partitions) }
+    }
+
+    /// What the elements of one key will take: a few values of each side can be many pairs.
+    fn bytes(&self, [left, right]: &[Vec<Value>; 2]) -> u64 {
+        let (left, right) = (left.len() as u64, right.len() as u64);
+        let values = match self.kind {
+            None => left + right,
+            Some(JoinKind::Inner) => left.saturating_mul(right),
+            // At most: a side without partner has one pair for each of its own.
+            Some(_) => left.max(1).saturating_mul(right.max(1)),
+        };
+        let (each, once) = if self.kind.is_some() { (PAIR_BYTES, 0) } else { (VALUE_BYTES, LISTS_BYTES) };
+        values.saturating_mul(each).saturating_add(once)
     }
 
     /// What comes of one key: pairs in the order (left, right).
@@ -65,6 +86,8 @@ impl Join {
         }
         let mut entries = keys.entries();
         sort_entries(&mut entries, context.need);
+        let bytes = entries.iter().map(|entry| self.bytes(&lists[entry.number as usize])).fold(0, u64::saturating_add);
+        (context.room)(bytes)?;
         let mut out = Vec::new();
         for entry in &entries {
             let [left, right] = &lists[entry.number as usize];

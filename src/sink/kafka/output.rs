@@ -24,13 +24,11 @@ impl KafkaOutput {
     }
 }
 
-/// The rows of an output's elements.
-pub fn rows(output: Output, topic: Option<&str>) -> Result<(Vec<Row>, Digest), SinkError> {
-    let Content::Elements(elements) = output.content else {
-        return Err(SinkError::new(SinkErrorKind::Failed, format!("output {} has no rows", output.name)));
-    };
-    let rows = elements.iter().map(|element| Row::read(element, topic)).collect::<Result<_, _>>()?;
-    Ok((rows, output.digest))
+pub fn rows(output: Output) -> Result<(Vec<Row>, Digest), SinkError> {
+    match output.content {
+        Content::Rows(rows) => Ok((rows, output.digest)),
+        _ => Err(SinkError::new(SinkErrorKind::Failed, format!("output {} has no rows", output.name))),
+    }
 }
 
 impl Sink for KafkaOutput {
@@ -69,7 +67,7 @@ impl Sink for KafkaOutput {
     }
 
     fn stage(&mut self, _batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
-        let (rows, digest) = rows(output, self.topic.as_deref())?;
+        let (rows, digest) = rows(output)?;
         self.cluster().stage(&self.name, rows, digest)
     }
 

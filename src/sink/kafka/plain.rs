@@ -87,7 +87,7 @@ impl Sink for PlainOutput {
     }
 
     fn stage(&mut self, _batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
-        (self.staged, _) = rows(output, self.topic.as_deref())?;
+        (self.staged, _) = rows(output)?;
         Ok(())
     }
 

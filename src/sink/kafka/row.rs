@@ -1,67 +1,95 @@
-//! From an element's row (topic, key, value, headers, partition) to a message, checked before anything is sent.
+//! One element's message (topic, key, value, headers, partition): checked once, where its element is at hand.
+
+use std::sync::Arc;
 
 use crate::{
     model::{Value, text::repr},
     sink::{SinkError, SinkErrorKind, line::to_json},
 };
 
-/// Name and value; a name may come more than once.
-pub type Headers = Vec<(String, Option<Vec<u8>>)>;
-
-/// One message to produce.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    pub topic: String,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Headers,
-    /// By key, else spread, where `None`.
-    pub partition: Option<i32>,
-}
-
 /// Longest name Kafka allows for a topic.
 const LONGEST_TOPIC: usize = 249;
 
-/// What the functions of an output gave for one element, as a row that `Row::read` takes: checked, and with JSON texts
-/// where Kafka takes bytes. An error is about this element only.
-pub fn checked(parts: &[Value; 5], topic: Option<&str>) -> Result<Value, SinkError> {
-    let [own_topic, key, value, headers, partition] = parts;
-    topic_name(own_topic, topic)?;
-    pairs(headers)?;
-    number(partition)?;
-    let row = [own_topic.clone(), text(key)?, text(value)?, headers.clone(), partition.clone()];
-    Ok(Value::Tuple(row.as_slice().into()))
+/// A message that Kafka can take. What is computed of the element stays one value, which digests cover.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub topic: Arc<str>,
+    /// By key, else spread, where `None`.
+    pub partition: Option<i32>,
+    parts: Value,
+}
+
+impl Row {
+    /// What the functions of an output gave for one element; a topic that is None is `topic`, the output's own. Where
+    /// Kafka takes bytes, anything that is no str and no bytes becomes its JSON text. An error is about this element only.
+    pub fn of(parts: &[Value; 5], topic: Option<&Arc<str>>) -> Result<Row, SinkError> {
+        let [own_topic, key, value, headers, partition] = parts;
+        let topic = topic_name(own_topic, topic)?;
+        check_headers(headers)?;
+        let number = number(partition)?;
+        let parts = [own_topic.clone(), text(key)?, text(value)?, headers.clone(), partition.clone()];
+        Ok(Row { topic, partition: number, parts: Value::Tuple(parts.as_slice().into()) })
+    }
+
+    /// The tuple (topic, key, value, headers, partition).
+    pub fn parts(&self) -> &Value {
+        &self.parts
+    }
+
+    pub fn key(&self) -> Option<&[u8]> {
+        self.part(1).and_then(bytes)
+    }
+
+    pub fn value(&self) -> Option<&[u8]> {
+        self.part(2).and_then(bytes)
+    }
+
+    /// Name and value; a name may come more than once.
+    pub fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
+        fn header<'a>((name, value): (&'a Value, &'a Value)) -> Option<(&'a str, Option<&'a [u8]>)> {
+            let Value::Str(name) = name else { return None };
+            Some((name.as_str(), bytes(value)))
+        }
+        match self.part(3) {
+            Some(Value::List(items)) => items.iter().filter_map(Value::as_pair).filter_map(header).collect(),
+            Some(Value::Dict(entries)) => {
+                entries.iter().map(|(name, value)| (name.value(), value)).filter_map(header).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn part(&self, place: usize) -> Option<&Value> {
+        match &self.parts {
+            Value::Tuple(parts) => parts.get(place),
+            _ => None,
+        }
+    }
+}
+
+/// None is null; str and bytes are as they are. Nothing else is left in a row.
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::Str(text) => Some(text.as_bytes()),
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
 }
 
 /// None, str and bytes as they are, anything else as its JSON text.
 fn text(value: &Value) -> Result<Value, SinkError> {
-    Ok(match value {
-        Value::None | Value::Str(_) | Value::Bytes(_) => value.clone(),
-        other => bytes(other)?.map_or(Value::None, |json| Value::Bytes(json.into())),
-    })
-}
-
-impl Row {
-    /// `value` is the tuple that the output operator makes; a topic that is None is `topic`, the output's own.
-    pub fn read(value: &Value, topic: Option<&str>) -> Result<Row, SinkError> {
-        let Value::Tuple(parts) = value else { return Err(wrong("row", value, "a tuple of five")) };
-        let [own_topic, key, value, headers, partition] = &**parts else {
-            return Err(wrong("row", value, "a tuple of five"));
-        };
-        Ok(Row {
-            topic: topic_name(own_topic, topic)?,
-            key: bytes(key)?,
-            value: bytes(value)?,
-            headers: pairs(headers)?,
-            partition: number(partition)?,
-        })
+    if let Value::None | Value::Str(_) | Value::Bytes(_) = value {
+        return Ok(value.clone());
     }
+    let json = to_json(value)
+        .map_err(|error| wrong("value", value, &format!("str, bytes, None or what JSON has a form for: {error}")))?;
+    Ok(Value::Bytes(json.into_bytes().into()))
 }
 
-fn topic_name(own: &Value, topic: Option<&str>) -> Result<String, SinkError> {
+fn topic_name(own: &Value, topic: Option<&Arc<str>>) -> Result<Arc<str>, SinkError> {
     match (own, topic) {
-        (Value::None, Some(topic)) => Ok(topic.to_owned()),
-        (Value::Str(name), _) if is_topic_name(name) => Ok(name.to_string()),
+        (Value::None, Some(topic)) => Ok(topic.clone()),
+        (Value::Str(name), _) if is_topic_name(name) => Ok(name.as_str().into()),
         (other, _) => Err(wrong("topic", other, "the name of a topic")),
     }
 }
@@ -71,40 +99,22 @@ fn is_topic_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST_TOPIC && name != "." && name != ".." && name.chars().all(legal)
 }
 
-/// None is null; str and bytes are as they are; anything else is its JSON text.
-fn bytes(value: &Value) -> Result<Option<Vec<u8>>, SinkError> {
-    Ok(match value {
-        Value::None => None,
-        Value::Str(text) => Some(text.as_bytes().to_vec()),
-        Value::Bytes(bytes) => Some(bytes.to_vec()),
-        other => Some(
-            to_json(other)
-                .map_err(|error| {
-                    wrong("value", other, &format!("str, bytes, None or what JSON has a form for: {error}"))
-                })?
-                .into_bytes(),
-        ),
-    })
-}
-
 /// A list of (name, value) pairs, or a dict.
-fn pairs(headers: &Value) -> Result<Headers, SinkError> {
-    let expected = "a list of (str, str or bytes or None), or a dict of these";
-    let header = |name: &Value, value: &Value| match (name, value) {
-        (Value::Str(name), Value::None | Value::Str(_) | Value::Bytes(_)) => Ok((name.to_string(), bytes(value)?)),
-        _ => Err(wrong("headers", headers, expected)),
+fn check_headers(headers: &Value) -> Result<(), SinkError> {
+    let is_header = |name: &Value, value: &Value| {
+        matches!((name, value), (Value::Str(_), Value::None | Value::Str(_) | Value::Bytes(_)))
     };
-    match headers {
-        Value::None => Ok(Vec::new()),
-        Value::List(items) => items
-            .iter()
-            .map(|item| match item.as_pair() {
-                Some((name, value)) => header(name, value),
-                None => Err(wrong("headers", headers, expected)),
-            })
-            .collect(),
-        Value::Dict(entries) => entries.iter().map(|(name, value)| header(name.value(), value)).collect(),
-        _ => Err(wrong("headers", headers, expected)),
+    let are_headers = match headers {
+        Value::None => true,
+        Value::List(items) => {
+            items.iter().all(|item| item.as_pair().is_some_and(|(name, value)| is_header(name, value)))
+        }
+        Value::Dict(entries) => entries.iter().all(|(name, value)| is_header(name.value(), value)),
+        _ => false,
+    };
+    match are_headers {
+        true => Ok(()),
+        false => Err(wrong("headers", headers, "a list of (str, str or bytes or None), or a dict of these")),
     }
 }
 
@@ -130,16 +140,16 @@ mod tests {
     use super::*;
 
     fn row(parts: [Value; 5]) -> Result<Row, SinkError> {
-        Row::read(&Value::tuple(parts), Some("out"))
+        Row::of(&parts, Some(&"out".into()))
     }
 
     #[test]
     fn values_become_bytes_as_they_are_or_json() {
         let check = |value: Value, expected: Option<&str>| {
             let row = row([Value::None, value.clone(), value, Value::None, Value::None]).unwrap();
-            assert_eq!(row.key.as_deref(), expected.map(str::as_bytes));
-            assert_eq!(row.value.as_deref(), expected.map(str::as_bytes));
-            assert_eq!((row.topic.as_str(), row.partition), ("out", None));
+            assert_eq!(row.key(), expected.map(str::as_bytes));
+            assert_eq!(row.value(), expected.map(str::as_bytes));
+            assert_eq!((&*row.topic, row.partition), ("out", None));
         };
         check(Value::None, None);
         check(Value::str("é"), Some("é"));
@@ -152,8 +162,8 @@ mod tests {
     fn headers_are_pairs_or_a_dict() {
         let pair = |name: &str, value: Value| Value::pair(Value::str(name), value);
         let headers = |headers: Value| row([Value::None, Value::None, Value::None, headers, Value::None]);
-        let found = headers(Value::list(vec![pair("a", Value::str("1")), pair("a", Value::None)])).unwrap().headers;
-        assert_eq!(found, vec![("a".to_owned(), Some(b"1".to_vec())), ("a".to_owned(), None)]);
+        let found = headers(Value::list(vec![pair("a", Value::str("1")), pair("a", Value::None)])).unwrap();
+        assert_eq!(found.headers(), vec![("a", Some(b"1".as_slice())), ("a", None)]);
         for wrong in [Value::str("a"), Value::list(vec![Value::Int(1)]), Value::list(vec![pair("a", Value::Int(1))])] {
             let error = headers(wrong).unwrap_err();
             assert_eq!(error.kind, SinkErrorKind::Failed);
@@ -177,19 +187,16 @@ mod tests {
         check(Value::Int(1), Value::None, "the topic of a message cannot be 1");
         check(Value::None, Value::Int(-1), "the partition of a message cannot be -1");
         check(Value::None, Value::str("1"), "the partition");
-        assert!(Row::read(&Value::Int(1), None).is_err());
+        let nowhere = Row::of(&[const { Value::None }; 5], None).unwrap_err();
+        assert!(nowhere.message.contains("the topic of a message cannot be None"), "{nowhere}");
     }
 
     #[test]
-    fn a_checked_row_is_the_same_message() {
+    fn a_row_is_one_value_with_json_where_kafka_takes_bytes() {
         let parts = [Value::None, Value::Int(1), Value::list(vec![Value::None]), Value::None, Value::Int(0)];
-        let checked = checked(&parts, Some("out")).unwrap();
-        let Value::Tuple(found) = &checked else { panic!("{checked:?}") };
-        assert_eq!(repr(&found[2]), "b'[null]'");
-        assert_eq!(Row::read(&checked, Some("out")).unwrap(), row(parts.clone()).unwrap());
-        let [topic, _, value, headers, partition] = parts;
-        let nan = Value::list(vec![Value::Bytes(b"b".as_slice().into())]);
-        let error = super::checked(&[topic, nan, value, headers, partition], Some("out")).unwrap_err();
+        assert_eq!(repr(row(parts).unwrap().parts()), "(None, b'1', b'[null]', None, 0)");
+        let no_json = Value::list(vec![Value::Bytes(b"b".as_slice().into())]);
+        let error = row([Value::None, no_json, Value::None, Value::None, Value::None]).unwrap_err();
         assert!(error.message.contains("cannot be [b'b']"), "{error}");
     }
 }

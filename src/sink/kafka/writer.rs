@@ -66,13 +66,12 @@ impl Writer {
 
     fn send(&self, row: &Row) -> Result<(), KafkaError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&row.topic);
-        (record.key, record.payload, record.partition) = (row.key.as_deref(), row.value.as_deref(), row.partition);
-        if !row.headers.is_empty() {
-            let headers =
-                row.headers.iter().fold(OwnedHeaders::new_with_capacity(row.headers.len()), |all, (key, value)| {
-                    all.insert(Header { key, value: value.as_deref() })
-                });
-            record = record.headers(headers);
+        (record.key, record.payload, record.partition) = (row.key(), row.value(), row.partition);
+        let headers = row.headers();
+        if !headers.is_empty() {
+            let all = OwnedHeaders::new_with_capacity(headers.len());
+            record =
+                record.headers(headers.into_iter().fold(all, |all, (key, value)| all.insert(Header { key, value })));
         }
         let deadline = Instant::now() + self.silence;
         while let Err((error, again)) = self.producer.send(record) {
