@@ -205,6 +205,9 @@ impl<'a> Finder<'a> {
                 };
                 self.error(span, "generator expressions are not known", format!("write `{called}`"))
             }
+            "{" if ["return", "if", "for", "var", "let", "const"].contains(&self.text(idx + 1)) => {
+                self.error(span, "a block has no braces", "end the line before with `:`, and indent the block")
+            }
             "{" if has("=") && !has(":") => self.error(
                 span,
                 "a dict has `:` between key and value",
@@ -301,6 +304,7 @@ mod tests {
             ("lambda x: 'a' 'b'", "'b'", "write `+` between them"),
             ("lambda x: x + 1_000", "1_000", "write 1000"),
             ("lambda x: {'a' = 1}", "{'a' = 1}", "write `{\"key\": value}`, or `dict(key = value)`"),
+            ("def f(x) { return x }", "{ return x }", "end the line before with `:`, and indent the block"),
             ("import json", "import", "json, re, math and time are there without import"),
             ("a = b = 1", "=", "write one assignment a line"),
         ] {
