@@ -200,3 +200,12 @@ fn a_job_file_is_found_by_its_neighbours_and_needs_a_command() {
     let ended = place.kstream("produce words no-such-file --brokers 127.0.0.1:1").expect(2);
     ended.says(&["cannot read no-such-file"]);
 }
+
+#[test]
+fn a_key_that_is_not_there_is_told_as_python_tells_it() {
+    let place = Place::with_job("");
+    totals(&place, 1);
+    let job = place.read("job.toml").replace("lambda word: (word, 1)", "lambda word: ({}['k'], word)");
+    place.write("job.toml", job);
+    place.kstream("run job.toml").expect(1).says(&["KeyError: 'k'", "job.toml:"]);
+}

@@ -156,6 +156,8 @@ fn hint(message: &str) -> Option<String> {
             "the choice stands first: `[a if condition else b for x in xs]`"
         }
         m if m.contains("unexpected symbol '='") => "compare with `==`; an expression assigns nothing",
+        m if m.contains("unexpected end of line, expected symbol ':'") => "end the line with `:`",
+        m if m.contains("expected new indentation block") => "indent the lines of the body by four spaces",
         m if m.contains("leading 0") => "write octal numbers as 0o17",
         _ => return None,
     };

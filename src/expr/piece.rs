@@ -57,7 +57,9 @@ fn pieces(code: &str) -> Vec<Piece> {
     for (idx, token) in scan.tokens.iter().enumerate() {
         let start = token.span.start;
         let in_first_column = start == 0 || code.as_bytes().get(start - 1) == Some(&b'\n');
-        if in_first_column && token.kind != TokenKind::Newline && (depth == 0 || text(idx) == "def") {
+        // Anything else there is a line that lost its indentation.
+        let begins = matches!(text(idx), "def" | "@" | "load") || text(idx + 1) == "=" || pieces.is_empty();
+        if in_first_column && token.kind != TokenKind::Newline && begins && (depth == 0 || text(idx) == "def") {
             depth = 0;
             if let Some(last) = pieces.last_mut() {
                 last.range.end = start;
@@ -119,6 +121,16 @@ four = lambda x: two(x) + one(x)
         assert_eq!(reading.torn, ["one", "three"]);
         let two = crate::expr::Function::compile("two", &reading.library, 1..=1).unwrap_err();
         assert!(two[0].message.contains("takes 2 arguments"), "{two:?}");
+    }
+
+    #[test]
+    fn a_body_that_lost_its_indentation_is_one_mistake() {
+        let reading = Library::read("def f(x):\nreturn x\n\ndef g(x):\n    return nobody\n");
+        let messages: Vec<&str> = reading.errors.iter().map(|error| error.message.as_str()).collect();
+        assert!(
+            matches!(messages.as_slice(), [first, "unknown name `nobody`"] if first.contains("indentation")),
+            "{messages:?}"
+        );
     }
 
     #[test]

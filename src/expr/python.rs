@@ -36,6 +36,9 @@ const WORDS: &[(&str, &str)] = &[
     ("as", "bind the value with `=` in a def"),
 ];
 
+/// What begins a block in languages that put it in braces.
+const BLOCK_WORDS: [&str; 6] = ["return", "if", "for", "var", "let", "const"];
+
 struct Finder<'a> {
     source: &'a str,
     tokens: &'a [Token],
@@ -205,6 +208,9 @@ impl<'a> Finder<'a> {
                 };
                 self.error(span, "generator expressions are not known", format!("write `{called}`"))
             }
+            "{" if BLOCK_WORDS.contains(&body.split_whitespace().next().unwrap_or_default()) => {
+                self.error(span, "a block has no braces", "end the line before with `:`, and indent the block")
+            }
             "{" if has("=") && !has(":") => self.error(
                 span,
                 "a dict has `:` between key and value",
@@ -301,6 +307,8 @@ mod tests {
             ("lambda x: 'a' 'b'", "'b'", "write `+` between them"),
             ("lambda x: x + 1_000", "1_000", "write 1000"),
             ("lambda x: {'a' = 1}", "{'a' = 1}", "write `{\"key\": value}`, or `dict(key = value)`"),
+            ("def f(x) {\n return x\n}", "{\n return x\n}", "end the line before with `:`, and indent the block"),
+            ("def f(x) { return x }", "{ return x }", "end the line before with `:`, and indent the block"),
             ("import json", "import", "json, re, math and time are there without import"),
             ("a = b = 1", "=", "write one assignment a line"),
         ] {

@@ -1,6 +1,6 @@
 //! Job files: text to a validated [`Job`], every mistake with line and column, all at once.
 //!
-//! `cli` calls [`load()`] for every subcommand that takes a job file; `driver` stores [`Job::text`] with each plan, brings
+//! `cli` calls [`load_for_run`] for every subcommand that takes a job file ([`load()`] where nothing is run); `driver` stores [`Job::text`] with each plan, brings
 //! jobs back with [`Job::from_text`] and asks [`compare()`] what an edit means for the checkpoint.
 //!
 //! ```text
@@ -9,8 +9,9 @@
 //!
 //! A returned job is whole: every lambda compiled, every name resolved, every default filled in. A job with a mistake is
 //! never returned, and the error holds all mistakes, not the first. No connection is made and nothing is written; files
-//! that are read are the job file, `[functions] file` and those whose hash is part of the job. What a job *means* (stages,
-//! shuffles) is `lineage`'s business.
+//! that are read are the job file, `[functions] file`, those whose hash is part of the job, and the secrets of a job that is
+//! going to be run. What a job *means* (stages, shuffles) is `lineage`'s business; what Kafka's client says of its properties
+//! comes from whoever loads it ([`KafkaClient`]).
 
 mod arguments;
 mod client;

@@ -71,6 +71,7 @@ pub fn properties(
     if let Some(client) = reader.client
         && mistakes == reader.mistakes.len()
         && !written.is_empty()
+        && written.values().all(|written| written.value.is_some())
     {
         report_unfit_together(reader, client, side, (&table.span, &written), inherited);
     }
@@ -108,6 +109,12 @@ fn flatten(reader: &mut Reader<'_>, table: &Table, prefix: &str, side: Side, set
 
 /// What a property is going to be set to. A secret that cannot be read is reported.
 fn read_value(reader: &mut Reader<'_>, setting: &Setting, node: &Node) -> Option<String> {
+    // A pipe gives its secret once, and then to the client.
+    if let Setting::SecretFile(path) = setting
+        && reader.absolute(path).metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    {
+        return None;
+    }
     let key = |key: &str| match &node.tree {
         Tree::Table(table) => table.get(key).map_or(&node.span, |entry| &entry.node.span),
         _ => &node.span,

@@ -148,12 +148,24 @@ pub fn pattern_text(regex: &Regex) -> &str {
 }
 
 fn assign(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
+    if let Tree::List(_) | Tree::Text(_) = node.tree {
+        let hint = "write `assign = { TOPIC = [0, 1] }`; whole topics are `topics = [\"...\"]`";
+        return reader.wrong_type_with(node, "a table of topics", Some(hint.to_owned()));
+    }
     let table = reader.table(node)?;
     let mut assigned = Vec::new();
     let mut whole = true;
     for entry in &table.entries {
         whole &= check_topic(reader, &entry.key, &entry.key_span);
-        for item in reader.list(&entry.node).unwrap_or_default() {
+        let partitions = match &entry.node.tree {
+            Tree::Integer(partition) => {
+                let hint = format!("write `{} = [{partition}]`", entry.key);
+                reader.wrong_type_with(&entry.node, "a list of partitions", Some(hint))
+            }
+            _ => reader.list(&entry.node),
+        };
+        whole &= partitions.is_some();
+        for item in partitions.unwrap_or_default() {
             let Some(partition) = reader.integer(&item, 0..=MOST_PARTITION) else {
                 whole = false;
                 continue;

@@ -79,25 +79,28 @@ impl Table {
 /// Parses a whole job file; what can be read of a torn one comes with the syntax errors.
 pub fn parse(text: &str, origin: usize) -> (Table, Syntax) {
     let end = text.trim_end().len();
-    let (mut readable, mut faults) = (text.to_owned(), Vec::new());
-    for _ in 0..MOST_BLANKED {
-        let (_, errors) = DeTable::parse_recoverable(&readable);
-        // The parser does not find its way back after a key without `=`: it reads on as if the line were not there.
-        let lost = errors.iter().find(|error| error.message().starts_with("key with no value"));
-        let Some(at) = lost.and_then(toml::de::Error::span).map(|span| span.start) else { break };
-        let line = syntax::line_of(text, at);
-        if readable.get(line.clone()).is_none_or(|line| line.trim().is_empty()) {
-            break;
-        }
-        let in_line = |fault: &Fault| line.contains(&fault.span.start) || fault.span.start == line.end;
+    let (mut readable, mut faults, mut blanked) = (text.to_owned(), Vec::new(), 0);
+    loop {
+        let (document, errors) = DeTable::parse_recoverable(&readable);
+        let Some(line) = lost(&readable, &errors).filter(|_| blanked < MOST_BLANKED) else {
+            faults.extend(errors.iter().map(|error| fault(error, end)));
+            let table = Converter { text: &readable, origin }.table(document.get_ref(), 0..0);
+            return (table, Syntax::new(text, faults, origin));
+        };
+        let in_line = |fault: &Fault| (line.start..=line.end).contains(&fault.span.start);
         faults.extend(errors.iter().map(|error| fault(error, end)).filter(in_line));
-        let blank: String = text.get(line.clone()).unwrap_or_default().bytes().map(|_| ' ').collect();
+        drop(document);
+        let blank = " ".repeat(line.len());
         readable.replace_range(line, &blank);
+        blanked += 1;
     }
-    let (document, errors) = DeTable::parse_recoverable(&readable);
-    faults.extend(errors.iter().map(|error| fault(error, end)));
-    let mut converter = Converter { text: &readable, origin };
-    (converter.table(document.get_ref(), 0..0), Syntax::new(text, faults, origin))
+}
+
+/// A line behind which the parser does not find its way back: one with a key and no `=`. It is read as if it were blank.
+fn lost(text: &str, errors: &[toml::de::Error]) -> Option<Range<usize>> {
+    let error = errors.iter().find(|error| error.message().starts_with("key with no value"))?;
+    let line = syntax::line_of(text, error.span()?.start);
+    text.get(line.clone()).is_some_and(|text| !text.trim().is_empty()).then_some(line)
 }
 
 /// Lines that are read as if they were not there.
