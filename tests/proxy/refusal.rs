@@ -4,9 +4,9 @@ use bytes::Bytes;
 use kafka_protocol::{
     messages::{
         AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiKey, EndTxnResponse,
-        InitProducerIdResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, ProduceResponse,
-        TxnOffsetCommitRequest, TxnOffsetCommitResponse, add_partitions_to_txn_response as partitions,
-        offset_fetch_response as fetched, produce_response as produced, txn_offset_commit_response as offsets,
+        InitProducerIdResponse, ProduceRequest, ProduceResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+        add_partitions_to_txn_response as partitions, produce_response as produced,
+        txn_offset_commit_response as offsets,
     },
     protocol::Decodable,
 };
@@ -49,20 +49,6 @@ pub fn of(key: i16, version: i16, id: i32, mut request: Bytes, code: i16) -> Vec
                     .with_partitions(results.collect())
             });
             encoded(id, version, &TxnOffsetCommitResponse::default().with_topics(topics.collect()))
-        }
-        Ok(ApiKey::OffsetFetch) => {
-            let request = OffsetFetchRequest::decode(&mut request, version).expect("OffsetFetch");
-            let topics = request.topics.unwrap_or_default().into_iter().map(|topic| {
-                let results = topic.partition_indexes.into_iter().map(|partition| {
-                    fetched::OffsetFetchResponsePartition::default()
-                        .with_partition_index(partition)
-                        .with_committed_offset(-1)
-                        .with_error_code(code)
-                });
-                fetched::OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(results.collect())
-            });
-            let answer = OffsetFetchResponse::default().with_topics(topics.collect());
-            encoded(id, version, &answer)
         }
         Ok(ApiKey::Produce) => {
             let request = ProduceRequest::decode(&mut request, version).expect("Produce");

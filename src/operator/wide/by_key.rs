@@ -82,8 +82,9 @@ impl Wide for ByKey {
         Box::new(Combiner { table: CombineTable::default(), fold: self.fold.clone(), take: self.take })
     }
 
+    /// Measured: 1.1 for tuples as keys, 2.1 for short strs, 2.7 for long ones and for ints (tests/memory/merges.rs).
     fn merge_factor(&self) -> u64 {
-        4
+        3
     }
 
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {

@@ -102,8 +102,9 @@ impl Wide for Join {
         self.sides.collector(input)
     }
 
+    /// Without the pairs, which are counted by themselves.
     fn merge_factor(&self) -> u64 {
-        3
+        2
     }
 
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
