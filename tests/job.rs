@@ -10,8 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kstream::job::{
-    Begin, Colour, Job, JobError, Operator, Overrides, SourceKind, Start, TopicSelection, Warning, load,
+use kstream::{
+    job::{
+        Begin, Colour, Job, JobError, Operator, Overrides, SourceKind, Start, TopicSelection, Warning, load,
+        load_for_run,
+    },
+    source::kafka::properties::Librdkafka,
 };
 
 /// Overrides, environment and expected positions of a case.
@@ -39,7 +43,7 @@ fn case(text: &str) -> Case {
 }
 
 fn outcome(path: &Path, case: &Case) -> Result<(Job, Vec<Warning>), JobError> {
-    load(path, &case.overrides, &|name| case.environment.get(name).cloned())
+    load_for_run(path, &case.overrides, &|name| case.environment.get(name).cloned(), &Librdkafka)
 }
 
 fn shown(result: &Result<(Job, Vec<Warning>), JobError>) -> String {
@@ -182,4 +186,21 @@ fn a_job_text_is_run_with_the_connection_of_the_current_start() {
     let other = old.text().replace("kstream-value/1", "kstream-value/2");
     let refused = Job::from_text(&other, &current).unwrap_err().to_string();
     assert!(refused.contains("kstream-value/2"), "{refused}");
+}
+
+#[test]
+fn a_file_of_dead_letters_in_two_spellings_is_one_place() {
+    let path = Path::new("tests/job/ok_letters_spelled_twice.toml");
+    let (job, _) = outcome(path, &Case::default()).unwrap();
+    let [first, second, ..] = job.steps.as_slice() else { panic!("{:?}", job.steps) };
+    assert!(first.on_error.is_some());
+    assert_eq!(first.on_error, second.on_error);
+}
+
+#[test]
+fn secrets_and_properties_are_looked_at_only_where_a_job_is_run() {
+    let path = Path::new("tests/job/properties.toml");
+    let alone = load(path, &Overrides::default(), &|_| None);
+    assert!(alone.is_ok(), "{}", shown(&alone));
+    assert!(outcome(path, &Case::default()).is_err());
 }

@@ -275,10 +275,10 @@ map = "lambda record: record.value"
     check(&format!("to_kafka = {{ topic = \"{topic}\", partition = \"lambda v: 7\" }}"), &["no partition 7"]);
     check(&format!("to_kafka = {{ topic = \"{topic}\", headers = \"lambda v: 'h'\" }}"), &["the headers of a message"]);
     check("to_kafka = \"no-such-topic-anywhere\"", &["does not exist", "kstream topics create"]);
-    check(
-        &format!("to_kafka = {{ topic = \"{topic}\", properties = {{ \"transaction.timeout.ms\" = 10 }} }}"),
-        &["shorter than the batch interval"],
-    );
+    let short = format!("to_kafka = {{ topic = \"{topic}\", properties = {{ \"transaction.timeout.ms\" = 1000 }} }}");
+    let place = Place::with_job(&text(&short));
+    let run = format!("{} --set batch_interval=2s", bounded());
+    place.kstream(&run).expect(2).says(&["shorter than the batch interval"]);
     let spoilt = format!(
         r#"to_kafka = {{ commit_topic = "{topic}", topic_by = "lambda v: '{topic}' if len(v) < 9 else 'no topic'", value = "lambda v: [v.encode()] if v == 'bad' else v" }}"#
     );

@@ -238,8 +238,37 @@ fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
             _,
         )) => CheckpointError::Io { dir, doing: "read", source: Box::new(error) },
         _ => CheckpointError::Refused {
+            reason: Reason::Corrupt { place: DATABASE.to_owned(), what: damage(&database(&dir), &error) },
             dir,
-            reason: Reason::Corrupt { place: DATABASE.to_owned(), what: error.to_string() },
         },
     }
+}
+
+/// What is the matter with a database that SQLite reads and cannot make sense of.
+fn damage(path: &Path, error: &rusqlite::Error) -> String {
+    if let Some((whole, found)) = cut_short(path) {
+        return format!("it is {found} bytes long, and {whole} by its own account: the end is missing");
+    }
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::Utf8Error(..) => "a value in it is not of the type that was written".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Bytes that the header promises and bytes that there are, where these are fewer.
+fn cut_short(path: &Path) -> Option<(u64, u64)> {
+    let mut head = [0; 32];
+    let mut file = std::fs::File::open(path).ok()?;
+    let found = file.metadata().ok()?.len();
+    file.read_exact(&mut head).ok()?;
+    let [.., a, b, c, d] = head;
+    let page = match u16::from_be_bytes([head[16], head[17]]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    let whole = page * u64::from(u32::from_be_bytes([a, b, c, d]));
+    (found < whole).then_some((whole, found))
 }

@@ -80,7 +80,7 @@ pub fn run(args: BatchesArgs, _session: &Session) -> Result<(), Failure> {
 
 /// The rows to print, oldest first, and the job's time zone.
 fn call(job: &JobRef) -> Result<(Vec<BatchRow>, TimeZone), Failure> {
-    let job = job_file::load(job)?;
+    let job = job_file::load_offline(job)?;
     let failed = |error| Failure::from(checkpoint_failed(&error));
     let archive = Archive::open(&job.absolute(&job.checkpoint_dir)).map_err(failed)?;
     let ledger = archive.ledger(BatchId::FIRST..=BatchId(u64::MAX)).map_err(failed)?;

@@ -21,7 +21,10 @@ mod run;
 mod test;
 mod topics;
 
-use std::sync::Arc;
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -99,12 +102,19 @@ pub fn main() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody is left to tell where this fails.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            if error.use_stderr() {
+                // Nobody is left to tell where this fails.
+                return Exit::Usage;
+            }
+            return ended(failure::printed(printed));
         }
     };
-    match start(&cli.global).and_then(|session| dispatch(cli.command, &session)) {
+    ended(start(&cli.global).and_then(|session| dispatch(cli.command, &session)))
+}
+
+fn ended(result: Result<(), Failure>) -> Exit {
+    match result {
         Ok(()) => Exit::Done,
         Err(failure) => {
             failure.print();

@@ -63,7 +63,7 @@ fn confirmed(question: &str, answers: &mut dyn BufRead, terminal: &mut dyn Write
 }
 
 fn call(job: &JobRef, options: &RewindOptions, session: &Session) -> Result<(), Failure> {
-    let job = job_file::load(job)?;
+    let job = job_file::load_offline(job)?;
     failure::driven(rewind(&job, options, &*session.clock))
 }
 

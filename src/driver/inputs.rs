@@ -328,6 +328,7 @@ fn gave_up(source: &str, error: &SourceError, limit: Duration) -> DriverError {
 pub fn failed(error: &SourceError) -> DriverError {
     let class = match error.kind {
         SourceErrorKind::Unreachable | SourceErrorKind::Refused => Class::Kafka,
+        SourceErrorKind::Usage => Class::Usage,
         SourceErrorKind::DataLoss { .. } => Class::DataLoss,
         SourceErrorKind::Corrupt => Class::Failed,
     };

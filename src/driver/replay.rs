@@ -112,7 +112,7 @@ impl Replay<'_> {
                 ranges: &point.plan.ranges,
                 states: &engine.states,
             })
-            .map_err(|failure| batch_failed(batch, &failure, engine.job()))?;
+            .map_err(|failure| gone_for_good(batch_failed(batch, &failure, engine.job())))?;
         for (step, delta) in &executed.deltas {
             if let Some(state) = engine.states.get_mut(step) {
                 state.apply(delta).map_err(|error| DriverError::new(Class::Failed, error.to_string()))?;
@@ -183,6 +183,7 @@ impl Replay<'_> {
             return Ok(());
         }
         let error = DriverError::new(Class::DataLoss, "what Kafka no longer holds cannot be replayed");
+        let error = gone_for_good(error);
         Err(gone.into_iter().fold(error, DriverError::detail))
     }
 
@@ -233,6 +234,17 @@ impl Replay<'_> {
         }
         let text = format!("{} of {batches} batches' outputs differ from their commit", self.differences.len());
         Err(self.differences.into_iter().fold(DriverError::new(Class::Difference, text), DriverError::detail))
+    }
+}
+
+/// A run may skip what is lost; a replay gives what a batch gave, or nothing.
+fn gone_for_good(error: DriverError) -> DriverError {
+    match error.class {
+        Class::DataLoss => error.hint(Some(
+            "This batch cannot be run again. Replay later ones: `--from ID`, with an id that `kstream batches` lists."
+                .to_owned(),
+        )),
+        _ => error,
     }
 }
 

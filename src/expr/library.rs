@@ -13,6 +13,7 @@ use super::{
     evaluate::{Machine, callable::Closure},
     node::Code,
     parse,
+    piece::{self, Rest},
 };
 use crate::model::Value;
 
@@ -58,39 +59,75 @@ enum Definition {
 impl Library {
     /// `code` is the Starlark text of `[functions]`. All mistakes are returned, none stops at the first.
     pub fn parse(code: &str) -> Result<Library, Vec<LambdaError>> {
-        let parsed = parse::module(code)?;
-        let mut statements = Vec::new();
-        flatten(&parsed.tree, &mut statements);
-        let mut errors = Vec::new();
-        let names = declare(&statements, &parsed.places, &mut errors);
-        let mut fields = HashSet::new();
-        names::argument_names_in_statement(&parsed.tree, &mut fields);
-        let mut compiler = Compiler::new(&parsed.places, &names, true);
-        compiler.fields = fields.clone();
-        let mut definitions = Vec::new();
-        let mut calls = vec![Vec::new(); names.len()];
-        for statement in statements {
-            let Some((name, definition)) = define(&mut compiler, statement) else { continue };
-            let Some(global) = names.get(&name) else { continue };
-            if let Some(calls) = calls.get_mut(global.index as usize) {
-                *calls = std::mem::take(&mut compiler.calls);
-            }
-            definitions.push((global.index, definition));
+        let reading = Library::read(code);
+        match reading.errors.is_empty() {
+            true => Ok(reading.library),
+            false => Err(reading.errors),
         }
-        errors.append(&mut compiler.errors);
-        recursion(&names, &calls, &mut errors);
-        let mut shared = Shared { fields, ..Shared::default() };
-        if errors.is_empty() {
-            shared.names = names;
-            fill(&mut shared, definitions, &mut errors);
-        }
-        if errors.is_empty() {
-            return Ok(Library { shared: Arc::new(shared) });
-        }
-        errors.sort_by_key(|error| (error.span.start, error.span.end));
-        errors.dedup();
-        Err(errors)
     }
+
+    /// As [`Library::parse`]; what can be read of a text with mistakes comes with them.
+    pub fn read(code: &str) -> Reading {
+        let rest = match parse::module(code) {
+            Ok(parsed) => Rest { parsed: Some(parsed), errors: Vec::new(), torn: Vec::new() },
+            Err(errors) => piece::rest(code, errors),
+        };
+        let mut reading = match &rest.parsed {
+            Some(parsed) => compile(parsed),
+            None => Reading::default(),
+        };
+        let is_torn = |error: &LambdaError| {
+            code.get(error.span.clone()).is_some_and(|word| rest.torn.iter().any(|torn| torn == word.trim()))
+        };
+        reading.errors.retain(|error| !is_torn(error));
+        reading.errors.extend(rest.errors);
+        reading.errors.sort_by_key(|error| (error.span.start, error.span.end));
+        reading.errors.dedup();
+        reading.torn.extend(rest.torn);
+        reading
+    }
+}
+
+/// A text of functions, its mistakes, and what can be used of it.
+#[derive(Debug, Default)]
+pub struct Reading {
+    pub library: Library,
+    pub errors: Vec<LambdaError>,
+    /// Names that are defined, though nobody knows as what.
+    pub torn: Vec<String>,
+}
+
+fn compile(parsed: &parse::Parsed<AstStmt>) -> Reading {
+    let mut statements = Vec::new();
+    flatten(&parsed.tree, &mut statements);
+    let mut errors = Vec::new();
+    let names = declare(&statements, &parsed.places, &mut errors);
+    let mut fields = HashSet::new();
+    names::argument_names_in_statement(&parsed.tree, &mut fields);
+    let mut compiler = Compiler::new(&parsed.places, &names, true);
+    compiler.fields = fields.clone();
+    let mut definitions = Vec::new();
+    let mut calls = vec![Vec::new(); names.len()];
+    for statement in statements {
+        let Some((name, definition)) = define(&mut compiler, statement) else { continue };
+        let Some(global) = names.get(&name) else { continue };
+        if let Some(calls) = calls.get_mut(global.index as usize) {
+            *calls = std::mem::take(&mut compiler.calls);
+        }
+        definitions.push((global.index, definition));
+    }
+    errors.append(&mut compiler.errors);
+    recursion(&names, &calls, &mut errors);
+    let mut shared = Shared { fields, names, ..Shared::default() };
+    let mut faults = Vec::new();
+    fill(&mut shared, definitions, &mut faults);
+    // What is computed with mistakes fails because of them.
+    if errors.is_empty() {
+        errors = faults;
+    }
+    let unknown = |global: &&GlobalName| shared.values.get(global.index as usize).is_none_or(Option::is_none);
+    let torn = shared.names.iter().filter(|(_, global)| unknown(global)).map(|(name, _)| name.clone()).collect();
+    Reading { library: Library { shared: Arc::new(shared) }, errors, torn }
 }
 
 fn flatten<'a>(statement: &'a AstStmt, into: &mut Vec<&'a AstStmt>) {

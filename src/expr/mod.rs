@@ -26,11 +26,13 @@ mod kernel;
 mod library;
 mod node;
 mod parse;
+mod piece;
 pub mod primitive;
 mod python;
 mod record;
 mod reducer;
 mod scan;
+mod slip;
 
 use std::{ops::Range, sync::Arc};
 

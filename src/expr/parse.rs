@@ -1,4 +1,5 @@
-//! Text to syntax tree: the bounds of `scan`, then the parser of `starlark_syntax`, then the forms of `python`.
+//! Text to syntax tree: the bounds of `scan`, then the parser of `starlark_syntax`, then the forms of `python` and the slips of
+//! `slip`.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -14,6 +15,7 @@ use starlark_syntax::{
 use super::{
     LambdaError, python,
     scan::{Field, MAX_LAMBDA_BYTES, MAX_LIBRARY_BYTES, Scan},
+    slip,
 };
 
 /// A parsed text and how to read its positions.
@@ -63,12 +65,12 @@ const DIALECT: Dialect = Dialect {
 
 /// Parses one expression, which may stand on several lines.
 pub fn expression(source: &str) -> Result<Parsed<AstExpr>, Vec<LambdaError>> {
-    let scan = scan(source, MAX_LAMBDA_BYTES)?;
+    let scan = scan(source, true)?;
     let mut text = Vec::with_capacity(source.len() + 3);
     text.push(b'(');
     text.extend_from_slice(&scan.text);
     text.extend_from_slice(b"\n)");
-    let (statement, places) = parse(source, text, 1, scan)?;
+    let (statement, places) = parse(source, text, 1, scan, true)?;
     match statement.node {
         Stmt::Expression(tree) => Ok(Parsed { tree, places }),
         _ => {
@@ -80,31 +82,45 @@ pub fn expression(source: &str) -> Result<Parsed<AstExpr>, Vec<LambdaError>> {
 
 /// Parses the statements of `[functions]`.
 pub fn module(source: &str) -> Result<Parsed<AstStmt>, Vec<LambdaError>> {
-    let scan = scan(source, MAX_LIBRARY_BYTES)?;
+    let scan = scan(source, false)?;
     let text = scan.text.clone();
-    let (tree, places) = parse(source, text, 0, scan)?;
+    let (tree, places) = parse(source, text, 0, scan, false)?;
     Ok(Parsed { tree, places })
 }
 
-fn scan(source: &str, max_bytes: usize) -> Result<Scan, Vec<LambdaError>> {
-    let mut scan = Scan::new(source, max_bytes);
+fn scan(source: &str, is_lambda: bool) -> Result<Scan, Vec<LambdaError>> {
+    let mut scan = Scan::new(source, if is_lambda { MAX_LAMBDA_BYTES } else { MAX_LIBRARY_BYTES });
     if scan.errors.is_empty() {
         return Ok(scan);
     }
     let mut errors = std::mem::take(&mut scan.errors);
-    errors.extend(python::forms(source, &scan));
+    errors.extend(foreign(source, &scan, is_lambda));
     errors.sort_by_key(|error| error.span.start);
     Err(errors)
 }
 
-fn parse(source: &str, text: Vec<u8>, before: usize, scan: Scan) -> Result<(AstStmt, Places), Vec<LambdaError>> {
+/// What is of Python or of another language.
+fn foreign(source: &str, scan: &Scan, is_lambda: bool) -> Vec<LambdaError> {
+    let mut errors = python::forms(source, scan);
+    errors.extend(slip::slips(source, scan, is_lambda));
+    errors.sort_by_key(|error| error.span.start);
+    errors
+}
+
+fn parse(
+    source: &str,
+    text: Vec<u8>,
+    before: usize,
+    scan: Scan,
+    is_lambda: bool,
+) -> Result<(AstStmt, Places), Vec<LambdaError>> {
     let places = |scan: Scan| Places { before, text: source.to_owned(), fields: scan.fields };
     let whole = |message: String| vec![LambdaError { span: 0..source.len().min(1), message, hint: None }];
     let text = String::from_utf8(text).map_err(|_| whole("the text is not UTF-8".to_owned()))?;
     match AstModule::parse("lambda", text, &DIALECT) {
         Ok(module) => Ok((module.into_parts().1, places(scan))),
         Err(error) => {
-            let forms = python::forms(source, &scan);
+            let forms = foreign(source, &scan, is_lambda);
             if !forms.is_empty() {
                 return Err(forms);
             }
@@ -135,6 +151,11 @@ fn hint(message: &str) -> Option<String> {
         m if m.contains("incorrect indentation") => "indent the lines of a block alike",
         m if m.contains("trailing comma") => "put the tuple in parentheses",
         m if m.contains("keyword 'load'") => "`load` is a keyword: write `json.loads(x)`",
+        m if m.contains("expected keyword 'else'") => "write `a if condition else b`",
+        m if m.contains("unexpected keyword 'else'") => {
+            "the choice stands first: `[a if condition else b for x in xs]`"
+        }
+        m if m.contains("unexpected symbol '='") => "compare with `==`; an expression assigns nothing",
         m if m.contains("leading 0") => "write octal numbers as 0o17",
         _ => return None,
     };

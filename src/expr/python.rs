@@ -205,6 +205,11 @@ impl<'a> Finder<'a> {
                 };
                 self.error(span, "generator expressions are not known", format!("write `{called}`"))
             }
+            "{" if has("=") && !has(":") => self.error(
+                span,
+                "a dict has `:` between key and value",
+                "write `{\"key\": value}`, or `dict(key = value)`",
+            ),
             "{" if !body.is_empty() && !has(":") && !has("**") => {
                 let instead = if has("for") { "{x: True for x in ...}" } else { "{\"a\": True, \"b\": True}" };
                 let hint = format!("write a dict, `{instead}`, or a list");
@@ -295,6 +300,7 @@ mod tests {
             ("lambda x: [*x, 1]", "*", "write `list(a) + list(b)`"),
             ("lambda x: 'a' 'b'", "'b'", "write `+` between them"),
             ("lambda x: x + 1_000", "1_000", "write 1000"),
+            ("lambda x: {'a' = 1}", "{'a' = 1}", "write `{\"key\": value}`, or `dict(key = value)`"),
             ("import json", "import", "json, re, math and time are there without import"),
             ("a = b = 1", "=", "write one assignment a line"),
         ] {

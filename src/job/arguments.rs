@@ -6,7 +6,7 @@ use crate::expr::Function;
 
 use super::{
     mistake::{Mistake, Span},
-    reader::{Reader, report_unknown_key},
+    reader::{Reader, Texts, finish},
     step::{Defaults, Named, ReadWindow},
     tree::{Entry, Node, Table, Tree},
 };
@@ -15,6 +15,7 @@ pub struct Arguments {
     scalar: Option<Node>,
     table: Table,
     known: Vec<&'static str>,
+    lacking: Vec<(Vec<&'static str>, Mistake)>,
     /// The operator's key.
     pub key: String,
     /// Its value.
@@ -37,7 +38,7 @@ impl Arguments {
             Tree::Table(table) => table.span.clone(),
             _ => span,
         };
-        Some(Arguments { scalar, table, known: Vec::new(), key: entry.key.clone(), span: shown })
+        Some(Arguments { scalar, table, known: Vec::new(), lacking: Vec::new(), key: entry.key.clone(), span: shown })
     }
 
     pub fn get(&mut self, key: &'static str) -> Option<Node> {
@@ -51,21 +52,27 @@ impl Arguments {
         self.scalar.take().or_else(|| self.table.get(key).map(|entry| entry.node.clone()))
     }
 
-    pub fn require_main(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Node> {
+    pub fn require_main(&mut self, key: &'static str) -> Option<Node> {
         let node = self.main(key);
-        self.reported(reader, key, node)
+        self.required(key, node)
     }
 
-    pub fn require(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Node> {
+    pub fn require(&mut self, key: &'static str) -> Option<Node> {
         let node = self.get(key);
-        self.reported(reader, key, node)
+        self.required(key, node)
     }
 
-    fn reported(&self, reader: &mut Reader<'_>, key: &str, node: Option<Node>) -> Option<Node> {
-        if node.is_none() {
-            reader.report_absence(Mistake::at(&self.span, format!("`{}` lacks `{key}`", self.key)));
+    fn required(&mut self, key: &'static str, node: Option<Node>) -> Option<Node> {
+        // What is there and is no table will be said to be something else.
+        if node.is_none() && self.scalar.is_none() {
+            self.lacks([key], Mistake::at(&self.span, format!("`{}` lacks `{key}`", self.key)));
         }
         node
+    }
+
+    /// None of the keys is there.
+    pub fn lacks(&mut self, keys: impl Into<Vec<&'static str>>, mistake: Mistake) {
+        self.lacking.push((keys.into(), mistake));
     }
 
     /// `= true`, for operators that need no argument.
@@ -99,13 +106,13 @@ impl Arguments {
         key: &'static str,
         arity: RangeInclusive<usize>,
     ) -> Option<Function> {
-        let node = self.require_main(reader, key)?;
+        let node = self.require_main(key)?;
         reader.function(&node, arity)
     }
 
     /// A function that must be named by its key.
     pub fn named_func(&mut self, reader: &mut Reader<'_>, key: &'static str, arity: usize) -> Option<Function> {
-        let node = self.require(reader, key)?;
+        let node = self.require(key)?;
         reader.function(&node, arity..=arity)
     }
 
@@ -127,13 +134,13 @@ impl Arguments {
     }
 
     pub fn window(&mut self, reader: &mut Reader<'_>) -> Option<ReadWindow> {
-        let length = self.require(reader, "length");
+        let length = self.require("length");
         self.window_of(reader, length)
     }
 
     /// A window whose length may be the scalar.
     pub fn main_window(&mut self, reader: &mut Reader<'_>) -> Option<ReadWindow> {
-        let length = self.require_main(reader, "length");
+        let length = self.require_main("length");
         self.window_of(reader, length)
     }
 
@@ -156,9 +163,9 @@ impl Arguments {
 
     /// Names of other steps: one as a scalar, or several.
     pub fn names(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Vec<Named>> {
-        let node = self.require_main(reader, key)?;
-        let texts = reader.texts(&node)?;
-        if texts.is_empty() {
+        let node = self.require_main(key)?;
+        let Texts { texts, whole } = reader.texts(&self.key, &node)?;
+        if texts.is_empty() && whole {
             reader.report(Mistake::at(&node.span, "no step is named here"));
             return None;
         }
@@ -166,7 +173,7 @@ impl Arguments {
     }
 
     pub fn name(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Named> {
-        let node = self.require_main(reader, key)?;
+        let node = self.require_main(key)?;
         Some(Named { name: reader.nonempty(&node)?, span: node.span })
     }
 
@@ -178,8 +185,6 @@ impl Arguments {
             let hint = format!("write `{} = {{ {keys} }}`", self.key);
             reader.report(Mistake::at(&scalar.span, message).hint(hint));
         }
-        for entry in self.table.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
-            report_unknown_key(reader, entry, &self.known);
-        }
+        finish(reader, &self.table, &self.known, self.lacking);
     }
 }

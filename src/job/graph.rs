@@ -1,25 +1,23 @@
 //! Looks up the inputs of every step and follows the slides: names, circles, windows, outputs.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    destination,
     mistake::{JOB_FILE, Mistake, Span},
     operator::{Input, Step},
     operator_table::OPERATORS,
     quantity::duration_text,
     reader::{Reader, report_unknown_name, start_of_file},
     source::ReadSource,
-    spec::OnError,
-    step::{Named, ReadStep, ReadWindow, ordinal_id},
+    step::{Named, ReadStep, ReadWindow, ordinal_id, title},
 };
 
-/// The steps of the job, with inputs; only meaningful if no mistake was reported. `letters` is the job's own file of dead
-/// letters.
+/// The steps of the job, with inputs; only meaningful if no mistake was reported.
 pub fn resolve(
     reader: &mut Reader<'_>,
     sources: &[ReadSource],
     read: Vec<ReadStep>,
-    letters: Option<(PathBuf, Span)>,
     batch_interval_ms: Option<i64>,
 ) -> Vec<Step> {
     let names = names(reader, sources, &read);
@@ -31,7 +29,7 @@ pub fn resolve(
         Slides { interval, known: vec![Slide::Unknown; read.len()] }.follow(reader, &mut read, &inputs);
     }
     report_no_output(reader, &read);
-    report_shared_outputs(reader, &read, letters);
+    destination::report_shared(reader, &read);
     warn_of_unused(reader, sources, &read, &inputs);
     let ids = ids(&read);
     check_was(reader, &read, &ids);
@@ -65,7 +63,7 @@ struct Link {
 fn names(reader: &mut Reader<'_>, sources: &[ReadSource], read: &[ReadStep]) -> HashMap<String, Input> {
     let mut names: HashMap<String, Input> = HashMap::new();
     for (idx, source) in sources.iter().enumerate() {
-        names.insert(source.spec.name.to_string(), Input::Source(idx));
+        names.insert(source.name.to_string(), Input::Source(idx));
     }
     for (idx, step) in read.iter().enumerate() {
         let Some(name) = &step.name else { continue };
@@ -105,7 +103,7 @@ fn inputs(
         (None, 0, []) => {}
         (None, 0, [first, ..]) => {
             let mistake = Mistake::at(&step.span, "the first step does not say which source it reads");
-            reader.report_absence(mistake.hint(format!("add `from = \"{}\"`", first.spec.name)));
+            reader.report_absence(mistake.hint(format!("add `from = \"{}\"`", first.name)));
         }
         (None, _, _) => links.push(Link { input: Input::Step(idx - 1), span: step.key_span.clone() }),
     }
@@ -178,15 +176,6 @@ fn report_circle(
     let label = members.map(title).collect::<Vec<_>>().join(" -> ");
     reader.report(Mistake::at(&span, "these steps go in a circle").label(label));
     reported.push(span);
-}
-
-/// How a step is called in messages.
-fn title(step: &ReadStep) -> String {
-    match (&step.name, step.key) {
-        (Some(name), _) => format!("`{}`", name.name),
-        (None, Some(key)) => format!("`{key}`"),
-        (None, None) => "a step".to_owned(),
-    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -286,56 +275,12 @@ fn check_window(reader: &mut Reader<'_>, window: &ReadWindow, own: i64) -> Optio
 }
 
 fn report_no_output(reader: &mut Reader<'_>, read: &[ReadStep]) {
-    let is_output = |step: &ReadStep| match (&step.operator, step.key) {
-        (Some(operator), _) => operator.operator.is_output(),
-        // It could not be read, but its key tells.
-        (None, Some(key)) => matches!(key, "pprint" | "save_as_text_files" | "to_file" | "to_kafka" | "command"),
-        // It may have been meant to be one.
-        (None, None) => true,
-    };
+    // A step whose operator is not known may have been meant to be one.
+    let is_output = |step: &ReadStep| step.key.is_none() || step.has_output;
     if !read.iter().any(is_output) {
         let mistake = Mistake::at(&start_of_file(), "nothing to execute: the job has no output");
         reader.report_absence(mistake.hint("end it with an output, like `[[steps]]` with `pprint = 10`".to_owned()));
     }
-}
-
-fn report_shared_outputs(reader: &mut Reader<'_>, read: &[ReadStep], of_job: Option<(PathBuf, Span)>) {
-    let mut taken: HashMap<PathBuf, String> = HashMap::new();
-    for step in read {
-        let Some((path, span)) = step.operator.as_ref().and_then(|operator| operator.output.as_ref()) else { continue };
-        let absolute = lexical(reader.absolute(path));
-        if let Some(earlier) = taken.get(&absolute) {
-            let message = format!("{earlier} writes to the same place");
-            reader.report(Mistake::at(span, message).label("two outputs cannot share it"));
-        } else {
-            taken.insert(absolute, title(step));
-        }
-    }
-    let of_steps = read.iter().filter_map(|step| match &step.on_error {
-        Some(OnError::DeadLetterFile(path)) => Some((path.clone(), step.span.clone())),
-        _ => None,
-    });
-    for (path, span) in of_job.into_iter().chain(of_steps) {
-        if taken.contains_key(&lexical(reader.absolute(&path))) {
-            reader.report(Mistake::at(&span, "dead letters cannot go into the file of an output"));
-        }
-    }
-}
-
-/// Without `.` and `..`, also where the path does not exist yet.
-fn lexical(path: PathBuf) -> PathBuf {
-    use std::path::Component;
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean
 }
 
 fn warn_of_unused(reader: &mut Reader<'_>, sources: &[ReadSource], read: &[ReadStep], inputs: &[Vec<Link>]) {
@@ -357,7 +302,7 @@ fn warn_of_unused(reader: &mut Reader<'_>, sources: &[ReadSource], read: &[ReadS
     }
     for (source, used) in sources.iter().zip(used_sources) {
         if !used {
-            let warning = Mistake::at(&source.name_span, format!("no output needs source `{}`", source.spec.name));
+            let warning = Mistake::at(&source.name_span, format!("no output needs source `{}`", source.name));
             reader.warn(warning);
         }
     }

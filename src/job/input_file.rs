@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf, absolute},
+    path::{Component, Path, PathBuf, absolute},
 };
 
 use super::{
@@ -28,8 +28,22 @@ impl Reader<'_> {
         absolute(&joined).unwrap_or(joined)
     }
 
+    /// What a path leads to, so that two spellings of one file are equal; also where nothing is there yet.
+    pub fn place(&self, path: &Path) -> PathBuf {
+        let path = lexical(&self.absolute(path));
+        if self.files.recorded {
+            return path;
+        }
+        let canonical = || match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => parent.canonicalize().ok().map(|parent| parent.join(name)),
+            _ => None,
+        };
+        path.canonicalize().ok().or_else(canonical).unwrap_or(path)
+    }
+
     /// A file whose content decides what the job gives.
     pub fn input_file(&mut self, span: &Span, path: &Path) {
+        self.inputs.push((path.to_owned(), "the job reads this file".to_owned()));
         let path = self.absolute(path);
         if self.files.recorded || self.files.contents.contains_key(&path) {
             return;
@@ -44,6 +58,7 @@ impl Reader<'_> {
 
     /// A file that must be there, whatever it holds.
     pub fn readable_file(&mut self, span: &Span, path: &Path) {
+        self.inputs.push((path.to_owned(), "the job reads this file".to_owned()));
         if self.files.recorded {
             return;
         }
@@ -52,6 +67,21 @@ impl Reader<'_> {
             self.report(unreadable(span, &error));
         }
     }
+}
+
+/// Without `.` and `..`.
+fn lexical(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 fn unreadable(span: &Span, error: &io::Error) -> Mistake {

@@ -9,6 +9,7 @@ use std::{
 use crate::expr::Library;
 
 use super::{
+    client::KafkaClient,
     graph,
     input_file::{self, reason},
     mistake::{Colour, JOB_FILE, Mistake, Mistakes, Span, Text, Warning},
@@ -18,9 +19,11 @@ use super::{
     reader::{Fields, Origin, Reader, start_of_file},
     recorded::Recorded,
     source::{ReadSource, sources},
-    spec::{Job, OnError, Retention, SourceKind},
+    spec::{Job, KafkaSpec, OnError, Retention, SourceKind},
     step::{Defaults, steps},
-    tree::{Node, Table, Tree, parse},
+    suggest::closest,
+    syntax::Syntax,
+    tree::{Entry, Node, Table, Tree, parse},
 };
 
 /// Larger files are no job files.
@@ -59,9 +62,30 @@ pub fn load(
     overrides: &Overrides,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Job, Vec<Warning>), JobError> {
+    load_file(path, overrides, environment, None)
+}
+
+/// As [`load()`], for a job that is going to be run: its secrets are there, and `client` takes its properties.
+pub fn load_for_run(
+    path: &Path,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+    client: &dyn KafkaClient,
+) -> Result<(Job, Vec<Warning>), JobError> {
+    load_file(path, overrides, environment, Some(client))
+}
+
+fn load_file(
+    path: &Path,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+    client: Option<&dyn KafkaClient>,
+) -> Result<(Job, Vec<Warning>), JobError> {
     let directory = std::env::current_dir().map_err(|error| file_error(path, reason(&error), None))?;
     let text = read(path)?;
-    load_text(&path.display().to_string(), text, overrides, environment, directory, None)
+    let mut reader = Reader::new(environment, directory);
+    reader.client = client;
+    load_with(reader, &path.display().to_string(), text, overrides, None)
 }
 
 /// Checks the text of a job. `recorded` holds what a job text knows besides the job file.
@@ -73,27 +97,42 @@ pub fn load_text(
     directory: PathBuf,
     recorded: Option<&Recorded<'_>>,
 ) -> Result<(Job, Vec<Warning>), JobError> {
+    let reader = Reader::new(environment, directory);
+    load_with(reader, name, text, overrides, recorded)
+}
+
+fn load_with(
+    mut reader: Reader<'_>,
+    name: &str,
+    text: String,
+    overrides: &Overrides,
+    recorded: Option<&Recorded<'_>>,
+) -> Result<(Job, Vec<Warning>), JobError> {
     let (mut root, syntax) = parse(&text, JOB_FILE);
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         let mistake = Mistake::at(&start_of_file(), "the job file is empty");
         let hint = "a job has a `name`, a `batch_interval`, a `[source]` and `[[steps]]`".to_owned();
         return Err(JobError::Mistakes(Mistakes::new([Text::new(name, &text)], vec![mistake.hint(hint)])));
     }
-    let mut reader = Reader::new(environment, directory, vec![Origin { name: name.to_owned(), raw: text }]);
-    reader.torn = !syntax.is_empty();
+    reader.origins.push(Origin { name: name.to_owned(), raw: text });
+    reader.torn = !syntax.mistakes.is_empty();
     apply(&mut reader, &mut root, overrides);
     let job = job(&mut reader, &root, recorded);
     finish(reader, syntax, job)
 }
 
-fn finish(reader: Reader<'_>, syntax: Vec<Mistake>, job: Option<Job>) -> Result<(Job, Vec<Warning>), JobError> {
+fn finish(reader: Reader<'_>, syntax: Syntax, job: Option<Job>) -> Result<(Job, Vec<Warning>), JobError> {
     let raw = reader.origins.first().map_or("", |origin| origin.raw.as_str());
-    let line = |mistake: &Mistake| raw.bytes().take(mistake.span.range.start).filter(|byte| *byte == b'\n').count();
-    let torn_lines: Vec<usize> = syntax.iter().map(line).collect();
+    let line = |at: usize| raw.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let torn_lines: Vec<usize> = syntax.torn.iter().map(|at| line(*at)).collect();
     // What was read from a torn line may not be what was meant.
-    let sound = |mistake: &Mistake| mistake.span.origin != JOB_FILE || !torn_lines.contains(&line(mistake));
+    let sound =
+        |mistake: &Mistake| mistake.span.origin != JOB_FILE || !torn_lines.contains(&line(mistake.span.range.start));
     let mut mistakes: Vec<Mistake> = reader.mistakes.iter().filter(|mistake| sound(mistake)).cloned().collect();
-    mistakes.extend(syntax);
+    mistakes.extend(syntax.mistakes);
+    if job.is_none() && mistakes.is_empty() {
+        mistakes.push(Mistake::at(&start_of_file(), "the job cannot be read"));
+    }
     let texts: Arc<[Text]> = reader.origins.iter().map(|origin| Text::new(&origin.name, &origin.raw)).collect();
     match job {
         Some(mut job) if mistakes.is_empty() => {
@@ -138,18 +177,14 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     if let Some(recorded) = recorded {
         recorded.check(reader, fields.get("kstream"));
     }
-    let name = fields.require(reader, "name", "\"...\"").and_then(|node| job_name(reader, node));
-    let batch_interval = fields.require(reader, "batch_interval", "\"3s\"");
+    let name = fields.require("name", "\"...\"").and_then(|node| job_name(reader, node));
+    let batch_interval = fields.require("batch_interval", "\"3s\"");
     let batch_interval_ms = batch_interval.and_then(|node| interval(reader, node));
     let checkpoint_dir = match fields.get("checkpoint_dir") {
         Some(node) => reader.path(node),
         None => name.as_ref().map(|name| Path::new(".kstream").join(name)),
     };
     let errors = job_errors(reader, &mut fields);
-    let letters = match (&errors.on_error, fields.get("dead_letter")) {
-        (Some(OnError::DeadLetterFile(path)), Some(node)) => Some((path.clone(), node.span.clone())),
-        _ => None,
-    };
     let memory_limit = fields.get("memory_limit");
     let memory_limit_bytes = memory_limit.map_or(Some(DEFAULT_MEMORY_LIMIT_BYTES), |node| reader.size(node));
     let partitions = fields.get("shuffle_partitions");
@@ -165,14 +200,21 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     let functions = fields.get("functions").and_then(|node| functions(reader, node));
     let sources = sources(reader, &mut fields, errors.dead_letter.as_ref());
     let defaults = Defaults {
+        batch_interval_ms,
         partitions: partitions.unwrap_or(DEFAULT_SHUFFLE_PARTITIONS),
         dead_letter: errors.dead_letter.clone(),
-        brokers: first_brokers(&sources),
+        brokers: first_kafka(&sources).map(|kafka| kafka.brokers.clone()),
+        sources_are_torn: sources.is_empty() || sources.iter().any(|source| source.spec.is_none()),
+        properties: first_kafka(&sources).map(|kafka| kafka.properties.clone()).unwrap_or_default(),
     };
     let steps_node = fields.get("steps");
-    let read_steps = steps_node.map(|node| steps(reader, node, &defaults)).unwrap_or_default();
+    if steps_node.is_none() {
+        let mistake = Mistake::at(&start_of_file(), "nothing to execute: the job has no steps");
+        fields.lacks(["steps"], mistake.hint("add steps, the last like `[[steps]]` with `pprint = 10`".to_owned()));
+    }
+    let read_steps = steps_node.and_then(|node| steps(reader, node, &defaults));
     fields.finish(reader);
-    let steps = graph::resolve(reader, &sources, read_steps, letters, batch_interval_ms);
+    let steps = read_steps.map(|read| graph::resolve(reader, &sources, read, batch_interval_ms));
     warn_of_patterns(reader, root, &sources);
     Some(Job {
         name: name?,
@@ -182,10 +224,10 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         memory_limit_bytes: memory_limit_bytes?,
         shuffle_partitions: partitions?,
         time_zone: reader.time_zone.clone(),
-        sources: sources.into_iter().map(|source| source.spec).collect(),
+        sources: sources.into_iter().filter_map(|source| source.spec).collect(),
         library: reader.library.clone(),
         functions,
-        steps,
+        steps: steps?,
         retention: retention?,
         mirror_offsets_to: mirror?,
         directory: reader.directory.clone(),
@@ -264,7 +306,10 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let table = reader.table(node)?;
     let mut fields = Fields::new(&table);
     let (code, file) = (fields.get("code"), fields.get("file"));
-    fields.finish(reader);
+    let strays = stray_functions(reader, &table);
+    if !strays.is_empty() && code.is_none() && file.is_none() {
+        return None;
+    }
     let (text, span) = match (code, file) {
         (Some(code), None) => {
             let (Tree::Text(text) | Tree::Untyped(text)) = &code.tree else {
@@ -276,25 +321,53 @@ fn functions(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         (None, Some(file)) => function_file(reader, file)?,
         (Some(_), Some(file)) => {
             reader.report(Mistake::at(&file.span, "`code` and `file` exclude each other"));
+            fields.finish(reader);
             return None;
         }
         (None, None) => {
             let mistake = Mistake::at(&table.span, "missing key `code` or `file`");
-            reader.report_absence(mistake.hint("add `code = '''...'''` or `file = \"functions.star\"`".to_owned()));
+            fields.lacks(
+                ["code", "file"],
+                mistake.hint("add `code = '''...'''` or `file = \"functions.star\"`".to_owned()),
+            );
+            fields.finish(reader);
             return None;
         }
     };
-    match Library::parse(&text) {
-        Ok(library) => {
-            reader.library = library;
-            reader.places.library = Some(span);
-        }
-        Err(errors) => {
-            reader.report_lambda_errors(&span, errors);
-            reader.torn_functions = Some(text.clone());
-        }
+    if strays.is_empty() {
+        fields.finish(reader);
     }
+    let reading = Library::read(&text);
+    reader.library = reading.library;
+    reader.torn_functions.extend(reading.torn);
+    reader.report_lambda_errors(&span, reading.errors);
+    reader.places.library = Some(span);
     Some(text)
+}
+
+/// Functions as keys of `[functions]`, or tables of it: they stand in one text.
+fn stray_functions(reader: &mut Reader<'_>, table: &Table) -> Vec<String> {
+    let is_stray = |entry: &&Entry| {
+        let known = ["code", "file"];
+        let text = match &entry.node.tree {
+            Tree::Text(text) => text.contains("lambda") || text.contains("def "),
+            Tree::Table(_) => true,
+            _ => false,
+        };
+        text && closest(&entry.key, known.into_iter()).is_none()
+    };
+    let strays: Vec<&Entry> = table.entries.iter().filter(is_stray).collect();
+    for entry in &strays {
+        let name = &entry.key;
+        let mistake = Mistake::at(&entry.key_span, format!("`{name}` is no key of `[functions]`"));
+        let hint = format!(
+            "functions stand in one text: `code = '''{name} = lambda x: ...'''`, with a line break between two"
+        );
+        reader.report(mistake.hint(hint));
+    }
+    let names: Vec<String> = strays.iter().map(|entry| entry.key.clone()).collect();
+    reader.torn_functions.extend(names.iter().cloned());
+    names
 }
 
 /// Its content, and a span over the whole of it.
@@ -320,21 +393,21 @@ fn function_file(reader: &mut Reader<'_>, node: &Node) -> Option<(String, Span)>
     None
 }
 
-fn first_brokers(sources: &[ReadSource]) -> Option<String> {
-    sources.iter().find_map(|source| match &source.spec.kind {
-        SourceKind::Kafka(kafka) => Some(kafka.brokers.clone()),
-        SourceKind::Queue { .. } => None,
+fn first_kafka(sources: &[ReadSource]) -> Option<&KafkaSpec> {
+    sources.iter().find_map(|source| match source.kind() {
+        Some(SourceKind::Kafka(kafka)) => Some(kafka),
+        _ => None,
     })
 }
 
 fn warn_of_patterns(reader: &mut Reader<'_>, root: &Table, sources: &[ReadSource]) {
     for source in sources {
-        let SourceKind::Kafka(kafka) = &source.spec.kind else { continue };
+        let Some(SourceKind::Kafka(kafka)) = source.kind() else { continue };
         let super::spec::TopicSelection::Pattern(pattern) = &kafka.topics else { continue };
-        let text = super::source::pattern_text(pattern);
+        let text = super::topics::pattern_text(pattern);
         if text == regex::escape(text) {
             let message = format!("the pattern `{text}` can only match the topic of that name");
-            let span = pattern_span(root, &source.spec.name).unwrap_or_else(|| source.name_span.clone());
+            let span = pattern_span(root, &source.name).unwrap_or_else(|| source.name_span.clone());
             reader.warn(Mistake::at(&span, message).hint(format!("write `topics = [\"{text}\"]`")));
         }
     }

@@ -13,8 +13,10 @@
 //! shuffles) is `lineage`'s business.
 
 mod arguments;
+mod client;
 mod compare;
 mod content;
+mod destination;
 mod graph;
 mod input_file;
 mod load;
@@ -35,16 +37,21 @@ mod spec;
 mod start;
 mod step;
 mod suggest;
+mod syntax;
 mod text;
+mod topics;
 mod tree;
 
+pub use client::{KafkaClient, Refusal};
 pub use compare::{Difference, Dropped, Verdict, compare};
 pub use content::Content;
-pub use load::{JobError, load};
+pub use load::{JobError, load, load_for_run};
 pub use mistake::{Colour, Mistake, Mistakes, Span, Warning};
 pub use operator::*;
 pub use overrides::Overrides;
 pub use places::Places;
-pub use quantity::{duration_ms, size_bytes};
+pub use property::{Side, instead_of};
+pub use quantity::{Unfit, duration_ms, size_bytes};
 pub use spec::*;
 pub use start::parse_start;
+pub use topics::is_topic_name;

@@ -1,9 +1,12 @@
 //! The keys `on_error` and `dead_letter`, which a job, a source and a step may all have.
 
+use std::path::PathBuf;
+
 use super::{
-    mistake::Mistake,
+    mistake::{Mistake, Span},
     reader::{Fields, Reader},
     spec::OnError,
+    topics::topic_name,
     tree::{Node, Table},
 };
 
@@ -91,21 +94,31 @@ fn dead_letter(reader: &mut Reader<'_>, table: &Table) -> Option<OnError> {
             if let Some(brokers) = brokers {
                 reader.report(Mistake::at(&brokers.span, "a file has no brokers"));
             }
-            reader.path(file).map(OnError::DeadLetterFile)
+            reader.path(file).map(|path| OnError::DeadLetterFile(letter_file(reader, path, &file.span)))
         }
         (None, Some(topic)) => {
-            let brokers = brokers.and_then(|brokers| reader.nonempty(brokers));
-            super::source::topic_name(reader, topic).map(|topic| OnError::DeadLetterTopic { topic, brokers })
+            let topic = topic_name(reader, topic);
+            let brokers = brokers.map_or(Some(None), |node| super::topics::brokers(reader, node).map(Some));
+            Some(OnError::DeadLetterTopic { topic: topic?, brokers: brokers? })
         }
         (Some(_), Some(topic)) => {
             reader.report(Mistake::at(&topic.span, "dead letters go to a `file` or to a `topic`, not to both"));
             None
         }
         (None, None) => {
-            reader.report_absence(Mistake::at(&table.span, "missing key `file` or `topic`"));
+            fields.lacks(["file", "topic"], Mistake::at(&table.span, "missing key `file` or `topic`"));
             None
         }
     };
     fields.finish(reader);
     on_error
+}
+
+/// One file is one output, however often and in whatever spelling the job names it: by the first.
+fn letter_file(reader: &mut Reader<'_>, path: PathBuf, span: &Span) -> PathBuf {
+    let place = reader.place(&path);
+    let earlier = reader.letters.iter().find(|(other, _)| reader.place(other) == place);
+    let path = earlier.map_or(path, |(earlier, _)| earlier.clone());
+    reader.letters.push((path.clone(), span.clone()));
+    path
 }

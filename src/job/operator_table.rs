@@ -8,8 +8,9 @@ use super::{
     operator::{Delivery, Emit, FileFormat, FileLayout, JoinKind, LogSpec, Operator, ToKafkaSpec, ToTopic},
     property::{Side, properties},
     reader::Reader,
-    source::{EMBEDDED, brokers, topic_name},
+    spec::Setting,
     step::{Defaults, ReadOperator},
+    topics::{EMBEDDED, brokers, topic_name},
     tree::{Node, Tree},
 };
 
@@ -51,7 +52,7 @@ pub fn read_operator(
             Some(ReadOperator { others, ..ReadOperator::new(Operator::Union) })
         }
         "repartition" | "partition_by" => {
-            let node = arguments.require_main(reader, "partitions")?;
+            let node = arguments.require_main("partitions")?;
             let partitions = reader.partitions(&node)?;
             plain(match key {
                 "repartition" => Operator::Repartition { partitions },
@@ -90,7 +91,7 @@ pub fn read_operator(
             plain(Operator::SortBy { key: key?, descending: descending? })
         }
         "take" => {
-            let node = arguments.require_main(reader, "num")?;
+            let node = arguments.require_main("num")?;
             plain(Operator::Take(reader.count(&node)?))
         }
         "update_state_by_key" | "map_with_state" => state(reader, arguments, key, defaults),
@@ -204,7 +205,7 @@ fn pprint(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOper
 }
 
 fn save_as_text_files(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOperator> {
-    let prefix = arguments.require_main(reader, "prefix").and_then(|node| Some((reader.nonempty(&node)?, node.span)));
+    let prefix = arguments.require_main("prefix").and_then(|node| Some((reader.nonempty(&node)?, node.span)));
     let suffix = match arguments.get("suffix") {
         Some(node) => reader.nonempty(&node).map(Some),
         None => Some(None),
@@ -224,7 +225,7 @@ fn save_as_text_files(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Opt
 }
 
 fn to_file(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOperator> {
-    let path = arguments.require_main(reader, "path").and_then(|node| Some((reader.path(&node)?, node.span)));
+    let path = arguments.require_main("path").and_then(|node| Some((reader.path(&node)?, node.span)));
     let formats = [("text", FileFormat::Text), ("json", FileFormat::Json), ("csv", FileFormat::Csv)];
     let format = arguments.get("format").map_or(Some(FileFormat::Text), |node| reader.choice(&node, &formats));
     let layouts = [("batches", FileLayout::Batches), ("append", FileLayout::Append)];
@@ -253,7 +254,10 @@ fn to_kafka(reader: &mut Reader<'_>, arguments: &mut Arguments, defaults: &Defau
     };
     let append = arguments.get("append").map_or(Some(false), |node| reader.boolean(&node));
     let properties = match arguments.get("properties") {
-        Some(node) => properties(reader, &node, Side::Output),
+        Some(node) => {
+            let inherited = if own_brokers == Some(None) { &defaults.properties } else { &BTreeMap::new() };
+            properties(reader, &node, Side::Output, inherited)
+        }
         None => Some(BTreeMap::new()),
     };
     let spec = ToKafkaSpec {
@@ -282,17 +286,18 @@ fn to_topic(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ToTopi
             None
         }
         (None, None) => {
-            reader.report_absence(Mistake::at(&arguments.span, "`to_kafka` lacks `topic` or `topic_by`"));
+            let mistake = Mistake::at(&arguments.span, "`to_kafka` lacks `topic` or `topic_by`");
+            arguments.lacks(["topic", "topic_by"], mistake);
             None
         }
     }
 }
 
-fn check_delivery(reader: &mut Reader<'_>, arguments: &Arguments, spec: &ToKafkaSpec, defaults: &Defaults) {
+fn check_delivery(reader: &mut Reader<'_>, arguments: &mut Arguments, spec: &ToKafkaSpec, defaults: &Defaults) {
     let brokers = spec.brokers.as_deref().or(defaults.brokers.as_deref());
-    if brokers.is_none() {
+    if brokers.is_none() && !defaults.sources_are_torn {
         let mistake = Mistake::at(&arguments.span, "`to_kafka` lacks `brokers`: the job has no kafka source");
-        reader.report_absence(mistake);
+        arguments.lacks(["brokers"], mistake.hint("add `brokers = \"localhost:9092\"`".to_owned()));
     }
     if spec.delivery != Delivery::ExactlyOnce {
         return;
@@ -300,16 +305,42 @@ fn check_delivery(reader: &mut Reader<'_>, arguments: &Arguments, spec: &ToKafka
     if matches!(spec.topic, ToTopic::By(_)) && spec.commit_topic.is_none() {
         let mistake = Mistake::at(&arguments.span, "computed topics need a `commit_topic` for exactly-once delivery");
         let hint = "add `commit_topic = \"TOPIC\"`, the home of each batch's commit";
-        reader.report_absence(mistake.hint(hint.to_owned()));
+        arguments.lacks(["commit_topic"], mistake.hint(hint.to_owned()));
     }
+    report_short_transaction(reader, arguments, spec, defaults);
     if brokers == Some(EMBEDDED) {
         let mistake = Mistake::at(&arguments.span, "the embedded broker has no transactions");
         reader.report(mistake.hint("add `delivery = \"at_least_once\"`, or name real `brokers`".to_owned()));
     }
 }
 
+/// A batch is a transaction: one that brokers end before the interval has passed fails every batch.
+fn report_short_transaction(
+    reader: &mut Reader<'_>,
+    arguments: &mut Arguments,
+    spec: &ToKafkaSpec,
+    defaults: &Defaults,
+) {
+    let name = "transaction.timeout.ms";
+    let (Some(Setting::Literal(timeout)), Some(interval)) = (spec.properties.get(name), defaults.batch_interval_ms)
+    else {
+        return;
+    };
+    let Some(properties) = arguments.get("properties").filter(|_| timeout.parse::<i64>().is_ok_and(|ms| ms < interval))
+    else {
+        return;
+    };
+    let own = match &properties.tree {
+        Tree::Table(table) => table.get(name).map(|entry| entry.node.span.clone()),
+        _ => None,
+    };
+    let message = format!("a transaction of {timeout} ms is shorter than the batch interval, {interval} ms");
+    let hint = "leave it out: it is then twice the batch interval, at least 60 s and at most 15 min";
+    reader.report(Mistake::at(&own.unwrap_or(properties.span), message).hint(hint.to_owned()));
+}
+
 fn command(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOperator> {
-    let run = arguments.require_main(reader, "run").and_then(|node| command_line(reader, &node));
+    let run = arguments.require_main("run").and_then(|node| command_line(reader, &node));
     let timeout = arguments.get("timeout");
     let timeout_ms = timeout.map_or(Some(DEFAULT_COMMAND_TIMEOUT_MS), |node| reader.duration_ms(&node));
     Some(ReadOperator::new(Operator::Command { run: run?, timeout_ms: u64::try_from(timeout_ms?).ok()? }))

@@ -10,13 +10,13 @@ use super::{
 pub fn report_overlaps(reader: &mut Reader<'_>, sources: &[ReadSource]) {
     for (idx, source) in sources.iter().enumerate() {
         for earlier in sources.iter().take(idx) {
-            let (SourceKind::Kafka(a), SourceKind::Kafka(b)) = (&earlier.spec.kind, &source.spec.kind) else {
+            let (Some(SourceKind::Kafka(a)), Some(SourceKind::Kafka(b))) = (earlier.kind(), source.kind()) else {
                 continue;
             };
             if a.brokers == b.brokers
                 && let Some(shared) = shared(a, b)
             {
-                let message = format!("`{}` and `{}` both read {shared}", earlier.spec.name, source.spec.name);
+                let message = format!("`{}` and `{}` both read {shared}", earlier.name, source.name);
                 let mistake = Mistake::at(&source.name_span, message);
                 let hint = "let one source read it, and both branches say `from` that source";
                 reader.report(mistake.hint(hint.to_owned()));

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    mistake::{JOB_FILE, Mistake},
+    client::{KafkaClient, Refusal},
+    input_file::{self, reason},
+    mistake::{JOB_FILE, Mistake, Span},
     reader::{Fields, Reader},
     secret,
     spec::Setting,
+    suggest::closest,
     tree::{Node, Table, Tree},
 };
 
@@ -45,15 +48,35 @@ pub enum Side {
     Output,
 }
 
-/// Reads `properties = { ... }`. Dotted keys may be quoted or not.
-pub fn properties(reader: &mut Reader<'_>, node: &Node, side: Side) -> Option<BTreeMap<String, Setting>> {
-    let table = reader.table(node)?;
-    let mut settings = BTreeMap::new();
-    flatten(reader, &table, "", side, &mut settings);
-    Some(settings)
+/// A property, its value with secrets read, and where that stands.
+struct Written {
+    setting: Setting,
+    /// Only where somebody is going to look at it.
+    value: Option<String>,
+    span: Span,
 }
 
-fn flatten(reader: &mut Reader<'_>, table: &Table, prefix: &str, side: Side, settings: &mut BTreeMap<String, Setting>) {
+/// Reads `properties = { ... }`. Dotted keys may be quoted or not. `inherited` stand below those of an output.
+pub fn properties(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    side: Side,
+    inherited: &BTreeMap<String, Setting>,
+) -> Option<BTreeMap<String, Setting>> {
+    let table = reader.table(node)?;
+    let mut written = BTreeMap::new();
+    let mistakes = reader.mistakes.len();
+    flatten(reader, &table, "", side, &mut written);
+    if let Some(client) = reader.client
+        && mistakes == reader.mistakes.len()
+        && !written.is_empty()
+    {
+        report_unfit_together(reader, client, side, (&table.span, &written), inherited);
+    }
+    Some(written.into_iter().map(|(name, written)| (name, written.setting)).collect())
+}
+
+fn flatten(reader: &mut Reader<'_>, table: &Table, prefix: &str, side: Side, settings: &mut BTreeMap<String, Written>) {
     for entry in &table.entries {
         let name = format!("{prefix}{}", entry.key);
         if let Some(instead) = owner(&name, side) {
@@ -66,12 +89,150 @@ fn flatten(reader: &mut Reader<'_>, table: &Table, prefix: &str, side: Side, set
             && !secret::is_secret(&name)
         {
             flatten(reader, inner, &format!("{name}."), side, settings);
-        } else if let Some(setting) = setting(reader, &name, &entry.node)
-            && settings.insert(name.clone(), setting).is_some()
-            && entry.key_span.origin == JOB_FILE
-        {
-            reader.report(Mistake::at(&entry.key_span, format!("the property `{name}` is set twice")));
+        } else if let Some(setting) = setting(reader, &name, &entry.node) {
+            let span = entry.node.span.clone();
+            let value = reader.client.and_then(|client| {
+                let value = read_value(reader, &setting, &entry.node);
+                report_unfit(reader, client, &name, value.as_deref(), side, (&entry.key_span, &span));
+                value
+            });
+            if settings.insert(name.clone(), Written { setting, value, span }).is_some()
+                && entry.key_span.origin == JOB_FILE
+            {
+                reader.report(Mistake::at(&entry.key_span, format!("the property `{name}` is set twice")));
+            }
         }
+    }
+}
+
+/// What a property is going to be set to. A secret that cannot be read is reported.
+fn read_value(reader: &mut Reader<'_>, setting: &Setting, node: &Node) -> Option<String> {
+    let key = |key: &str| match &node.tree {
+        Tree::Table(table) => table.get(key).map_or(&node.span, |entry| &entry.node.span),
+        _ => &node.span,
+    };
+    match secret_value(reader, setting) {
+        Ok(value) => Some(value),
+        Err(reason) => {
+            let mistake = match setting {
+                Setting::SecretEnv(name) => {
+                    Mistake::at(key("env"), format!("environment variable `{name}` is not set"))
+                        .hint(format!("set {name}; the secret is read from it at start"))
+                }
+                _ => Mistake::at(key("file"), "cannot read the secret from this file").label(reason),
+            };
+            reader.report(mistake);
+            None
+        }
+    }
+}
+
+fn secret_value(reader: &Reader<'_>, setting: &Setting) -> Result<String, String> {
+    match setting {
+        Setting::Literal(value) => Ok(value.clone()),
+        Setting::SecretEnv(name) => reader.environment(name).ok_or_else(String::new),
+        Setting::SecretFile(path) => {
+            let secret = input_file::open(&reader.absolute(path)).and_then(std::io::read_to_string);
+            secret.map(|secret| secret.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| reason(&error))
+        }
+    }
+}
+
+fn report_unfit(
+    reader: &mut Reader<'_>,
+    client: &dyn KafkaClient,
+    name: &str,
+    value: Option<&str>,
+    side: Side,
+    (key, node): (&Span, &Span),
+) {
+    // Of a secret that could not be read, the name can still be wrong.
+    let refusal = match client.check(name, value.unwrap_or_default()) {
+        Ok(()) => return,
+        Err(refusal) => refusal,
+    };
+    let mistake = match refusal {
+        Refusal::Unknown => {
+            let mistake = Mistake::at(key, format!("unknown Kafka property `{name}`"));
+            mistake.hint(instead_of(name, side, client.names()))
+        }
+        Refusal::Unfit(unfit) if value.is_some() => {
+            let about_name = unfit.message.starts_with("Java");
+            Mistake::at(if about_name { key } else { node }, format!("the Kafka property `{name}` is refused"))
+                .label(unfit.message)
+                .hint(java_name(name).map(str::to_owned).or(unfit.hint))
+        }
+        Refusal::Unfit(_) => return,
+    };
+    reader.report(mistake);
+}
+
+/// What may have been meant by a name that no property has.
+pub fn instead_of(name: &str, side: Side, names: &[&'static str]) -> Option<String> {
+    if let Some(instead) = java_name(name) {
+        return Some(instead.to_owned());
+    }
+    let owned = OWNED.iter().map(|(owned, _)| *owned);
+    let close = closest(name, names.iter().copied().chain(owned))?;
+    Some(match owner(close, side) {
+        Some(instead) => format!("`{close}` is owned by kstream: {instead}"),
+        None => format!("did you mean `{close}`?"),
+    })
+}
+
+/// Properties of the Java client that librdkafka does not have, and what does the same here.
+fn java_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "sasl.jaas.config" => "set `sasl.username`, and `sasl.password` to `{ env = \"NAME\" }`",
+        "ssl.truststore.location" => "set `ssl.ca.location` to a PEM file of the certificates",
+        "ssl.truststore.password" | "ssl.truststore.type" | "ssl.keystore.type" => {
+            "remove it: a PEM file in `ssl.ca.location` and a PKCS#12 file in `ssl.keystore.location` need none"
+        }
+        "max.poll.records" => "use the key `max_records_per_partition`",
+        "key.deserializer" | "key.serializer" => "use the key `key_format` of a source; an output has `key`",
+        "value.deserializer" | "value.serializer" => "use the key `value_format` of a source; an output has `value`",
+        "fetch.max.wait.ms" => "librdkafka calls it `fetch.wait.max.ms`",
+        "buffer.memory" => "librdkafka calls it `queue.buffering.max.kbytes`",
+        "max.block.ms" => "librdkafka has `message.timeout.ms`",
+        "default.api.timeout.ms" => "librdkafka has `socket.timeout.ms`",
+        "startingOffsets" | "starting.offsets" => "use the key `start`",
+        "failOnDataLoss" => "use the key `on_data_loss`",
+        _ => return None,
+    })
+}
+
+fn report_unfit_together(
+    reader: &mut Reader<'_>,
+    client: &dyn KafkaClient,
+    side: Side,
+    (table, written): (&Span, &BTreeMap<String, Written>),
+    inherited: &BTreeMap<String, Setting>,
+) {
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
+    for (name, setting) in inherited {
+        match secret_value(reader, setting) {
+            Ok(value) => values.extend([(name.clone(), value)]),
+            // Reported where the source says so.
+            Err(_) => return,
+        }
+    }
+    values.extend(written.iter().filter_map(|(name, written)| Some((name.clone(), written.value.clone()?))));
+    if let Err(unfit) = client.check_together(side, &values) {
+        let named = written.iter().filter(|(name, _)| unfit.message.contains(name.as_str()));
+        let about = named.max_by_key(|(name, _)| name.len());
+        if let Some((name, Written { value: Some(path), span, .. })) = about
+            && [".location", ".file", ".keytab"].iter().any(|end| name.ends_with(end))
+            && let Err(error) = std::fs::File::open(path)
+        {
+            reader.report(Mistake::at(span, "cannot read this file").label(reason(&error)));
+            return;
+        }
+        let about = about.map(|(_, written)| &written.span);
+        // What is missing hangs on what chose it.
+        let chosen =
+            ["sasl.mechanism", "sasl.mechanisms", "security.protocol"].iter().find_map(|name| written.get(*name));
+        let span = about.or(chosen.map(|written| &written.span)).unwrap_or(table);
+        reader.report(Mistake::at(span, unfit.message).hint(unfit.hint));
     }
 }
 
@@ -134,10 +295,19 @@ fn reference(reader: &mut Reader<'_>, table: &Table) -> Option<Setting> {
             None
         }
         (None, None) => {
-            reader.report_absence(Mistake::at(&table.span, "missing key `env` or `file`"));
+            fields.lacks(["env", "file"], Mistake::at(&table.span, "missing key `env` or `file`"));
             None
         }
     };
     fields.finish(reader);
     setting
+}
+
+/// The properties with their values; a secret is shown as there, whatever it is.
+pub fn literals(properties: &BTreeMap<String, Setting>) -> BTreeMap<String, String> {
+    let value = |setting: &Setting| match setting {
+        Setting::Literal(value) => value.clone(),
+        Setting::SecretEnv(_) | Setting::SecretFile(_) => "secret".to_owned(),
+    };
+    properties.iter().map(|(name, setting)| (name.clone(), value(setting))).collect()
 }

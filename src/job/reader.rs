@@ -3,13 +3,18 @@
 //! Every method that can fail reports its mistake itself and returns `None`; the caller goes on with a default, because
 //! a job with any mistake is never returned.
 
-use std::{fmt::Display, ops::RangeInclusive, path::PathBuf};
+use std::{
+    fmt::Display,
+    ops::{Range, RangeInclusive},
+    path::PathBuf,
+};
 
 use jiff::tz::TimeZone;
 
 use crate::expr::{Function, LambdaError, Library};
 
 use super::{
+    client::KafkaClient,
     input_file::InputFiles,
     mistake::{JOB_FILE, Mistake, Span},
     places::{Places, within},
@@ -36,31 +41,36 @@ pub struct Reader<'e> {
     /// What relative paths start from.
     pub directory: PathBuf,
     pub library: Library,
-    /// The text of `[functions]`, if it has mistakes: what it defines is not unknown.
-    pub torn_functions: Option<String>,
+    /// Names that `[functions]` defines with mistakes: they are not unknown.
+    pub torn_functions: Vec<String>,
     pub time_zone: TimeZone,
     pub files: InputFiles,
     pub places: Places,
+    /// Every file of dead letters, and where the job names it.
+    pub letters: Vec<(PathBuf, Span)>,
+    /// Every file that is read, and what reads it.
+    pub inputs: Vec<(PathBuf, String)>,
+    /// Looks at Kafka properties, where the job is going to be run.
+    pub client: Option<&'e dyn KafkaClient>,
 }
 
 impl<'e> Reader<'e> {
-    pub fn new(
-        environment: &'e dyn Fn(&str) -> Option<String>,
-        directory: PathBuf,
-        origins: Vec<Origin>,
-    ) -> Reader<'e> {
+    pub fn new(environment: &'e dyn Fn(&str) -> Option<String>, directory: PathBuf) -> Reader<'e> {
         Self {
             environment,
-            origins,
+            origins: Vec::new(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
             torn: false,
             directory,
             library: Library::default(),
-            torn_functions: None,
+            torn_functions: Vec::new(),
             time_zone: TimeZone::UTC,
             files: InputFiles::default(),
             places: Places::default(),
+            letters: Vec::new(),
+            inputs: Vec::new(),
+            client: None,
         }
     }
 
@@ -165,10 +175,22 @@ impl<'e> Reader<'e> {
     /// A positive duration in milliseconds.
     pub fn duration_ms(&mut self, node: &Node) -> Option<i64> {
         let (Tree::Text(_) | Tree::Untyped(_)) = node.tree else {
+            if let Tree::Integer(_) | Tree::Float(_) = node.tree {
+                let number = self.written(node);
+                let hint = format!("write it with its unit: \"{number}s\" or \"{number}ms\"");
+                self.report(Mistake::at(&node.span, "a duration needs a unit").hint(hint));
+                return None;
+            }
             return self.wrong_type(node, "a duration like \"3s\" or \"500ms\"");
         };
         let text = self.text(node)?;
         self.parsed(node, quantity::duration_ms(&text))
+    }
+
+    /// A value as it stands in the file.
+    fn written(&self, node: &Node) -> &str {
+        let raw = self.origins.get(node.span.origin).and_then(|origin| origin.raw.get(node.span.range.clone()));
+        raw.unwrap_or_default()
     }
 
     /// A positive size in bytes.
@@ -215,11 +237,30 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// A list of strings, each with its position.
-    pub fn texts(&mut self, node: &Node) -> Option<Vec<(String, Span)>> {
+    /// A list of strings, each with its position. `whole`: every one of them could be read.
+    pub fn texts(&mut self, key: &str, node: &Node) -> Option<Texts> {
+        if let Tree::Text(text) = &node.tree
+            && !is_one_variable(text)
+        {
+            let names: Vec<String> = text.split(',').map(|name| format!("\"{}\"", name.trim())).collect();
+            let mistake = Mistake::at(&node.span, "expected a list of strings, found a string");
+            self.report(mistake.hint(format!("write `{key} = [{}]`", names.join(", "))));
+            return None;
+        }
         let items = self.list(node)?;
         let texts: Vec<_> = items.iter().filter_map(|item| Some((self.nonempty(item)?, item.span.clone()))).collect();
-        (texts.len() == items.len()).then_some(texts)
+        Some(Texts { whole: texts.len() == items.len(), texts })
+    }
+
+    /// The place of a part of a string's text, where the text stands as it is meant.
+    pub fn part_of(&self, node: &Node, text: &str, part: Range<usize>) -> Span {
+        match &node.tree {
+            Tree::Text(written) | Tree::Untyped(written) if written == text && !part.is_empty() => {
+                let raw = self.origins.get(node.span.origin).map_or("", |origin| &origin.raw);
+                within(&node.span, raw, &part)
+            }
+            _ => node.span.clone(),
+        }
     }
 
     pub fn table(&mut self, node: &Node) -> Option<Table> {
@@ -257,9 +298,8 @@ impl<'e> Reader<'e> {
     }
 
     fn is_defined_by_torn_functions(&self, source: &str, error: &LambdaError) -> bool {
-        let (Some(code), Some(word)) = (&self.torn_functions, source.get(error.span.clone())) else { return false };
-        let is_word = |char: char| char.is_alphanumeric() || char == '_';
-        !word.is_empty() && code.split(|char| !is_word(char)).any(|defined| defined == word.trim())
+        let word = source.get(error.span.clone()).unwrap_or_default().trim();
+        self.torn_functions.iter().any(|torn| torn == word)
     }
 
     /// Maps positions within a string of the job to positions in the text it stands in.
@@ -281,6 +321,11 @@ impl<'e> Reader<'e> {
         };
         let typed = parse_value(&text, &node.span);
         Some(typed.unwrap_or_else(|| Node { span: node.span.clone(), tree: Tree::Untyped(text) }))
+    }
+
+    /// The value of an environment variable, as it is.
+    pub fn environment(&self, name: &str) -> Option<String> {
+        (self.environment)(name)
     }
 
     /// Replaces `${NAME}`, `${NAME:-default}` and `$$`.
@@ -329,15 +374,23 @@ impl<'e> Reader<'e> {
     }
 }
 
-/// A table being read; remembers which keys it was asked for.
+/// What a list of strings holds.
+pub struct Texts {
+    pub texts: Vec<(String, Span)>,
+    pub whole: bool,
+}
+
+/// A table being read; remembers which keys it was asked for, and which it lacks.
 pub struct Fields<'t> {
     pub table: &'t Table,
     known: Vec<&'static str>,
+    /// Any one of the keys would do.
+    lacking: Vec<(Vec<&'static str>, Mistake)>,
 }
 
 impl<'t> Fields<'t> {
     pub fn new(table: &'t Table) -> Self {
-        Self { table, known: Vec::new() }
+        Self { table, known: Vec::new(), lacking: Vec::new() }
     }
 
     pub fn entry(&mut self, key: &'static str) -> Option<&'t Entry> {
@@ -350,20 +403,36 @@ impl<'t> Fields<'t> {
     }
 
     /// A key that must be there; `example` shows how it is written.
-    pub fn require(&mut self, reader: &mut Reader<'_>, key: &'static str, example: &str) -> Option<&'t Node> {
+    pub fn require(&mut self, key: &'static str, example: &str) -> Option<&'t Node> {
         let node = self.get(key);
         if node.is_none() {
             let mistake = Mistake::at(&self.table.span, format!("missing key `{key}`"));
-            reader.report_absence(mistake.hint(format!("add `{key} = {example}`")));
+            self.lacks([key], mistake.hint(format!("add `{key} = {example}`")));
         }
         node
     }
 
-    /// Reports the keys nobody asked for.
+    /// None of the keys is there. That counts unless one of them is there in another spelling.
+    pub fn lacks(&mut self, keys: impl Into<Vec<&'static str>>, mistake: Mistake) {
+        self.lacking.push((keys.into(), mistake));
+    }
+
+    /// Reports the keys nobody asked for, and those that are missing.
     pub fn finish(self, reader: &mut Reader<'_>) {
-        let known = &self.known;
-        for entry in self.table.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            report_unknown_key(reader, entry, known);
+        finish(reader, self.table, &self.known, self.lacking);
+    }
+}
+
+/// Reports what a table has beyond the keys that are known, and what it lacks.
+pub fn finish(reader: &mut Reader<'_>, table: &Table, known: &[&str], lacking: Vec<(Vec<&'static str>, Mistake)>) {
+    let unknown = || table.entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
+    for entry in unknown() {
+        report_unknown_key(reader, entry, known);
+    }
+    let meant: Vec<&str> = unknown().filter_map(|entry| closest(&entry.key, known.iter().copied())).collect();
+    for (keys, mistake) in lacking {
+        if !keys.iter().any(|key| meant.contains(key)) {
+            reader.report_absence(mistake);
         }
     }
 }

@@ -26,7 +26,7 @@ impl Recorded<'_> {
         };
         let mut fields = Fields::new(&table);
         for (key, ours) in [("value_encoding", VALUE_ENCODING), ("partitioning_hash", PARTITIONING_HASH)] {
-            let theirs = fields.require(reader, key, ours).and_then(|node| Some((reader.text(node)?, node)));
+            let theirs = fields.require(key, ours).and_then(|node| Some((reader.text(node)?, node)));
             if let Some((theirs, node)) = theirs
                 && theirs != ours
             {

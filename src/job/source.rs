@@ -2,26 +2,25 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use regex::Regex;
-
-use crate::model::{TopicPartition, ValueFormat};
+use crate::model::ValueFormat;
 
 use super::{
+    load::plain_name,
     mistake::{Mistake, Span},
     on_error::on_error,
     overlap::report_overlaps,
-    property::{Side, properties},
-    reader::{Fields, Reader, report_unknown_name, start_of_file},
+    property::{Side, literals, properties},
+    reader::{Fields, Reader, start_of_file},
     spec::{
         BackPressure, Begin, DEFAULT_UNREACHABLE_LIMIT_MS, EmbeddedSpec, Fetch, Isolation, KafkaSpec, OnDataLoss,
         OnError, SourceKind, SourceSpec, Start, TopicSelection,
     },
     start::start,
-    tree::{Node, Table, Tree},
+    suggest::closest,
+    topics::{EMBEDDED, brokers, report_unread_topics, topic_selection},
+    tree::{Entry, Node, Table, Tree},
 };
 
-/// The broker that is started inside the process.
-pub const EMBEDDED: &str = "embedded";
 const DEFAULT_MAX_RECORDS_PER_PARTITION: u64 = 250_000;
 /// Enough for a few full responses; more only means memory that is never warm.
 const DEFAULT_PREFETCH_MEMORY_BYTES: u64 = 16 << 20;
@@ -30,8 +29,23 @@ const DEFAULT_EMBEDDED_PARTITIONS: u32 = 2;
 
 /// A source and where its name stands.
 pub struct ReadSource {
-    pub spec: SourceSpec,
+    pub name: Arc<str>,
     pub name_span: Span,
+    /// `None` where it could not be read; the mistake is reported.
+    pub spec: Option<SourceSpec>,
+}
+
+impl ReadSource {
+    pub fn kind(&self) -> Option<&SourceKind> {
+        self.spec.as_ref().map(|spec| &spec.kind)
+    }
+}
+
+/// A source that is not read yet.
+struct Found {
+    name: String,
+    span: Span,
+    node: Node,
 }
 
 /// All sources of the job, in the order of the file.
@@ -43,45 +57,71 @@ pub fn sources(reader: &mut Reader<'_>, root: &mut Fields<'_>, inherited: Option
     }
     let mut found = Vec::new();
     if let Some(entry) = one {
-        found.push(("source".to_owned(), entry.key_span.clone(), entry.node.clone()));
+        found.extend(listed(reader, entry).unwrap_or_else(|| vec![named(entry)]));
     }
-    if let Some(entry) = several
-        && let Some(table) = reader.table(&entry.node)
-    {
-        for source in &table.entries {
-            if source_name(reader, &source.key, &source.key_span) {
-                found.push((source.key.clone(), source.key_span.clone(), source.node.clone()));
-            }
-        }
-        if table.entries.is_empty() {
-            reader.report_absence(Mistake::at(&entry.node.span, "no source is named here"));
-        }
+    if let Some(entry) = several {
+        found.extend(listed(reader, entry).unwrap_or_else(|| members(reader, entry)));
     }
     if one.is_none() && several.is_none() {
         let mistake = Mistake::at(&start_of_file(), "the job has no source");
-        reader.report_absence(mistake.hint("add `[source]` with `kind = \"kafka\"`".to_owned()));
+        root.lacks(["source", "sources"], mistake.hint("add `[source]` with `kind = \"kafka\"`".to_owned()));
     }
     let mut sources = Vec::new();
-    for (name, name_span, node) in found {
-        let Some(table) = reader.table(&node) else { continue };
-        if let Some(spec) = source(reader, &name, &table, inherited) {
-            sources.push(ReadSource { spec, name_span });
-        }
+    for Found { name, span, node } in found {
+        let spec = reader.table(&node).and_then(|table| source(reader, &name, &table, inherited));
+        sources.push(ReadSource { name: Arc::from(name), name_span: span, spec });
     }
     report_mixed_clocks(reader, &sources);
     report_overlaps(reader, &sources);
     sources
 }
 
-fn source_name(reader: &mut Reader<'_>, name: &str, span: &Span) -> bool {
-    super::load::plain_name(reader, "source", name, span)
+fn named(entry: &Entry) -> Found {
+    Found { name: entry.key.clone(), span: entry.key_span.clone(), node: entry.node.clone() }
+}
+
+/// `[[source]]`, which is a list: read all the same, with the names that its members give themselves.
+fn listed(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Found>> {
+    let Tree::List(items) = &entry.node.tree else { return None };
+    let mistake = Mistake::at(&entry.key_span, format!("`{}` is a table, found a list", entry.key));
+    reader.report(mistake.hint("write `[source]`, or `[sources.NAME]` for each of several".to_owned()));
+    let found = items.iter().map(|item| {
+        let mut node = item.clone();
+        let mut found = Found { name: "source".to_owned(), span: entry.key_span.clone(), node: item.clone() };
+        if let Tree::Table(table) = &mut node.tree
+            && let Some(at) = table.entries.iter().position(|entry| entry.key == "name")
+            && let Entry { node: Node { tree: Tree::Text(name), span }, .. } = table.entries.remove(at)
+        {
+            found = Found { name, span, node };
+        }
+        found
+    });
+    Some(found.collect())
+}
+
+/// The members of `[sources]`, by their names.
+fn members(reader: &mut Reader<'_>, several: &Entry) -> Vec<Found> {
+    let Some(table) = reader.table(&several.node) else { return Vec::new() };
+    if table.entries.is_empty() {
+        reader.report_absence(Mistake::at(&several.node.span, "no source is named here"));
+    }
+    if let Some(kind) = table.get("kind").filter(|kind| !matches!(kind.node.tree, Tree::Table(_))) {
+        let mistake = Mistake::at(&kind.key_span, "each of several sources has a name");
+        reader.report(mistake.hint("write `[sources.NAME]`, or `[source]` if there is one".to_owned()));
+        return vec![named(several)];
+    }
+    for source in &table.entries {
+        plain_name(reader, "source", &source.key, &source.key_span);
+    }
+    table.entries.iter().map(named).collect()
 }
 
 fn report_mixed_clocks(reader: &mut Reader<'_>, sources: &[ReadSource]) {
-    let is_queue = |source: &&ReadSource| matches!(source.spec.kind, SourceKind::Queue { .. });
+    let is_queue = |source: &&ReadSource| matches!(source.kind(), Some(SourceKind::Queue { .. }));
+    let is_kafka = |source: &ReadSource| matches!(source.kind(), Some(SourceKind::Kafka(_)));
     let queue = sources.iter().find(is_queue);
     if let Some(queue) = queue
-        && sources.iter().any(|source| !is_queue(&source))
+        && sources.iter().any(is_kafka)
     {
         let mistake = Mistake::at(&queue.name_span, "a queue source cannot stand beside kafka sources");
         reader.report(mistake.label("runs on a logical clock, without waiting"));
@@ -96,8 +136,9 @@ enum Kind {
 
 fn source(reader: &mut Reader<'_>, name: &str, table: &Table, inherited: Option<&OnError>) -> Option<SourceSpec> {
     let mut fields = Fields::new(table);
-    let kind = fields.require(reader, "kind", "\"kafka\"");
-    let kind = reader.choice(kind?, &[("kafka", Kind::Kafka), ("queue", Kind::Queue)])?;
+    let node = fields.require("kind", "\"kafka\"");
+    let kinds = [("kafka", Kind::Kafka), ("queue", Kind::Queue)];
+    let kind = node.and_then(|node| reader.choice(node, &kinds)).unwrap_or_else(|| guessed(node, table));
     let on_error = on_error(reader, &mut fields, inherited);
     let kind = match kind {
         Kind::Kafka => kafka(reader, &mut fields).map(SourceKind::Kafka),
@@ -107,8 +148,21 @@ fn source(reader: &mut Reader<'_>, name: &str, table: &Table, inherited: Option<
     Some(SourceSpec { name: Arc::from(name), kind: kind?, on_error })
 }
 
+/// What a source without a right `kind` was most likely meant to be: its other mistakes are those of that kind.
+fn guessed(node: Option<&Node>, table: &Table) -> Kind {
+    let word = match node.map(|node| &node.tree) {
+        Some(Tree::Text(word) | Tree::Untyped(word)) => closest(word, ["kafka", "queue"].into_iter()),
+        _ => None,
+    };
+    match word {
+        Some("queue") => Kind::Queue,
+        None if table.get("path").is_some() && table.get("brokers").is_none() => Kind::Queue,
+        _ => Kind::Kafka,
+    }
+}
+
 fn queue(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKind> {
-    let path = fields.require(reader, "path", "\"batches.jsonl\"");
+    let path = fields.require("path", "\"batches.jsonl\"");
     let partitions = fields.get("partitions").map_or(Some(1), |node| reader.partitions(node));
     let node = path?;
     let path = reader.path(node)?;
@@ -118,7 +172,7 @@ fn queue(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKind>
 
 fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> {
     let formats = [("utf8", ValueFormat::Utf8), ("bytes", ValueFormat::Bytes), ("json", ValueFormat::Json)];
-    let brokers = fields.require(reader, "brokers", "\"localhost:9092\"").and_then(|node| brokers(reader, node));
+    let brokers = fields.require("brokers", "\"localhost:9092\"").and_then(|node| brokers(reader, node));
     let topics = topic_selection(reader, fields);
     let start = match fields.get("start") {
         Some(node) => start(reader, node).inspect(|start| report_unread_topics(reader, node, start, topics.as_ref())),
@@ -141,14 +195,22 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
     let mut format = |key| fields.get(key).map_or(Some(ValueFormat::Utf8), |node| reader.choice(node, &formats));
     let (key_format, value_format) = (format("key_format"), format("value_format"));
     let fetches = [("auto", Fetch::Auto), ("native", Fetch::Native), ("librdkafka", Fetch::Librdkafka)];
-    let fetch = fields.get("fetch").map_or(Some(Fetch::Auto), |node| reader.choice(node, &fetches));
+    let fetch_node = fields.get("fetch");
+    let fetch = fetch_node.map_or(Some(Fetch::Auto), |node| reader.choice(node, &fetches));
     let prefetch = fields.get("prefetch_memory").map_or(Some(DEFAULT_PREFETCH_MEMORY_BYTES), |node| reader.size(node));
     let limit = fields.get("unreachable_limit");
     let limit = limit.map_or(Some(DEFAULT_UNREACHABLE_LIMIT_MS), |node| u64::try_from(reader.duration_ms(node)?).ok());
     let properties = match fields.get("properties") {
-        Some(node) => properties(reader, node, Side::Source),
+        Some(node) => properties(reader, node, Side::Source, &BTreeMap::new()),
         None => Some(BTreeMap::new()),
     };
+    if let (Some(Fetch::Native), Some(client), Some(properties), Some(node)) =
+        (fetch, reader.client, &properties, fetch_node)
+        && let Err(reason) = client.check_native_fetch(&literals(properties))
+    {
+        let mistake = Mistake::at(&node.span, "kstream's own connections cannot do what the properties ask");
+        reader.report(mistake.label(reason).hint("write `fetch = \"auto\"`".to_owned()));
+    }
     let is_embedded = brokers.as_deref() == Some(EMBEDDED);
     let embedded = match fields.get("embedded") {
         Some(node) => reader.table(node).and_then(|table| embedded(reader, &table, is_embedded)).map(Some),
@@ -173,160 +235,6 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
         unreachable_limit_ms: limit?,
         embedded: embedded?,
     })
-}
-
-/// `host:port,...` or `embedded`.
-pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
-    let text = reader.nonempty(node)?;
-    if text == EMBEDDED {
-        return Some(text);
-    }
-    for broker in text.split(',').map(str::trim) {
-        let address = broker.rsplit_once("://").map_or(broker, |(_, address)| address);
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-            _ => (address, None),
-        };
-        let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| 0 < port));
-        if host.is_empty() || host.contains(char::is_whitespace) || !port_fits {
-            let mistake = Mistake::at(&node.span, format!("`{broker}` is no broker"));
-            reader.report(mistake.hint("write `host:port,...`, or `embedded`".to_owned()));
-            return None;
-        }
-    }
-    Some(text)
-}
-
-pub fn topic_name(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
-    let name = reader.nonempty(node)?;
-    check_topic(reader, &name, &node.span).then_some(name)
-}
-
-fn check_topic(reader: &mut Reader<'_>, name: &str, span: &Span) -> bool {
-    let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
-    if name.chars().all(legal) && !name.is_empty() && name.len() <= 249 && name != "." && name != ".." {
-        return true;
-    }
-    let mistake = Mistake::at(span, format!("`{name}` cannot be the name of a topic"));
-    reader.report(mistake.hint("a topic's name has letters, digits, `.`, `_` and `-`, at most 249".to_owned()));
-    false
-}
-
-fn topic_selection(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<TopicSelection> {
-    let keys = ["topics", "topic_pattern", "assign"];
-    let entries: Vec<_> = keys.iter().filter_map(|key| fields.entry(key)).collect();
-    let [first, others @ ..] = entries.as_slice() else {
-        let mistake = Mistake::at(&fields.table.span, "missing key `topics`");
-        reader.report_absence(mistake.hint("add `topics = [\"...\"]`, `topic_pattern` or `assign`".to_owned()));
-        return None;
-    };
-    for other in others {
-        let message = format!("`{}` and `{}` exclude each other", first.key, other.key);
-        reader.report(Mistake::at(&other.key_span, message));
-    }
-    match first.key.as_str() {
-        "topics" => topics(reader, &first.node),
-        "topic_pattern" => pattern(reader, &first.node),
-        _ => assign(reader, &first.node),
-    }
-}
-
-fn topics(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
-    let mut topics: Vec<Arc<str>> = Vec::new();
-    let names = reader.texts(node)?;
-    if names.is_empty() {
-        reader.report(Mistake::at(&node.span, "no topic is named here"));
-    }
-    for (name, span) in names {
-        if topics.iter().any(|topic| **topic == *name) {
-            reader.report(Mistake::at(&span, format!("the topic `{name}` is named twice")));
-        } else if check_topic(reader, &name, &span) {
-            topics.push(Arc::from(name));
-        }
-    }
-    (!topics.is_empty()).then_some(TopicSelection::Topics(topics))
-}
-
-fn pattern(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
-    let text = reader.nonempty(node)?;
-    match anchored(&text) {
-        Ok(regex) => Some(TopicSelection::Pattern(regex)),
-        Err(error) => {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            reader.report(Mistake::at(&node.span, "this pattern is no regular expression").label(reason));
-            None
-        }
-    }
-}
-
-/// A pattern is for the whole name of a topic.
-fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
-    Regex::new(pattern)?;
-    Regex::new(&format!("^(?:{pattern})$"))
-}
-
-/// The pattern as it was written.
-pub fn pattern_text(regex: &Regex) -> &str {
-    let text = regex.as_str();
-    text.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(text)
-}
-
-fn assign(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
-    let table = reader.table(node)?;
-    let mut assigned = Vec::new();
-    let mut whole = true;
-    for entry in &table.entries {
-        whole &= check_topic(reader, &entry.key, &entry.key_span);
-        for item in reader.list(&entry.node).unwrap_or_default() {
-            let Some(partition) = reader.integer(&item, 0..=MOST_PARTITION) else {
-                whole = false;
-                continue;
-            };
-            let tp = TopicPartition::new(entry.key.as_str(), i32::try_from(partition).unwrap_or_default());
-            if assigned.contains(&tp) {
-                reader.report(Mistake::at(&item.span, format!("{tp} is assigned twice")));
-            }
-            assigned.push(tp);
-        }
-    }
-    if assigned.is_empty() && whole {
-        reader.report(Mistake::at(&node.span, "no partition is assigned here"));
-    }
-    (whole && !assigned.is_empty()).then_some(TopicSelection::Assign(assigned))
-}
-
-const MOST_PARTITION: i128 = super::quantity::MOST_PARTITIONS - 1;
-
-/// Offsets for a topic or partition that the source does not read are a slip.
-fn report_unread_topics(reader: &mut Reader<'_>, node: &Node, start: &Begin, topics: Option<&TopicSelection>) {
-    let (Begin::At(Start::Offsets(offsets)), Some(topics)) = (start, topics) else { return };
-    let mut reported: Vec<&str> = Vec::new();
-    for (tp, _) in offsets {
-        let (read, names): (bool, Vec<&str>) = match topics {
-            TopicSelection::Topics(topics) => (topics.contains(&tp.topic), topics.iter().map(|t| &**t).collect()),
-            TopicSelection::Pattern(pattern) => (pattern.is_match(&tp.topic), Vec::new()),
-            TopicSelection::Assign(assigned) => {
-                let names = assigned.iter().map(|assigned| &*assigned.topic).collect();
-                (assigned.iter().any(|assigned| assigned.topic == tp.topic), names)
-            }
-        };
-        let entry_span = match &node.tree {
-            Tree::Table(table) => table.get(&tp.topic).map(|entry| entry.key_span.clone()),
-            _ => None,
-        };
-        if !read && !reported.contains(&&*tp.topic) {
-            reported.push(&tp.topic);
-            let span = entry_span.unwrap_or_else(|| node.span.clone());
-            report_unknown_name(reader, &span, "topic", &tp.topic, names.into_iter());
-        } else if let TopicSelection::Assign(assigned) = topics
-            && read
-            && !assigned.contains(tp)
-        {
-            let span = entry_span.unwrap_or_else(|| node.span.clone());
-            reader.report(Mistake::at(&span, format!("{tp} is not assigned to this source")));
-        }
-    }
 }
 
 fn back_pressure(reader: &mut Reader<'_>, node: &Node) -> Option<Option<BackPressure>> {
@@ -364,7 +272,7 @@ fn back_pressure(reader: &mut Reader<'_>, node: &Node) -> Option<Option<BackPres
 
 fn embedded(reader: &mut Reader<'_>, table: &Table, used: bool) -> Option<EmbeddedSpec> {
     let mut fields = Fields::new(table);
-    let lines_node = fields.require(reader, "lines", "\"lines.txt\"");
+    let lines_node = fields.require("lines", "\"lines.txt\"");
     let repeat = fields.get("repeat").map_or(Some(1), |node| reader.partitions(node));
     let rate = match fields.get("rate") {
         Some(node) => reader.number(node).filter(|rate| {

@@ -1,6 +1,6 @@
 //! Reads `[[steps]]`: the keys every step may have, and exactly one operator.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::{
     arguments::Arguments,
@@ -9,7 +9,8 @@ use super::{
     operator::{Operator, WindowSpec},
     operator_table::{OPERATORS, read_operator},
     reader::{Fields, Reader, all_of, report_unknown_key},
-    spec::OnError,
+    spec::{OnError, Setting},
+    suggest::closest,
     tree::{Entry, Node, Table, Tree},
 };
 
@@ -17,10 +18,15 @@ const COMMON_KEYS: [&str; 5] = ["name", "from", "on_error", "dead_letter", "was"
 
 /// What steps fall back to.
 pub struct Defaults {
+    pub batch_interval_ms: Option<i64>,
     pub partitions: u32,
     pub dead_letter: Option<OnError>,
     /// Brokers of the first kafka source.
     pub brokers: Option<String>,
+    /// Some source could not be read: it may have named brokers.
+    pub sources_are_torn: bool,
+    /// Its properties, which outputs without brokers of their own inherit.
+    pub properties: BTreeMap<String, Setting>,
 }
 
 /// A name as it is written in a step.
@@ -40,6 +46,8 @@ pub struct ReadStep {
     pub operator: Option<ReadOperator>,
     /// The operator's key in the job file.
     pub key: Option<&'static str>,
+    /// Some operator of the step, of which there should be one, is an output.
+    pub has_output: bool,
     /// Where the key stands.
     pub key_span: Span,
     /// Where the step begins.
@@ -74,20 +82,29 @@ impl ReadOperator {
     }
 }
 
-pub fn steps(reader: &mut Reader<'_>, node: &Node, defaults: &Defaults) -> Vec<ReadStep> {
-    let mut steps = Vec::new();
-    for item in reader.list(node).unwrap_or_default() {
-        if let Some(table) = reader.table(&item) {
-            steps.push(step(reader, &table, defaults));
+/// `None` where the steps could not be told from each other.
+pub fn steps(reader: &mut Reader<'_>, node: &Node, defaults: &Defaults) -> Option<Vec<ReadStep>> {
+    if let Tree::Table(table) = &node.tree {
+        let mistake = Mistake::at(&table.span, "`steps` is a list of tables, found a table");
+        reader.report(mistake.hint("begin each step with `[[steps]]`".to_owned()));
+        // Most likely the only step; of several only the keys are left.
+        if table.entries.iter().filter(|entry| OPERATORS.contains(&entry.key.as_str())).count() < 2 {
+            step(reader, table, defaults);
         }
+        return None;
     }
-    steps
+    let items = reader.list(node)?;
+    let tables: Vec<Table> = items.iter().filter_map(|item| reader.table(item)).collect();
+    let steps = tables.iter().map(|table| step(reader, table, defaults)).collect();
+    (tables.len() == items.len()).then_some(steps)
 }
 
 fn step(reader: &mut Reader<'_>, table: &Table, defaults: &Defaults) -> ReadStep {
     let mut fields = Fields::new(table);
     let name = fields.get("name").and_then(|node| named(reader, node));
-    let name = name.filter(|name| super::load::plain_name(reader, "step", &name.name, &name.span));
+    if let Some(name) = &name {
+        super::load::plain_name(reader, "step", &name.name, &name.span);
+    }
     let from = fields.get("from").and_then(|node| named(reader, node));
     let was = fields.get("was").and_then(|node| named(reader, node));
     let on_error = on_error(reader, &mut fields, defaults.dead_letter.as_ref());
@@ -99,6 +116,7 @@ fn step(reader: &mut Reader<'_>, table: &Table, defaults: &Defaults) -> ReadStep
         on_error,
         operator: None,
         key: None,
+        has_output: operators.iter().any(|operator| OUTPUTS.contains(&operator.key.as_str())),
         key_span: table.span.clone(),
         span: table.span.clone(),
     };
@@ -126,15 +144,22 @@ fn named(reader: &mut Reader<'_>, node: &Node) -> Option<Named> {
 }
 
 /// The entries that are operators; reports keys that are nothing, and their lack.
-fn operator_entries<'t>(reader: &mut Reader<'_>, table: &'t Table) -> Vec<&'t Entry> {
-    let (mut operators, mut unknown) = (Vec::new(), false);
+fn operator_entries(reader: &mut Reader<'_>, table: &Table) -> Vec<Entry> {
+    let (mut operators, mut meant, mut unknown) = (Vec::new(), Vec::new(), false);
     for entry in &table.entries {
         if OPERATORS.contains(&entry.key.as_str()) {
-            operators.push(entry);
+            operators.push(entry.clone());
         } else if !COMMON_KEYS.contains(&entry.key.as_str()) {
             report_unknown_step_key(reader, entry, table);
             unknown = true;
+            let known = OPERATORS.iter().chain(&COMMON_KEYS).copied();
+            let operator = closest(&entry.key, known).filter(|key| OPERATORS.contains(key));
+            meant.extend(operator.map(|key| Entry { key: key.to_owned(), ..entry.clone() }));
         }
+    }
+    // Read as what it was meant to be, so that the mistakes in it are known too.
+    if operators.is_empty() && meant.len() == 1 {
+        operators = meant;
     }
     if operators.is_empty() && !unknown {
         let mistake = Mistake::at(&table.span, "this step has no operator");
@@ -142,6 +167,8 @@ fn operator_entries<'t>(reader: &mut Reader<'_>, table: &'t Table) -> Vec<&'t En
     }
     operators
 }
+
+const OUTPUTS: [&str; 5] = ["pprint", "save_as_text_files", "to_file", "to_kafka", "command"];
 
 /// Keys that are arguments of an operator, and are easily written beside it.
 #[rustfmt::skip]
@@ -180,4 +207,13 @@ fn operator(reader: &mut Reader<'_>, entry: &Entry, defaults: &Defaults) -> Opti
 /// `operator#ordinal` of a step without name.
 pub fn ordinal_id(key: &str, ordinal: usize) -> Arc<str> {
     Arc::from(format!("{key}#{ordinal}"))
+}
+
+/// How a step is called in messages.
+pub fn title(step: &ReadStep) -> String {
+    match (&step.name, step.key) {
+        (Some(name), _) => format!("`{}`", name.name),
+        (None, Some(key)) => format!("`{key}`"),
+        (None, None) => "a step".to_owned(),
+    }
 }

@@ -21,11 +21,11 @@ use super::{
     overrides::Overrides,
     quantity::{duration_text, time_zone_text},
     recorded::Recorded,
-    source::pattern_text,
     spec::{
         BackPressure, Begin, Fetch, Isolation, Job, KafkaSpec, OnDataLoss, OnError, Setting, SourceKind, SourceSpec,
         Start, TopicSelection,
     },
+    topics::pattern_text,
 };
 
 impl Job {

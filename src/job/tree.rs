@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{Mistake, Span};
+use super::{
+    mistake::Span,
+    syntax::{self, Fault, Syntax},
+};
 
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -74,11 +77,34 @@ impl Table {
 }
 
 /// Parses a whole job file; what can be read of a torn one comes with the syntax errors.
-pub fn parse(text: &str, origin: usize) -> (Table, Vec<Mistake>) {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let mistakes = errors.iter().map(|error| syntax_mistake(error, text, origin)).collect();
-    let mut converter = Converter { text, origin };
-    (converter.table(document.get_ref(), 0..0), mistakes)
+pub fn parse(text: &str, origin: usize) -> (Table, Syntax) {
+    let end = text.trim_end().len();
+    let (mut readable, mut faults) = (text.to_owned(), Vec::new());
+    for _ in 0..MOST_BLANKED {
+        let (_, errors) = DeTable::parse_recoverable(&readable);
+        // The parser does not find its way back after a key without `=`: it reads on as if the line were not there.
+        let lost = errors.iter().find(|error| error.message().starts_with("key with no value"));
+        let Some(at) = lost.and_then(toml::de::Error::span).map(|span| span.start) else { break };
+        let line = syntax::line_of(text, at);
+        if readable.get(line.clone()).is_none_or(|line| line.trim().is_empty()) {
+            break;
+        }
+        let in_line = |fault: &Fault| line.contains(&fault.span.start) || fault.span.start == line.end;
+        faults.extend(errors.iter().map(|error| fault(error, end)).filter(in_line));
+        let blank: String = text.get(line.clone()).unwrap_or_default().bytes().map(|_| ' ').collect();
+        readable.replace_range(line, &blank);
+    }
+    let (document, errors) = DeTable::parse_recoverable(&readable);
+    faults.extend(errors.iter().map(|error| fault(error, end)));
+    let mut converter = Converter { text: &readable, origin };
+    (converter.table(document.get_ref(), 0..0), Syntax::new(text, faults, origin))
+}
+
+/// Lines that are read as if they were not there.
+const MOST_BLANKED: usize = 50;
+
+fn fault(error: &toml::de::Error, end: usize) -> Fault {
+    Fault { span: error.span().unwrap_or(end..end), message: error.message().to_owned() }
 }
 
 /// Parses one TOML value, as in `--set topics=["a"]`. Every part of it has the position of the whole.
@@ -102,16 +128,6 @@ fn move_to(node: &mut Node, span: &Span) {
         }
         _ => {}
     }
-}
-
-fn syntax_mistake(error: &toml::de::Error, text: &str, origin: usize) -> Mistake {
-    let end = text.trim_end().len();
-    let span = error.span().unwrap_or(end..end);
-    let (message, label) = match error.message().split_once(", ") {
-        Some((message, label)) => (message, label),
-        None => (error.message(), ""),
-    };
-    Mistake { span: Span::new(origin, span), message: message.to_owned(), label: label.to_owned(), hint: None }
 }
 
 struct Converter<'t> {
@@ -216,8 +232,8 @@ mod tests {
     /// `|` in the literal marks where the content's `|` must be found.
     fn check(raw: &str) {
         let file = format!("x = {raw}\n");
-        let (table, mistakes) = parse(&file, 0);
-        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let (table, syntax) = parse(&file, 0);
+        assert!(syntax.mistakes.is_empty(), "{:?}", syntax.mistakes);
         let entry = table.get("x").unwrap();
         let Tree::Text(content) = &entry.node.tree else { panic!("{entry:?}") };
         let at = position_in_literal(&file[entry.node.span.range.clone()], content.find('|').unwrap());
@@ -240,8 +256,8 @@ mod tests {
 
     #[test]
     fn a_torn_file_gives_all_its_syntax_errors() {
-        let (table, mistakes) = parse("a = \nb = 1\nc = \"x\nd = [1\n", 0);
-        assert!(mistakes.len() >= 2, "{mistakes:?}");
+        let (table, syntax) = parse("a = \nb = 1\nc = \"x\nd = [1\n", 0);
+        assert!(syntax.mistakes.len() >= 2, "{:?}", syntax.mistakes);
         assert!(table.get("b").is_some());
     }
 }

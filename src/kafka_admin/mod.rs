@@ -11,15 +11,16 @@ pub mod topics;
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use rdkafka::error::KafkaError;
+use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 use crate::{
-    job::Setting,
+    job::{KafkaClient, Refusal, Setting, Side, instead_of, is_topic_name},
     source::{
         SourceError, SourceErrorKind,
         kafka::{
             error::{code_of, hint_for, kind_of, without_secrets},
-            settings::{ClientSettings, SettingsError},
+            properties::Librdkafka,
+            settings::{ClientSettings, SettingsError, read_setting},
         },
     },
 };
@@ -38,7 +39,24 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Every property is looked at before a connection is tried.
     fn settings(&self) -> Result<ClientSettings, ChoreError> {
+        for (name, setting) in &self.properties {
+            let value = read_setting(name, setting)?;
+            match Librdkafka.check(name, &value) {
+                Ok(()) => {}
+                Err(Refusal::Unknown) => {
+                    let hint = instead_of(name, Side::Source, Librdkafka.names());
+                    let hint = hint.unwrap_or_else(|| "the names are those of librdkafka".to_owned());
+                    return Err(ChoreError::usage(format!("unknown Kafka property `{name}`"), sentence(&hint)));
+                }
+                Err(Refusal::Unfit(unfit)) => {
+                    let message = format!("the Kafka property `{name}` is refused: {}", unfit.message);
+                    let hint = unfit.hint.map_or_else(|| "Correct --property.".to_owned(), |hint| sentence(&hint));
+                    return Err(ChoreError::usage(message, hint));
+                }
+            }
+        }
         Ok(ClientSettings::resolve(&self.brokers, "kstream", &self.properties)?)
     }
 }
@@ -76,12 +94,59 @@ impl ChoreError {
     /// `what` failed on `brokers`.
     fn failed(what: &str, brokers: &str, error: &KafkaError) -> ChoreError {
         let code = code_of(error);
+        if let Some((reason, hint)) = asked_wrongly(code) {
+            return ChoreError::usage(format!("cannot {what}: {reason}"), hint);
+        }
+        if let KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) = error {
+            let message = format!("cannot {what}: {}", without_secrets(error));
+            return ChoreError::usage(message, "Correct --property.");
+        }
         let hint = match kind_of(code) {
             SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
             _ => hint_for(code),
         };
         let message = format!("cannot {what} on brokers {brokers}: {}", without_secrets(error));
         ChoreError { kind: ChoreErrorKind::Kafka, message, hint: hint.map(str::to_owned) }
+    }
+}
+
+/// What the brokers refuse because it was asked wrongly, and what to do.
+fn asked_wrongly(code: Code) -> Option<(&'static str, &'static str)> {
+    Some(match code {
+        Code::TopicAlreadyExists => {
+            ("it exists already", "See `kstream topics describe`; delete it first, or take another name.")
+        }
+        Code::InvalidTopic => ("this cannot be the name of a topic", TOPIC_NAME),
+        Code::InvalidPartitions => ("the number of partitions is refused", "Correct --partitions."),
+        Code::InvalidReplicationFactor => {
+            ("there are fewer brokers than copies", "Correct --replication-factor: at most one copy a broker.")
+        }
+        Code::InvalidConfig => {
+            ("a setting of the topic is refused", "Correct --config: its keys are Kafka's topic settings.")
+        }
+        Code::PolicyViolation => ("the cluster's policy forbids it", "Ask who runs the cluster what its policy is."),
+        Code::MessageSizeTooLarge => {
+            ("a record is larger than the topic takes", "Raise max.message.bytes of the topic, or split the record.")
+        }
+        _ => return None,
+    })
+}
+
+/// A hint of a job file as one of the command line.
+fn sentence(hint: &str) -> String {
+    let mut letters = hint.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if hint.ends_with(['?', '.']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+const TOPIC_NAME: &str = "A topic's name has letters, digits, `.`, `_` and `-`, at most 249.";
+
+/// Said before anything is asked of the brokers.
+fn check_topic_names(names: &[String]) -> Result<(), ChoreError> {
+    match names.iter().find(|name| !is_topic_name(name)) {
+        Some(wrong) => Err(ChoreError::usage(format!("`{wrong}` cannot be the name of a topic"), TOPIC_NAME)),
+        None => Ok(()),
     }
 }
 

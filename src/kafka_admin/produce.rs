@@ -87,6 +87,10 @@ impl<'a> Writer<'a> {
         let settings = cluster.settings()?;
         let mut config: ClientConfig = settings.producing();
         config.set("linger.ms", "5");
+        // Records without a key go to any partition: each by itself, not all of a batch to the same one.
+        if !settings.sets("sticky.partitioning.linger.ms") {
+            config.set("sticky.partitioning.linger.ms", "0");
+        }
         let events = Events::new("kstream (produce)".into(), settings.token.clone());
         let context = Deliveries::new(events);
         let producer: BaseProducer<Deliveries> = config

@@ -21,7 +21,7 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-use super::{ChoreError, Cluster};
+use super::{ChoreError, Cluster, check_topic_names};
 use crate::{job::Isolation, model::TopicPartition, source::kafka::control::Control};
 
 /// Another look whether a change has reached the brokers.
@@ -60,6 +60,7 @@ pub fn list(cluster: &Cluster, internal: bool, out: &mut dyn Write) -> Result<()
 
 /// Creates topics; returns when the brokers show them.
 pub fn create(cluster: &Cluster, options: &CreateOptions, out: &mut dyn Write) -> Result<(), ChoreError> {
+    check_topic_names(&options.topics)?;
     let (admin, control) = (admin(cluster)?, control(cluster)?);
     let topics: Vec<NewTopic<'_>> = options
         .topics
@@ -84,6 +85,7 @@ pub fn create(cluster: &Cluster, options: &CreateOptions, out: &mut dyn Write) -
 
 /// Prints each partition: leader, replicas, offsets.
 pub fn describe(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Result<(), ChoreError> {
+    check_topic_names(topics)?;
     let control = control(cluster)?;
     let consumer: BaseConsumer = create_client(&cluster.settings()?.administering(), cluster)?;
     for name in topics {
@@ -120,6 +122,7 @@ pub fn describe(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Re
 
 /// Deletes topics with all their records; returns when the brokers have forgotten them.
 pub fn delete(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Result<(), ChoreError> {
+    check_topic_names(topics)?;
     let (admin, control) = (admin(cluster)?, control(cluster)?);
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let deleted = block_on(admin.delete_topics(&names, &admin_options(cluster)))

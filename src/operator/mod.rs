@@ -12,7 +12,7 @@ pub mod wide;
 use std::any::Any;
 
 use crate::{
-    expr::{EvalError, Evaluator, Poison},
+    expr::{EvalError, EvalErrorKind, Evaluator, Poison},
     lineage::Need,
     model::{Column, Value},
     shuffle::combine::CombineError,
@@ -37,6 +37,8 @@ pub enum Cause {
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            // Its message is the key alone, as Python's.
+            Cause::Lambda(error) if error.kind == EvalErrorKind::Key => write!(f, "KeyError: {}", error.message),
             Cause::Lambda(error) => f.write_str(&error.message),
             Cause::Element(message) => f.write_str(message),
         }

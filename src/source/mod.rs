@@ -82,6 +82,8 @@ pub enum SourceErrorKind {
     Unreachable,
     /// Asking again will not help: credentials, ACLs, a property librdkafka refuses, a topic that never existed.
     Refused,
+    /// The job asks for what is not there: a start offset, an assigned partition. Its author can put that right.
+    Usage,
     /// Offsets of the plan do not exist (any more): retention, deleted, recreated or truncated topic.
     DataLoss { tp: TopicPartition, planned: (i64, i64), earliest: i64, latest: i64 },
     /// Bytes from the broker that fail their checksum or cannot be parsed, also after a retry.

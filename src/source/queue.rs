@@ -42,7 +42,7 @@ impl QueueSource {
     /// Fails with the line of the first mistake.
     pub fn open(name: &Arc<str>, path: &Path, partitions: u32, json: JsonReader) -> Result<QueueSource, SourceError> {
         let refused = |message: String| SourceError {
-            kind: SourceErrorKind::Refused,
+            kind: SourceErrorKind::Usage,
             message,
             hint: Some("A line is a batch: [element, ...], or {\"partitions\": [[element, ...], ...]}.".to_owned()),
         };
@@ -144,7 +144,7 @@ impl Source for QueueSource {
                 Ok(given.map_or(partition.earliest, |(_, offset)| *offset))
             }
             _ => Err(SourceError {
-                kind: SourceErrorKind::Refused,
+                kind: SourceErrorKind::Usage,
                 message: format!("source {} cannot begin at a time: its batches have none", self.name),
                 hint: Some("Begin at earliest, latest, or a line number as the offset.".to_owned()),
             }),
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(starts(Start::Earliest).unwrap(), [0, 0]);
         assert_eq!(starts(Start::Latest).unwrap(), [3, 3]);
         assert_eq!(starts(Start::Offsets(vec![(TopicPartition::new("words", 1), 2)])).unwrap(), [0, 2]);
-        assert_eq!(starts(Start::Time(0)).unwrap_err().kind, SourceErrorKind::Refused);
+        assert_eq!(starts(Start::Time(0)).unwrap_err().kind, SourceErrorKind::Usage);
     }
 
     #[test]

@@ -48,13 +48,18 @@ impl Compiler<'_> {
                 },
                 Some(_) => Callee::Value(self.expression(callee)),
                 None => {
-                    self.check_method(&name.node, name.span);
+                    let mistakes = self.errors.len();
+                    let of_a_name = matches!(of.node, Expr::Identifier(_));
+                    let of = self.expression(of);
+                    // Of a name that is unknown nobody knows the methods.
+                    if mistakes == self.errors.len() || !of_a_name {
+                        self.check_method(&name.node, name.span);
+                    }
                     if cell::changes(&name.node)
                         && let Some(scope) = self.scope()
                     {
                         scope.mutates = true;
                     }
-                    let of = self.expression(of);
                     let on_str = primitive::method("str", &name.node);
                     Callee::Method(of, MethodRef { name: SmolStr::new(&name.node), on_str })
                 }
@@ -89,8 +94,22 @@ impl Compiler<'_> {
             return;
         }
         let hint = match name {
-            "iteritems" => Some("write `d.items()`".to_owned()),
-            "has_key" => Some("write `key in d`".to_owned()),
+            "iteritems" | "entries" => Some("write `d.items()`".to_owned()),
+            "has_key" | "containsKey" | "contains" | "includes" => Some("write `key in d`".to_owned()),
+            "length" | "size" => Some("write `len(x)`".to_owned()),
+            "toLowerCase" => Some("write `x.lower()`".to_owned()),
+            "toUpperCase" => Some("write `x.upper()`".to_owned()),
+            "trim" => Some("write `x.strip()`".to_owned()),
+            "substring" | "substr" | "slice" => Some("write `x[start:stop]`".to_owned()),
+            "charAt" => Some("write `x[idx]`".to_owned()),
+            "push" | "add" => Some("write `xs.append(x)`".to_owned()),
+            "toString" => Some("write `str(x)`".to_owned()),
+            "toInt" | "intValue" => Some("write `int(x)`".to_owned()),
+            "isEmpty" => Some("write `not x`, or `len(x) == 0`".to_owned()),
+            "equals" => Some("write `a == b`".to_owned()),
+            "map" | "filter" | "flatMap" | "mapValues" | "reduceByKey" | "groupByKey" | "collect" | "foreach" => {
+                Some("a function gets one element; a stream's operators are steps, `[[steps]]`".to_owned())
+            }
             "decode" => Some("a str is text already; a bytes value has decode()".to_owned()),
             _ => did_you_mean(name, &primitive::method_names()),
         };

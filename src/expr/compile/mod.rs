@@ -229,6 +229,17 @@ impl<'a> Compiler<'a> {
             "object" | "Exception" | "ValueError" | "self" => {
                 Some("there are no classes: write struct(...)".to_owned())
             }
+            "np" | "numpy" | "pd" | "pandas" => {
+                Some("there are no packages; sum, min, max, sorted, math are there".to_owned())
+            }
+            "random" => Some("the same records give the same result: there is no chance; hash(x) may do".to_owned()),
+            "os" | "sys" | "open" => Some("lambdas do no input or output".to_owned()),
+            "input" => Some("a function gets its element as its parameter".to_owned()),
+            "Math" => Some("write `math`".to_owned()),
+            "JSON" => Some("write `json.loads(x)` or `json.dumps(x)`".to_owned()),
+            "nil" | "undefined" | "NULL" | "NONE" => Some("write `None`".to_owned()),
+            "TRUE" => Some("write `True`".to_owned()),
+            "FALSE" => Some("write `False`".to_owned()),
             "functools" | "reduce" => Some("write a def with a for loop in [functions]".to_owned()),
             "unicode" | "basestring" => Some("write str".to_owned()),
             "long" => Some("write int".to_owned()),

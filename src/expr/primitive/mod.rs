@@ -23,6 +23,7 @@ mod sequence;
 mod spec;
 mod str_method;
 mod time;
+mod titlecase;
 
 use std::any::Any;
 

@@ -4,6 +4,7 @@ use super::{
     Arguments, Budget, Caller, Fault, MethodFn, dot_format, iterate, new_str,
     number::is_python_space,
     spec::{Align, Spec},
+    titlecase::{capitalize, title},
     truthy,
 };
 use crate::{expr::EvalErrorKind, model::Value};
@@ -59,13 +60,7 @@ pub const NAMES: &[&str] = &[
 
 pub fn method(name: &str) -> Option<MethodFn> {
     Some(match name {
-        "capitalize" => |s, a, c| {
-            plain("capitalize", s, a, c, |s| {
-                let mut chars = s.chars();
-                let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-                first + &chars.as_str().to_lowercase()
-            })
-        },
+        "capitalize" => |s, a, c| plain("capitalize", s, a, c, capitalize),
         "casefold" => |s, a, c| plain("casefold", s, a, c, |s| s.to_lowercase().replace('ß', "ss")),
         "center" => |s, a, c| justify("center", Align::Centre, s, a, c),
         "codepoints" => |s, a, c| {
@@ -222,20 +217,6 @@ fn is_title(value: &Value, arguments: &Arguments<'_>, _: &mut dyn Caller) -> Res
         seen |= inside;
     }
     Ok(Value::Bool(seen))
-}
-
-fn title(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut inside = false;
-    for c in text.chars() {
-        if inside {
-            out.extend(c.to_lowercase());
-        } else {
-            out.extend(c.to_uppercase());
-        }
-        inside = c.is_alphabetic();
-    }
-    out
 }
 
 fn justify(

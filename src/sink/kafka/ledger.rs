@@ -103,7 +103,7 @@ pub fn carrier(home: &Home, entry: &Entry) -> Result<TopicPartitionList, SinkErr
 pub fn from_source(error: SourceError) -> SinkError {
     let kind = match error.kind {
         SourceErrorKind::Unreachable => SinkErrorKind::Unreachable,
-        SourceErrorKind::Refused => SinkErrorKind::Denied,
+        SourceErrorKind::Refused | SourceErrorKind::Usage => SinkErrorKind::Denied,
         SourceErrorKind::Corrupt | SourceErrorKind::DataLoss { .. } => SinkErrorKind::Failed,
     };
     SinkError { kind, message: error.message, detail: None, hint: error.hint }

@@ -130,7 +130,7 @@ impl KafkaSource {
                 true => format!("`start` names {tp}; topic '{}' has no such partition", tp.topic),
                 false => format!("`start` names {tp}; source {} does not read topic '{}'", self.name, tp.topic),
             };
-            Err(SourceError::refused(message, "Correct `start`."))
+            Err(SourceError::usage(message, "Correct `start`."))
         })
     }
 
@@ -142,7 +142,7 @@ impl KafkaSource {
             .find_map(|tp| topics.get(&tp.topic).filter(|count| tp.partition >= **count).map(|count| (tp, count)));
         beyond.map_or(Ok(()), |(tp, count)| {
             let message = format!("topic '{}' has {count} partitions; there is no {tp}", tp.topic);
-            Err(SourceError::refused(message, "Correct `assign`, or add partitions to the topic."))
+            Err(SourceError::usage(message, "Correct `assign`, or add partitions to the topic."))
         })
     }
 }
@@ -239,8 +239,17 @@ fn named_offset(partition: &AvailablePartition, offsets: &[(TopicPartition, i64)
     if (*earliest..=*latest).contains(offset) {
         return Ok(*offset);
     }
-    let message = format!("start offset {offset} of {tp} does not exist; the log holds {earliest}..{latest}");
-    Err(SourceError::refused(message, "Correct `start`."))
+    let (message, hint) = match offset < earliest {
+        true => (
+            format!("start offset {offset} of {tp} does not exist any more; the log holds {earliest}..{latest}"),
+            format!("Begin at {earliest} or later, or at \"earliest\"."),
+        ),
+        false => (
+            format!("start offset {offset} of {tp} does not exist yet; the log holds {earliest}..{latest}"),
+            format!("Begin at {latest} or before: {latest} is what the next record will have."),
+        ),
+    };
+    Err(SourceError::usage(message, hint))
 }
 
 fn recreated(range: &OffsetRange, id: &str) -> SourceError {
@@ -272,10 +281,11 @@ mod tests {
         assert_eq!(named(10).unwrap(), 10);
         assert_eq!(named(20).unwrap(), 20);
         assert_eq!(named_offset(&partition, &[]).unwrap(), 10);
-        for gone in [9, 21] {
+        for (gone, expected) in [(9, "does not exist any more"), (21, "does not exist yet")] {
             let error = named(gone).unwrap_err();
-            assert_eq!(error.kind, SourceErrorKind::Refused);
-            assert!(error.message.contains("words/0 does not exist; the log holds 10..20"), "{error}");
+            assert_eq!(error.kind, SourceErrorKind::Usage);
+            let expected = format!("words/0 {expected}; the log holds 10..20");
+            assert!(error.message.contains(&expected), "{error}");
         }
     }
 }

@@ -64,6 +64,11 @@ impl SourceError {
         SourceError { kind: SourceErrorKind::Unreachable, message: message.into(), hint: None }
     }
 
+    /// The job asks for what is not there.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> SourceError {
+        SourceError { kind: SourceErrorKind::Usage, message: message.into(), hint: Some(hint.into()) }
+    }
+
     /// Asking again will not help.
     pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> SourceError {
         SourceError { kind: SourceErrorKind::Refused, message: message.into(), hint: Some(hint.into()) }

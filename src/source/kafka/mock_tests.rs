@@ -341,6 +341,6 @@ fn a_partition_assigned_by_hand_must_exist() {
     let opening =
         Opening { job_name: "job", source_name: "source", brokers: &brokers, mirror_offsets_to: None, stored: &[] };
     let error = open(&spec, opening).unwrap().available(soon()).unwrap_err();
-    assert_eq!(error.kind, SourceErrorKind::Refused);
+    assert_eq!(error.kind, SourceErrorKind::Usage);
     assert!(error.message.contains("has 2 partitions; there is no words/7"), "{error}");
 }

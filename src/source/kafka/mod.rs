@@ -21,6 +21,7 @@ mod mirror;
 mod mock_tests;
 pub mod native;
 mod oauth;
+pub mod properties;
 mod range;
 mod raw;
 pub mod settings;

@@ -100,9 +100,19 @@ impl ClientSettings {
             }
             resolved.insert(name.clone(), value);
         }
-        check_built_in(&resolved)?;
-        warn_of_weak_security(brokers, &resolved);
-        Ok(ClientSettings { brokers: brokers.to_owned(), client_id: client_id.to_owned(), properties: resolved, token })
+        let settings = ClientSettings { token, ..ClientSettings::new(brokers, client_id, resolved)? };
+        warn_of_weak_security(brokers, &settings.properties);
+        Ok(settings)
+    }
+
+    /// With secrets that are read already; says nothing, and checks what this build can do.
+    pub fn new(
+        brokers: &str,
+        client_id: &str,
+        properties: BTreeMap<String, String>,
+    ) -> Result<ClientSettings, SettingsError> {
+        check_built_in(&properties)?;
+        Ok(ClientSettings { brokers: brokers.to_owned(), client_id: client_id.to_owned(), properties, token: None })
     }
 
     /// Whether the user has set a property.

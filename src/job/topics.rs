@@ -1,0 +1,204 @@
+//! What a source reads and an output writes to: brokers, topics, partitions.
+
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::model::TopicPartition;
+
+use super::{
+    mistake::{Mistake, Span},
+    reader::{Fields, Reader, Texts, report_unknown_name},
+    spec::{Begin, Start, TopicSelection},
+    tree::{Node, Tree},
+};
+
+/// The broker that is started inside the process.
+pub const EMBEDDED: &str = "embedded";
+
+/// `host:port,...` or `embedded`.
+pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    if let Tree::List(items) = &node.tree {
+        let texts = items.iter().filter_map(|item| match &item.tree {
+            Tree::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let joined = texts.collect::<Vec<_>>().join(",");
+        let mistake = Mistake::at(&node.span, "expected a string, found a list");
+        reader.report(mistake.hint(format!("write `brokers = \"{joined}\"`")));
+        return None;
+    }
+    let text = reader.nonempty(node)?;
+    if text == EMBEDDED {
+        return Some(text);
+    }
+    let (mut at, mut fit) = (0, true);
+    for part in text.split(',') {
+        let broker = part.trim();
+        if !is_broker(broker) {
+            let start = at + part.len() - part.trim_start().len();
+            let span = reader.part_of(node, &text, start..start + broker.len());
+            let mistake = match broker {
+                "" => Mistake::at(&span, "a broker is missing beside a comma"),
+                EMBEDDED => Mistake::at(&span, "the embedded broker stands alone"),
+                _ => Mistake::at(&span, format!("`{broker}` is no broker")),
+            };
+            reader.report(mistake.hint("write `host:port,...`, or `embedded`".to_owned()));
+            fit = false;
+        }
+        at += part.len() + 1;
+    }
+    fit.then_some(text)
+}
+
+fn is_broker(broker: &str) -> bool {
+    let address = broker.rsplit_once("://").map_or(broker, |(_, address)| address);
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (address, None),
+    };
+    let legal = |char: char| char.is_alphanumeric() || matches!(char, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| 0 < port));
+    !host.is_empty() && host.chars().all(legal) && port_fits && broker != EMBEDDED
+}
+
+pub fn topic_name(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let name = reader.nonempty(node)?;
+    check_topic(reader, &name, &node.span).then_some(name)
+}
+
+/// As Kafka's brokers judge.
+pub fn is_topic_name(name: &str) -> bool {
+    let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    name.chars().all(legal) && !name.is_empty() && name.len() <= 249 && name != "." && name != ".."
+}
+
+fn check_topic(reader: &mut Reader<'_>, name: &str, span: &Span) -> bool {
+    if is_topic_name(name) {
+        return true;
+    }
+    let mistake = Mistake::at(span, format!("`{name}` cannot be the name of a topic"));
+    let hint = match name.contains(['*', '|', '+', '[', '^']) {
+        true => "a pattern of names is `topic_pattern`, a regular expression",
+        false => "a topic's name has letters, digits, `.`, `_` and `-`, at most 249",
+    };
+    reader.report(mistake.hint(hint.to_owned()));
+    false
+}
+
+pub fn topic_selection(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<TopicSelection> {
+    let keys = ["topics", "topic_pattern", "assign"];
+    let entries: Vec<_> = keys.iter().filter_map(|key| fields.entry(key)).collect();
+    let [first, others @ ..] = entries.as_slice() else {
+        let mistake = Mistake::at(&fields.table.span, "missing key `topics`");
+        fields.lacks(keys, mistake.hint("add `topics = [\"...\"]`, `topic_pattern` or `assign`".to_owned()));
+        return None;
+    };
+    for other in others {
+        let message = format!("`{}` and `{}` exclude each other", first.key, other.key);
+        reader.report(Mistake::at(&other.key_span, message));
+    }
+    match first.key.as_str() {
+        "topics" => topics(reader, &first.node),
+        "topic_pattern" => pattern(reader, &first.node),
+        _ => assign(reader, &first.node),
+    }
+}
+
+fn topics(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
+    let mut topics: Vec<Arc<str>> = Vec::new();
+    let Texts { texts, whole } = reader.texts("topics", node)?;
+    if texts.is_empty() && whole {
+        reader.report(Mistake::at(&node.span, "no topic is named here"));
+    }
+    for (name, span) in texts {
+        if topics.iter().any(|topic| **topic == *name) {
+            reader.report(Mistake::at(&span, format!("the topic `{name}` is named twice")));
+        } else if check_topic(reader, &name, &span) {
+            topics.push(Arc::from(name));
+        }
+    }
+    (whole && !topics.is_empty()).then_some(TopicSelection::Topics(topics))
+}
+
+fn pattern(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
+    let text = reader.nonempty(node)?;
+    match anchored(&text) {
+        Ok(regex) => Some(TopicSelection::Pattern(regex)),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            reader.report(Mistake::at(&node.span, "this pattern is no regular expression").label(reason));
+            None
+        }
+    }
+}
+
+/// A pattern is for the whole name of a topic.
+fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(pattern)?;
+    Regex::new(&format!("^(?:{pattern})$"))
+}
+
+/// The pattern as it was written.
+pub fn pattern_text(regex: &Regex) -> &str {
+    let text = regex.as_str();
+    text.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(text)
+}
+
+fn assign(reader: &mut Reader<'_>, node: &Node) -> Option<TopicSelection> {
+    let table = reader.table(node)?;
+    let mut assigned = Vec::new();
+    let mut whole = true;
+    for entry in &table.entries {
+        whole &= check_topic(reader, &entry.key, &entry.key_span);
+        for item in reader.list(&entry.node).unwrap_or_default() {
+            let Some(partition) = reader.integer(&item, 0..=MOST_PARTITION) else {
+                whole = false;
+                continue;
+            };
+            let tp = TopicPartition::new(entry.key.as_str(), i32::try_from(partition).unwrap_or_default());
+            if assigned.contains(&tp) {
+                reader.report(Mistake::at(&item.span, format!("{tp} is assigned twice")));
+            }
+            assigned.push(tp);
+        }
+    }
+    if assigned.is_empty() && whole {
+        reader.report(Mistake::at(&node.span, "no partition is assigned here"));
+    }
+    (whole && !assigned.is_empty()).then_some(TopicSelection::Assign(assigned))
+}
+
+const MOST_PARTITION: i128 = super::quantity::MOST_PARTITIONS - 1;
+
+/// Offsets for a topic or partition that the source does not read are a slip.
+pub fn report_unread_topics(reader: &mut Reader<'_>, node: &Node, start: &Begin, topics: Option<&TopicSelection>) {
+    let (Begin::At(Start::Offsets(offsets)), Some(topics)) = (start, topics) else { return };
+    let mut reported: Vec<&str> = Vec::new();
+    for (tp, _) in offsets {
+        let (read, names): (bool, Vec<&str>) = match topics {
+            TopicSelection::Topics(topics) => (topics.contains(&tp.topic), topics.iter().map(|t| &**t).collect()),
+            TopicSelection::Pattern(pattern) => (pattern.is_match(&tp.topic), Vec::new()),
+            TopicSelection::Assign(assigned) => {
+                let names = assigned.iter().map(|assigned| &*assigned.topic).collect();
+                (assigned.iter().any(|assigned| assigned.topic == tp.topic), names)
+            }
+        };
+        let entry_span = match &node.tree {
+            Tree::Table(table) => table.get(&tp.topic).map(|entry| entry.key_span.clone()),
+            _ => None,
+        };
+        if !read && !reported.contains(&&*tp.topic) {
+            reported.push(&tp.topic);
+            let span = entry_span.unwrap_or_else(|| node.span.clone());
+            report_unknown_name(reader, &span, "topic", &tp.topic, names.into_iter());
+        } else if let TopicSelection::Assign(assigned) = topics
+            && read
+            && !assigned.contains(tp)
+        {
+            let span = entry_span.unwrap_or_else(|| node.span.clone());
+            reader.report(Mistake::at(&span, format!("{tp} is not assigned to this source")));
+        }
+    }
+}
