@@ -154,6 +154,42 @@ fn a_topic_made_again_past_the_committed_offset_is_data_loss_or_skipped_and_reco
     }
 }
 
+/// The broker dies, half of a log does not come back, and producers write past the offsets that were read.
+fn cut_and_grown_again(fetch: &str) {
+    let Some(mut own) = own_broker() else { return };
+    let topic = unique_name("cut");
+    own.create_topic(&topic, 1, &[]);
+    (0..20).for_each(|_| own.produce(&topic, 0, (0..20).map(|i| line(0, i))));
+    let place = Place::with_job(&word_count(&own.brokers, &topic, &format!("fetch = \"{fetch}\"")));
+    place.catch_up();
+    let log = place.read("out.log");
+    own.kill();
+    own.halve_log(&topic, 0);
+    own.start_again();
+    let cut = own.offsets(&topic, 0).1;
+    assert!((1..400).contains(&cut), "the log was cut at {cut}");
+    own.produce(&topic, 0, (0..600).map(|i| line(0, i)));
+    let name = format!("{topic}/0");
+    place.kstream(&bounded()).expect(4).says(&[&name, &cut.to_string(), "on_data_loss"]);
+    assert_eq!(place.read("out.log"), log, "{fetch}");
+    let skipped = place.kstream(&format!("{} --set source.on_data_loss=skip", bounded())).expect(0);
+    assert_eq!(skipped.err.matches("lost and skipped").count(), 1, "{}", skipped.err);
+    let words: u64 = sums(&place.read("out.log")).values().sum();
+    assert_eq!(words, 4 * (400 + 600), "{fetch}: all of the new log, from the cut on");
+    let ledger = place.ledger();
+    let lost: Vec<&str> =
+        ledger.iter().filter_map(|batch| batch["lost"].as_array()).flatten().filter_map(|lost| lost.as_str()).collect();
+    assert_eq!(lost, [format!("{name} {cut}..400 (log truncated)")], "{fetch}");
+    own.produce(&topic, 0, ["behind"]);
+    place.kstream(&bounded()).expect(0);
+    assert!(place.read("out.log").contains("'behind'"), "{fetch}");
+}
+
+#[test]
+fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_over_own_connections() {
+    cut_and_grown_again("native");
+}
+
 #[test]
 fn an_open_transaction_holds_back_its_partition_and_no_other() {
     let Some(broker) = broker() else { return };
