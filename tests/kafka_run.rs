@@ -191,6 +191,11 @@ fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_over_own_conne
 }
 
 #[test]
+fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_by_librdkafka() {
+    cut_and_grown_again("librdkafka");
+}
+
+#[test]
 fn an_open_transaction_holds_back_its_partition_and_no_other() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("held", 2);
@@ -446,6 +451,39 @@ fn sasl(broker: &Broker, topic: &str, mechanism: &str) -> String {
 properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{ca}", "sasl.mechanism" = "{mechanism}", "sasl.username" = "{user}", "sasl.password" = {{ env = "TEST_SECRET" }} }}"#
         ),
     )
+}
+
+#[test]
+fn a_listener_that_does_not_fit_is_explained() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("unfit", 1);
+    let ca = broker.ca.display().to_string();
+    let tls = |ca: &str| format!(r#""security.protocol" = "ssl", "ssl.ca.location" = "{ca}""#);
+    let (plain, ssl, sasl_ssl) = (&broker.brokers, &broker.ssl_brokers, &broker.sasl_ssl_brokers);
+    let no_ca = r#""security.protocol" = "ssl""#.to_owned();
+    let cases: Vec<(&String, String, &[&str])> = vec![
+        (ssl, no_ca, &["certificate verify failed", "ssl.ca.location"]),
+        (plain, tls(&ca), &["SSL connection closed", "security.protocol"]),
+        (ssl, String::new(), &["security.protocol"]),
+        (sasl_ssl, String::new(), &["security.protocol"]),
+        (ssl, tls("no/such/ca.pem"), &["ssl.ca.location", "no/such/ca.pem", "No such file"]),
+    ];
+    let running: Vec<_> = cases
+        .into_iter()
+        .map(|(brokers, properties, says)| {
+            let source = format!("unreachable_limit = \"4s\"\nproperties = {{ {properties} }}");
+            let place = Place::with_job(&word_count(brokers, topic.name(), &source));
+            let running = place.start(&bounded());
+            (place, running, properties, says)
+        })
+        .collect();
+    for (_place, running, properties, says) in running {
+        let ended = running.wait();
+        let error = ended.err.lines().skip_while(|line| !line.starts_with("error")).collect::<Vec<_>>().join("\n");
+        for fact in says {
+            assert!(error.contains(fact), "{properties}: no {fact:?} in {}", ended.err);
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! The states of a batch. Each step consumes the state before it, so that the wrong order does not compile.
 
-use super::{CommitRecord, PlanRecord, StateWrites, Store};
-use crate::{
-    model::{BatchId, BatchIdentity, OffsetRange, RunEpoch},
-    planner::LossReason,
-};
+use super::{CommitRecord, LossReason, PlanRecord, StateWrites, Store};
+use crate::model::{BatchId, BatchIdentity, OffsetRange, RunEpoch};
 
 /// A batch that is decided and not durable: nothing may happen for it yet.
 ///
@@ -300,8 +297,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{BatchTime, TopicPartition},
-        planner::LostRange,
-        protocol::{MemoryStore, memory::tests_support::*},
+        protocol::{LostRange, MemoryStore, memory::tests_support::*},
     };
 
     #[test]
