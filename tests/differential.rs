@@ -196,3 +196,124 @@ fn a_broker_that_is_killed_in_the_middle() {
     own.produce(&topic, 0, (0..500).map(|i| i.to_string()));
     assert_eq!(planes.check(&topic, 0, 100, 5_500, 700), 5_400);
 }
+
+#[test]
+fn compacted_logs() {
+    let Some(broker) = broker() else { return };
+    let settings = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")];
+    let topic = broker.topic_with("differential-compacted", 1, &settings);
+    for round in 0..6 {
+        let records = (0..60).map(|i| NewRecord::value(format!("{round} {i}")).key(format!("k{}", i % (5 + round))));
+        broker.produce_with(&[("compression.codec", CODECS[round % 5])], topic.name(), 0, records);
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    let left = || broker.read_committed(topic.name()).len();
+    let deadline = std::time::Instant::now() + Duration::from_secs(40);
+    while left() == 360 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    assert!(left() < 360, "the cleaner has not been here");
+    // It may come by again in between, at both planes or at one; not once only the active segment is left to it.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(check_topic(broker, topic.name(), 1, Isolation::ReadCommitted), left());
+}
+
+#[test]
+fn records_of_twelve_megabytes() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic_with("differential-large", 1, &[("max.message.bytes", "16777216")]);
+    let large: String = (0..12 << 20).map(|i: u32| char::from(b'a' + (i.wrapping_mul(i) >> 7) as u8 % 26)).collect();
+    for codec in ["none", "lz4"] {
+        let properties = [("message.max.bytes", "16000000"), ("compression.codec", codec)];
+        broker.produce_with(&properties, topic.name(), 0, ["small", &large, "small"].map(NewRecord::value));
+    }
+    let planes = Planes::open(&broker.brokers, topic.name(), Isolation::ReadCommitted, &[0]);
+    for (start, until) in [(0, 6), (0, 1), (1, 2), (2, 5), (4, 5)] {
+        assert_eq!(planes.check(topic.name(), 0, start, until, 100) as i64, until - start);
+    }
+}
+
+#[test]
+fn leaders_that_move_between_two_brokers() {
+    let Some(first) = own_broker() else { return };
+    let mut second = first.second();
+    let topic = unique_name("differential-moved");
+    first.create_replicated_topic(&topic, 4, 2, &[]);
+    let until = |done: &dyn Fn(&[i32]) -> bool| {
+        crate::support::wait_until("leaders that moved", || done(&first.leaders(&topic)));
+    };
+    let both = |leaders: &[i32]| leaders.contains(&1) && leaders.contains(&2);
+    until(&both);
+    let mut written = 0;
+    let mut write = || {
+        for partition in 0..4 {
+            first.produce(&topic, partition, (written..written + 300).map(|i| format!("{i} {}", "x".repeat(i % 90))));
+        }
+        written += 300;
+        written as i64
+    };
+    let planes = Planes::open(&first.brokers, &topic, Isolation::ReadCommitted, &[0; 4]);
+    let check = |start: i64, until: i64| {
+        for partition in 0..4 {
+            assert_eq!(planes.check(&topic, partition, start, until, 70) as i64, until - start, "{partition}");
+        }
+    };
+    let first_end = write();
+    check(0, first_end - 100);
+    second.kill();
+    until(&|leaders| leaders.iter().all(|&leader| leader == 1));
+    let second_end = write();
+    check(first_end - 100, second_end - 50);
+    second.start_again();
+    until(&both);
+    let third_end = write();
+    check(second_end - 50, third_end);
+    second.stop();
+    check(0, third_end);
+}
+
+/// The broker goes while a range is half read, with more of it to come than is fetched ahead.
+#[test]
+fn a_broker_that_is_killed_amid_a_range() {
+    let Some(mut own) = own_broker() else { return };
+    let topic = unique_name("differential-amid");
+    own.create_topic(&topic, 1, &[]);
+    const RECORDS: i64 = 120_000;
+    own.produce(&topic, 0, (0..RECORDS).map(|i| format!("{i} {}", "y".repeat(400))));
+    let planes = Planes::open(&own.brokers, &topic, Isolation::ReadCommitted, &[0]);
+    let range = OffsetRange {
+        source: "source".into(),
+        tp: TopicPartition::new(&*topic, 0),
+        start: 0,
+        until: RECORDS,
+        topic_id: None,
+        leader_epoch: None,
+        start_epoch: None,
+    };
+    let options = ReadOptions { chunk_records: 2_000, stall_timeout_ms: 60_000 };
+    let mut readers: Vec<_> = planes.0.iter().map(|source| source.read(&range, options).unwrap()).collect();
+    let next = |reader: &mut Box<dyn kstream::source::RangeReader + '_>| {
+        let chunk = reader.next_chunk().unwrap()?;
+        let Column::Record(chunk) = chunk else { panic!("{chunk:?}") };
+        Some(records_of(&Arc::unwrap_or_clone(chunk)))
+    };
+    let begun: Vec<Vec<ReadRecord>> = readers.iter_mut().map(|reader| next(reader).unwrap()).collect();
+    own.kill();
+    let mut read = begun.into_iter();
+    std::thread::scope(|scope| {
+        scope.spawn(|| own.start_again());
+        for mut reader in readers {
+            let mut offset = 0;
+            let mut records = read.next();
+            while let Some(chunk) = records {
+                for record in &chunk {
+                    assert_eq!(record.offset, offset);
+                    assert!(record.value_text().starts_with(&format!("{offset} y")), "{offset}");
+                    offset += 1;
+                }
+                records = next(&mut reader);
+            }
+            assert_eq!(offset, RECORDS);
+        }
+    });
+}

@@ -154,6 +154,47 @@ fn a_topic_made_again_past_the_committed_offset_is_data_loss_or_skipped_and_reco
     }
 }
 
+/// The broker dies, half of a log does not come back, and producers write past the offsets that were read.
+fn cut_and_grown_again(fetch: &str) {
+    let Some(mut own) = own_broker() else { return };
+    let topic = unique_name("cut");
+    own.create_topic(&topic, 1, &[]);
+    (0..20).for_each(|_| own.produce(&topic, 0, (0..20).map(|i| line(0, i))));
+    let place = Place::with_job(&word_count(&own.brokers, &topic, &format!("fetch = \"{fetch}\"")));
+    place.catch_up();
+    let log = place.read("out.log");
+    own.kill();
+    own.halve_log(&topic, 0);
+    own.start_again();
+    let cut = own.offsets(&topic, 0).1;
+    assert!((1..400).contains(&cut), "the log was cut at {cut}");
+    own.produce(&topic, 0, (0..600).map(|i| line(0, i)));
+    let name = format!("{topic}/0");
+    place.kstream(&bounded()).expect(4).says(&[&name, &cut.to_string(), "on_data_loss"]);
+    assert_eq!(place.read("out.log"), log, "{fetch}");
+    let skipped = place.kstream(&format!("{} --set source.on_data_loss=skip", bounded())).expect(0);
+    assert_eq!(skipped.err.matches("lost and skipped").count(), 1, "{}", skipped.err);
+    let words: u64 = sums(&place.read("out.log")).values().sum();
+    assert_eq!(words, 4 * (400 + 600), "{fetch}: all of the new log, from the cut on");
+    let ledger = place.ledger();
+    let lost: Vec<&str> =
+        ledger.iter().filter_map(|batch| batch["lost"].as_array()).flatten().filter_map(|lost| lost.as_str()).collect();
+    assert_eq!(lost, [format!("{name} {cut}..400 (log truncated)")], "{fetch}");
+    own.produce(&topic, 0, ["behind"]);
+    place.kstream(&bounded()).expect(0);
+    assert!(place.read("out.log").contains("'behind'"), "{fetch}");
+}
+
+#[test]
+fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_over_own_connections() {
+    cut_and_grown_again("native");
+}
+
+#[test]
+fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_by_librdkafka() {
+    cut_and_grown_again("librdkafka");
+}
+
 #[test]
 fn an_open_transaction_holds_back_its_partition_and_no_other() {
     let Some(broker) = broker() else { return };
@@ -410,6 +451,39 @@ fn sasl(broker: &Broker, topic: &str, mechanism: &str) -> String {
 properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{ca}", "sasl.mechanism" = "{mechanism}", "sasl.username" = "{user}", "sasl.password" = {{ env = "TEST_SECRET" }} }}"#
         ),
     )
+}
+
+#[test]
+fn a_listener_that_does_not_fit_is_explained() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("unfit", 1);
+    let ca = broker.ca.display().to_string();
+    let tls = |ca: &str| format!(r#""security.protocol" = "ssl", "ssl.ca.location" = "{ca}""#);
+    let (plain, ssl, sasl_ssl) = (&broker.brokers, &broker.ssl_brokers, &broker.sasl_ssl_brokers);
+    let no_ca = r#""security.protocol" = "ssl""#.to_owned();
+    let cases: Vec<(&String, String, &[&str])> = vec![
+        (ssl, no_ca, &["certificate verify failed", "ssl.ca.location"]),
+        (plain, tls(&ca), &["SSL connection closed", "security.protocol"]),
+        (ssl, String::new(), &["security.protocol"]),
+        (sasl_ssl, String::new(), &["security.protocol"]),
+        (ssl, tls("no/such/ca.pem"), &["ssl.ca.location", "no/such/ca.pem", "No such file"]),
+    ];
+    let running: Vec<_> = cases
+        .into_iter()
+        .map(|(brokers, properties, says)| {
+            let source = format!("unreachable_limit = \"4s\"\nproperties = {{ {properties} }}");
+            let place = Place::with_job(&word_count(brokers, topic.name(), &source));
+            let running = place.start(&bounded());
+            (place, running, properties, says)
+        })
+        .collect();
+    for (_place, running, properties, says) in running {
+        let ended = running.wait();
+        let error = ended.err.lines().skip_while(|line| !line.starts_with("error")).collect::<Vec<_>>().join("\n");
+        for fact in says {
+            assert!(error.contains(fact), "{properties}: no {fact:?} in {}", ended.err);
+        }
+    }
 }
 
 #[test]

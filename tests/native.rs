@@ -2,6 +2,7 @@
 
 mod faults;
 pub mod plane;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,72 @@ fn large_records_arrive() {
         broker.produce_with(&properties, topic.name(), 1, records);
     }
     check(broker, topic.name(), 2, Isolation::ReadCommitted, &[100, 1]);
+}
+
+/// Twenty partitions of records larger than each one's share of the memory.
+#[test]
+fn memory_is_bounded_whatever_the_batches_and_every_partition_gets_its_share() {
+    let Some(broker) = broker() else { return };
+    const RECORD: usize = 1_000_000;
+    let large: String = (0..RECORD as u32).map(|i| char::from(b'a' + (i.wrapping_mul(i) >> 7) as u8 % 26)).collect();
+    let topic = broker.topic_with("native-memory", 20, &[("max.message.bytes", "2000000")]);
+    for partition in 0..20 {
+        broker.produce_with(
+            &[("message.max.bytes", "2000000")],
+            topic.name(),
+            partition,
+            [&large; 4].map(NewRecord::value),
+        );
+    }
+    let mut config = config(&broker.brokers, Isolation::ReadCommitted);
+    config.prefetch_memory_bytes = 2 << 20;
+    let plane = Plane::open(&config, topic.name(), &[0; 20]);
+    // Two readers at a time, as two threads would, range by range; nobody reads the last partition.
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                most = most.max(plane.held_bytes());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            most
+        });
+        let readers = [0, 1].map(|reader| {
+            let plane = &plane;
+            scope.spawn(move || {
+                for offset in 0..4 {
+                    for partition in (0..19).filter(|partition| partition % 2 == reader) {
+                        assert_eq!(plane.read(partition, offset, offset + 1).unwrap().len(), 1);
+                    }
+                }
+            })
+        });
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        watch.join().unwrap()
+    });
+    // The bound, a batch in the hands of each reader, and one that came in for each.
+    assert!(most <= (2 << 20) + 4 * (RECORD + 1_000), "{most} bytes were held");
+
+    // Small batches: a partition of which nobody takes anything keeps to its share.
+    let topic = broker.topic("native-share", 2);
+    for _ in 0..40 {
+        broker.produce(topic.name(), 0, [&large[..50_000]]);
+    }
+    broker.produce(topic.name(), 1, ["a"; 10]);
+    config.prefetch_memory_bytes = 1 << 20;
+    config.properties.insert("fetch.message.max.bytes".into(), "60000".into());
+    let plane = Plane::open(&config, topic.name(), &[0, 0]);
+    let limit = Instant::now() + Duration::from_secs(20);
+    while plane.queued_bytes(0) < 200_000 && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let (first, second) = (plane.queued_bytes(0), plane.queued_bytes(1));
+    assert!((200_000..400_000).contains(&first) && second > 0, "{first} and {second} bytes");
+    assert_eq!(plane.read(1, 0, 10).unwrap().len(), 10);
+    assert_eq!(plane.read(0, 0, 40).unwrap().len(), 40);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! does not use it up; [`ScriptedBroker::assert_played`] proves that it happened.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
@@ -50,6 +50,13 @@ pub enum Fault {
     /// The body is these bytes behind the header.
     Body(Vec<u8>),
     Throttle(i32),
+    /// As a broker answers beyond a quota: nothing, and how long to stay away.
+    Quota(i32),
+    /// It comes so many bytes at a time, with a pause before each.
+    Trickle {
+        bytes: usize,
+        pause_ms: u64,
+    },
     /// The broker says that our epoch ended here.
     Diverging {
         epoch: i32,
@@ -72,6 +79,12 @@ pub struct State {
     pub batches: Vec<(i64, i64, Bytes)>,
     /// Highest version answered of each request.
     pub versions: HashMap<i16, (i16, i16)>,
+    /// What Metadata says of the topic instead of where it is.
+    pub metadata_error: Option<i16>,
+    /// Connections are closed at the next request.
+    pub hangs_up: bool,
+    /// What clients called themselves.
+    pub client_ids: BTreeSet<String>,
     /// Where the epoch that was asked about ends.
     pub epoch_end: i64,
     pub faults: VecDeque<Fault>,
@@ -137,6 +150,9 @@ impl ScriptedBroker {
             ]
             .map(newest)
             .into(),
+            metadata_error: None,
+            hangs_up: false,
+            client_ids: BTreeSet::new(),
             epoch_end: i64::MAX,
             faults: VecDeque::new(),
             lasting_fault: None,
@@ -194,7 +210,14 @@ fn serve(mut socket: TcpStream, address: &str, state: &Mutex<State>, stop: &Atom
         let mut request = Bytes::from(request);
         let header = decode_request_header_from_buffer(&mut request).ok()?;
         let (key, version) = (header.request_api_key, header.request_api_version);
-        *state.lock().unwrap().requests.entry(key).or_default() += 1;
+        {
+            let mut state = state.lock().unwrap();
+            if state.hangs_up {
+                return None;
+            }
+            *state.requests.entry(key).or_default() += 1;
+            state.client_ids.extend(header.client_id.map(|id| id.to_string()));
+        }
         let (body, fault) = match ApiKey::try_from(key).ok()? {
             ApiKey::ApiVersions => (api_versions(state, header.correlation_id, version), None),
             ApiKey::Metadata => (metadata(state, header.correlation_id, version, address, request), None),
@@ -218,6 +241,12 @@ fn answer(socket: &mut TcpStream, body: &[u8], fault: Option<Fault>) -> Option<(
         Some(Fault::WrongCorrelationId) => bytes[7] ^= 1,
         Some(Fault::Length(len)) => bytes[..4].copy_from_slice(&len.to_be_bytes()),
         Some(Fault::Silence) => return Some(()),
+        Some(Fault::Trickle { bytes: len, pause_ms }) => {
+            return bytes.chunks(len).try_for_each(|part| {
+                thread::sleep(Duration::from_millis(pause_ms));
+                socket.write_all(part).ok()
+            });
+        }
         Some(Fault::Body(body)) => {
             bytes.truncate(9);
             bytes.extend(body);
@@ -262,12 +291,13 @@ fn metadata(state: &Mutex<State>, correlation_id: i32, version: i16, address: &s
     let topics = request.topics.unwrap_or_default().into_iter().map(|asked| {
         let name = asked.name.unwrap();
         let id = if version >= 10 { state.topic_id } else { Uuid::nil() };
-        let known = name.as_str() == TOPIC;
+        let error = state.metadata_error.unwrap_or(if name.as_str() == TOPIC { 0 } else { 3 });
+        let known = error == 0;
         let partition =
             m::MetadataResponsePartition::default().with_leader_id(BrokerId(1)).with_leader_epoch(state.leader_epoch);
         m::MetadataResponseTopic::default()
             .with_name(Some(name))
-            .with_error_code(if known { 0 } else { 3 })
+            .with_error_code(error)
             .with_topic_id(id)
             .with_partitions(if known { vec![partition] } else { Vec::new() })
     });
@@ -365,6 +395,10 @@ fn fetch(
         Some(Fault::TopError(code)) => message = message.with_error_code(*code),
         Some(Fault::FlipByte(at)) => records.iter_mut().skip(*at).take(1).for_each(|byte| *byte ^= 0x20),
         Some(Fault::Throttle(ms)) => message = message.with_throttle_time_ms(*ms),
+        Some(Fault::Quota(ms)) => {
+            message = message.with_throttle_time_ms(*ms);
+            records.clear();
+        }
         Some(Fault::Diverging { epoch, end_offset }) => {
             let diverging = f::EpochEndOffset::default().with_epoch(*epoch).with_end_offset(*end_offset);
             partition = partition.with_diverging_epoch(diverging);

@@ -297,14 +297,15 @@ impl Run<'_> {
         let Some((rest, lost)) = readable_rest(&batch.plan().ranges, &partitions).or_else(cut) else {
             return Err(self.explain(&batch, trouble));
         };
+        let replaced = self.replace(batch, |plan| {
+            plan.ranges = rest;
+            plan.lost.extend(lost.iter().cloned());
+        })?;
         for loss in &lost {
-            tracing::warn!(batch = batch.plan().batch.0, lost = %loss, "offsets are lost and skipped");
+            tracing::warn!(batch = replaced.plan().batch.0, lost = %loss, "offsets are lost and skipped");
         }
         self.inputs.forget_assignment();
-        self.replace(batch, |plan| {
-            plan.ranges = rest;
-            plan.lost.extend(lost);
-        })
+        Ok(replaced)
     }
 
     /// A batch that outputs hold in part can neither be read again nor be planned anew.

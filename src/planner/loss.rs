@@ -13,7 +13,7 @@ use crate::model::{AvailablePartition, OffsetRange, TopicPartition};
 pub enum LossReason {
     /// The log now starts after the committed offset: retention, or `DeleteRecords`.
     Retention,
-    /// The log now ends before the committed offset and goes on there: an unclean leader election.
+    /// The log now ends before the committed offset and goes on there: an unclean leader election, or a power cut.
     Truncated,
     /// Another log under the same name.
     Recreated,
@@ -154,8 +154,8 @@ fn differ<T: PartialEq>(before: &Option<T>, now: &Option<T>) -> bool {
     matches!((before, now), (Some(before), Some(now)) if before != now)
 }
 
-/// A log that ends before the committed offset is either the same log, cut by an unclean leader election (then what is
-/// left of it was read already), or another one (then nothing of it was). The topic id tells; without one, a truncation
+/// A log that ends before the committed offset is either the same log, cut by an unclean leader election or a power cut
+/// (then what is left of it was read already), or another one (then nothing of it was). The topic id tells; without one, a truncation
 /// raises the leader epoch and a new topic begins at a low one. Where neither is known it counts as a new topic:
 /// topics are recreated far more often than logs are truncated.
 fn truncated(position: &Position, now: &AvailablePartition) -> bool {

@@ -1,6 +1,6 @@
 //! The states of a batch. Each step consumes the state before it, so that the wrong order does not compile.
 
-use super::{CommitRecord, PlanRecord, StateWrites, Store};
+use super::{CommitRecord, LossReason, PlanRecord, StateWrites, Store};
 use crate::model::{BatchId, BatchIdentity, OffsetRange, RunEpoch};
 
 /// A batch that is decided and not durable: nothing may happen for it yet.
@@ -125,7 +125,8 @@ impl PlannedBatch {
     }
 }
 
-/// Same batch, and no offset that the old plan does not have or declare lost.
+/// Same batch, and no offset that the old plan does not have, unless what it held before was lost with a declared loss: a
+/// log that was cut and has grown again is read from the cut on.
 fn lies_within(new: &PlanRecord, old: &PlanRecord) -> bool {
     let same = new.batch == old.batch
         && new.time == old.time
@@ -134,9 +135,24 @@ fn lies_within(new: &PlanRecord, old: &PlanRecord) -> bool {
         && new.ranges.len() <= old.ranges.len();
     let inside = |range: &OffsetRange| {
         let within = |old: &&OffsetRange| old.source == range.source && old.tp == range.tp;
-        old.ranges.iter().find(within).is_some_and(|old| old.start <= range.start && range.until <= old.until)
+        old.ranges.iter().find(within).is_some_and(|old| {
+            let starts = old.start <= range.start || goes_back_to_a_cut(range, old.start, new);
+            starts && range.until <= old.until
+        })
     };
     same && new.ranges.iter().all(inside)
+}
+
+/// Whether `plan` declares that the log was cut where `range` starts and had been read up to `planned_start`.
+fn goes_back_to_a_cut(range: &OffsetRange, planned_start: i64, plan: &PlanRecord) -> bool {
+    plan.lost.iter().any(|lost| {
+        lost.source == range.source
+            && lost.tp == range.tp
+            && lost.reason == LossReason::Truncated
+            && lost.start == range.start
+            && lost.until == Some(planned_start)
+            && lost.resumes_at == Some(range.start)
+    })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -281,7 +297,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{BatchTime, TopicPartition},
-        protocol::{MemoryStore, memory::tests_support::*},
+        protocol::{LostRange, MemoryStore, memory::tests_support::*},
     };
 
     #[test]
@@ -343,5 +359,33 @@ mod tests {
         check(|plan| plan.ranges[0].tp = TopicPartition::new("words", 7), false);
         check(|plan| plan.time = BatchTime(0), false);
         check(|plan| plan.batch = BatchId(4), false);
+    }
+
+    #[test]
+    fn a_range_goes_back_only_to_where_its_log_was_cut() {
+        let old = plan(3, &[(0, 5, 10), (1, 0, 4)]);
+        let check = |change: fn(&mut LostRange), expected: bool| {
+            let mut new = old.clone();
+            let range = &mut new.ranges[0];
+            range.start = 3;
+            let mut lost = LostRange {
+                source: range.source.clone(),
+                tp: range.tp.clone(),
+                start: 3,
+                until: Some(5),
+                resumes_at: Some(3),
+                reason: LossReason::Truncated,
+            };
+            change(&mut lost);
+            new.lost.push(lost);
+            assert_eq!(lies_within(&new, &old), expected, "{new:?}");
+        };
+        check(|_| {}, true);
+        check(|lost| lost.reason = LossReason::Retention, false);
+        check(|lost| lost.start = 4, false);
+        check(|lost| lost.until = Some(9), false);
+        check(|lost| lost.resumes_at = Some(4), false);
+        check(|lost| lost.tp = TopicPartition::new("words", 1), false);
+        check(|lost| lost.source = "other".into(), false);
     }
 }

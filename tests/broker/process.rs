@@ -46,6 +46,14 @@ impl OwnBroker {
         script("down", &["--keep", "--kill"], &self.dir);
     }
 
+    /// Cuts the only segment of a partition to half its bytes, as a power cut may; while the broker is down.
+    pub fn halve_log(&self, topic: &str, partition: i32) {
+        let segment = self.dir.join("data").join(format!("{topic}-{partition}")).join("00000000000000000000.log");
+        let file = std::fs::OpenOptions::new().write(true).open(&segment).expect("a segment");
+        let len = file.metadata().expect("its length").len();
+        file.set_len(len / 2).expect("a shorter segment");
+    }
+
     /// Starts it after [`OwnBroker::stop`] or [`OwnBroker::kill`].
     pub fn start_again(&mut self) {
         up(&self.dir, None).expect("it started before");

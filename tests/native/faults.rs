@@ -289,6 +289,148 @@ fn a_throttled_client_waits_as_long_as_it_was_told() {
 }
 
 #[test]
+fn a_quota_or_a_slow_link_costs_time_and_no_record() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    plane.stall_timeout_ms = 300;
+    // The announced time is longer than a silence may be, and so is the response.
+    for fault in [Fault::Quota(900), Fault::Throttle(900), Fault::Trickle { bytes: 40, pause_ms: 60 }] {
+        let begun = Instant::now();
+        broker.push(fault.clone());
+        check_all(&plane, &format!("{fault:?}"));
+        broker.assert_played();
+        assert!(begun.elapsed() > Duration::from_millis(600), "{fault:?} took {:?}", begun.elapsed());
+        assert_eq!(broker.requests(ApiKey::ApiVersions), 2, "{fault:?}: one connection each for router and fetcher");
+    }
+}
+
+#[test]
+fn silence_behind_a_quota_names_the_quota() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    plane.stall_timeout_ms = 300;
+    broker.push(Fault::Quota(1));
+    broker.change(|state| state.lasting_fault = Some(Fault::NoRecords));
+    let error = plane.read(0, 0, 20).unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Unreachable, "{error}");
+    broker.change(|state| state.lasting_fault = None);
+    check_all(&plane, "a second try goes on with what was under way");
+}
+
+#[test]
+fn a_stop_is_seen_while_a_response_trickles() {
+    let broker = ScriptedBroker::start();
+    broker.change(|state| state.lasting_fault = Some(Fault::Trickle { bytes: 1, pause_ms: 10 }));
+    let plane = open(&broker);
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    drop(plane);
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn metadata_that_is_out_of_date_is_waited_out_or_asked_of_another_broker() {
+    let check = |with_ids: bool| {
+        let broker = ScriptedBroker::start();
+        if !with_ids {
+            broker.change(|state| state.versions.insert(ApiKey::Metadata as i16, (0, 9)));
+        }
+        let mut plane = open(&broker);
+        plane.leader_epoch = Some(3);
+        if with_ids {
+            plane.topic_id = Some("AAAAAAAAAAAAAAAAAAAABw".into());
+        }
+        // As after a partition of the network: an older epoch, and no right to be read.
+        let is_stale = |stale| {
+            broker.change(|state| {
+                state.leader_epoch = if stale { 2 } else { 3 };
+                state.lasting_fault = stale.then_some(Fault::Error(74));
+            });
+        };
+        is_stale(true);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| plane.read(0, 0, 20));
+            std::thread::sleep(Duration::from_millis(800));
+            is_stale(false);
+            assert_eq!(reader.join().unwrap().unwrap().len(), 20, "with ids: {with_ids}");
+        });
+        let mut plane = open(&broker);
+        (plane.leader_epoch, plane.topic_id) = (Some(9), with_ids.then(|| "AAAAAAAAAAAAAAAAAAAABw".into()));
+        let error = plane.read(0, 0, 20).unwrap_err();
+        match with_ids {
+            true => assert_eq!(error.kind, SourceErrorKind::Unreachable, "the same topic is never another: {error}"),
+            false => check_loss(error, (0, 0), "older leader epoch"),
+        }
+    };
+    check(true);
+    check(false);
+
+    let (stale, fresh) = (ScriptedBroker::start(), ScriptedBroker::start());
+    stale.change(|state| (state.leader_epoch, state.leader) = (2, Some(fresh.address.clone())));
+    let mut config = quick(&stale);
+    config.brokers = format!("{},{}", stale.address, fresh.address);
+    let mut plane = Plane::open(&config, TOPIC, &[0]);
+    plane.leader_epoch = Some(3);
+    plane.stall_timeout_ms = 2_000;
+    check_all(&plane, "the other broker knows better");
+}
+
+#[test]
+fn brokers_that_went_away_are_not_taken_for_a_topic_that_did() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    plane.stall_timeout_ms = 1_500;
+    broker.change(|state| {
+        state.metadata_error = Some(3);
+        state.lasting_fault = Some(Fault::Error(3));
+    });
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| plane.read(0, 0, 20));
+        std::thread::sleep(Duration::from_millis(300));
+        broker.change(|state| state.hangs_up = true);
+        let error = reader.join().unwrap().unwrap_err();
+        assert_eq!(error.kind, SourceErrorKind::Unreachable, "{error}");
+    });
+    // Back again, the topic is known after a while only.
+    broker.change(|state| state.hangs_up = false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| plane.read(0, 0, 20));
+        std::thread::sleep(Duration::from_millis(500));
+        broker.change(|state| (state.metadata_error, state.lasting_fault) = (None, None));
+        assert_eq!(reader.join().unwrap().unwrap().len(), 20);
+    });
+}
+
+#[test]
+fn what_went_wrong_before_a_range_is_asked_about_again() {
+    for code in [29, 1] {
+        let broker = ScriptedBroker::start();
+        let plane = open(&broker);
+        assert_eq!(plane.read(0, 0, 20).unwrap().len(), 20);
+        broker.change(|state| state.lasting_fault = Some(Fault::Error(code)));
+        // Met while nobody reads, it ends the fetching, which otherwise asks every few milliseconds.
+        let mut fetches = 0;
+        crate::support::wait_until("the error", || {
+            let before = std::mem::replace(&mut fetches, broker.requests(ApiKey::Fetch));
+            std::thread::sleep(Duration::from_millis(200));
+            before == fetches && fetches == broker.requests(ApiKey::Fetch)
+        });
+        broker.change(|state| {
+            state.lasting_fault = None;
+            state.batches.push(batch(20, 5));
+        });
+        assert_eq!(plane.read(0, 20, 25).unwrap().len(), 5, "error {code} is over");
+    }
+}
+
+#[test]
+fn brokers_are_told_the_name_of_the_client() {
+    let broker = ScriptedBroker::start();
+    check_all(&open(&broker), "by name");
+    assert_eq!(broker.change(|state| Vec::from_iter(state.client_ids.clone())), ["kstream-test"]);
+}
+
+#[test]
 fn an_unknown_topic_is_data_loss_once_it_stays_unknown() {
     let broker = ScriptedBroker::start();
     let mut plane = Plane::open(&quick(&broker), "nowhere", &[0]);
@@ -298,13 +440,15 @@ fn an_unknown_topic_is_data_loss_once_it_stays_unknown() {
 
 #[test]
 fn idle_planes_ask_seldom() {
-    let broker = ScriptedBroker::start();
-    let mut config = quick(&broker);
-    config.properties.insert("fetch.wait.max.ms".into(), "100".into());
-    let plane = Plane::open(&config, TOPIC, &[0]);
-    assert_eq!(plane.read(0, 0, 20).unwrap().len(), 20);
-    let before = broker.requests(ApiKey::Fetch);
-    std::thread::sleep(Duration::from_millis(1_000));
-    let asked = broker.requests(ApiKey::Fetch) - before;
-    assert!((5..=12).contains(&asked), "{asked} requests in a second");
+    for (wait_ms, expected) in [("100", 5..=12), ("0", 20..=220)] {
+        let broker = ScriptedBroker::start();
+        let mut config = quick(&broker);
+        config.properties.insert("fetch.wait.max.ms".into(), wait_ms.into());
+        let plane = Plane::open(&config, TOPIC, &[0]);
+        assert_eq!(plane.read(0, 0, 20).unwrap().len(), 20);
+        let before = broker.requests(ApiKey::Fetch);
+        std::thread::sleep(Duration::from_millis(1_000));
+        let asked = broker.requests(ApiKey::Fetch) - before;
+        assert!(expected.contains(&asked), "{asked} requests in a second with fetch.wait.max.ms = {wait_ms}");
+    }
 }

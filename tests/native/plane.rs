@@ -20,6 +20,7 @@ pub fn config(brokers: &str, isolation: Isolation) -> PlaneConfig {
     PlaneConfig {
         source: "source".into(),
         brokers: brokers.to_owned(),
+        client_id: "kstream-test".to_owned(),
         properties: Default::default(),
         isolation,
         key_format: ValueFormat::Utf8,
@@ -92,6 +93,14 @@ impl Plane {
 
     pub fn known_topic_id(&self, partition: i32) -> Option<String> {
         self.plane.topic_id(&TopicPartition::new(self.topic.clone(), partition))
+    }
+
+    pub fn queued_bytes(&self, partition: i32) -> usize {
+        self.plane.queued_bytes(&TopicPartition::new(self.topic.clone(), partition))
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.plane.held_bytes()
     }
 
     pub fn assign(&mut self, positions: &[(i32, i64)]) {

@@ -19,7 +19,7 @@ use rdkafka::{
 };
 
 use super::{
-    error::{code_of, hint_for, kind_of, without_secrets},
+    error::{code_of, hint_for, hint_for_unreachable, kind_of, without_secrets},
     events::Events,
     raw,
     settings::ClientSettings,
@@ -212,7 +212,11 @@ impl Control {
                     _ => format!(" {} ms", asked_at.elapsed().as_millis()),
                 };
                 let message = format!("brokers {} {verb}{limit}: {what}: {reason}", self.brokers);
-                return Err(Failure { code, kind, message });
+                let hint = match kind {
+                    SourceErrorKind::Unreachable => Some(hint_for_unreachable(&message)),
+                    _ => hint_for(code),
+                };
+                return Err(Failure { code, kind, message, hint });
             }
             tracing::debug!(brokers = self.brokers, what, %error, "asking again");
             std::thread::sleep(PAUSE);
@@ -225,15 +229,12 @@ struct Failure {
     code: Code,
     kind: SourceErrorKind,
     message: String,
+    hint: Option<&'static str>,
 }
 
 impl Failure {
     fn into_error(self) -> SourceError {
-        let hint = match self.kind {
-            SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
-            _ => hint_for(self.code),
-        };
-        SourceError { kind: self.kind, message: self.message, hint: hint.map(str::to_owned) }
+        SourceError { kind: self.kind, message: self.message, hint: self.hint.map(str::to_owned) }
     }
 }
 
@@ -250,9 +251,13 @@ pub fn create(config: rdkafka::ClientConfig, events: Events) -> Result<BaseConsu
 /// Serves callbacks and errors of a handle without waiting; bounded, so that a flood cannot hold a batch up.
 pub fn drain(consumer: &BaseConsumer<Events>) {
     const AT_MOST: usize = 1_000;
+    // A poll that serves a callback looks like one that finds nothing.
+    const QUIET: usize = 8;
+    let mut quiet = 0;
     for _ in 0..AT_MOST {
         match consumer.poll(Duration::ZERO) {
-            None => return,
+            None if quiet == QUIET => return,
+            None => quiet += 1,
             Some(Ok(_)) => {} // cannot be: every assigned partition has a queue of its own
             Some(Err(error)) => {
                 let code = code_of(&error);

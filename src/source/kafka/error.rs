@@ -42,12 +42,24 @@ pub fn hint_for(code: Code) -> Option<&'static str> {
             "Check sasl.mechanism, sasl.username and where sasl.password is read from."
         }
         Code::UnsupportedSASLMechanism => "Set sasl.mechanism to one that the broker's listener offers.",
-        Code::SSL => "Check ssl.ca.location, the broker's certificate and the host name in it.",
+        Code::SSL => {
+            "Check security.protocol, ssl.ca.location (a PEM file of whoever signed the broker's certificate) and the host \
+             name in that certificate."
+        }
         Code::TopicAuthorizationFailed => "Grant this user READ and DESCRIBE on the topic.",
         Code::GroupAuthorizationFailed => "Grant this user READ on the consumer group.",
         Code::ClusterAuthorizationFailed => "Grant this user the cluster operation.",
         _ => return None,
     })
+}
+
+/// What to do about brokers that do not answer, by the words for why.
+pub fn hint_for_unreachable(reason: &str) -> &'static str {
+    let speaks_of_tls = ["security.protocol", "SSL_HANDSHAKE", "SSL connection closed", "SSL handshake"];
+    match speaks_of_tls.iter().any(|words| reason.contains(words)) {
+        true => "Check that security.protocol is what the broker's listener speaks, and ssl.ca.location if it is TLS.",
+        false => "Check that the brokers run and can be reached from here.",
+    }
 }
 
 /// What librdkafka says of properties it does not take. Its own words repeat the value, which may be a secret.
@@ -95,6 +107,19 @@ mod tests {
         let harmless = refused("acks", "many");
         assert!(harmless.contains("acks") && harmless.contains("many"), "{harmless}");
         assert!(refused("no.such.property", "1").contains("no.such.property"));
+    }
+
+    #[test]
+    fn a_listener_that_speaks_something_else_is_hinted_at() {
+        let check = |reason: &str, expected| {
+            assert_eq!(hint_for_unreachable(reason).contains("security.protocol"), expected, "{reason}")
+        };
+        check(
+            "ssl://b:1/bootstrap: Disconnected: SSL connection closed by peer (after 24ms in state SSL_HANDSHAKE)",
+            true,
+        );
+        check("b:1/bootstrap: Disconnected: might be caused by incorrect security.protocol configuration", true);
+        check("b:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused", false);
     }
 
     #[test]

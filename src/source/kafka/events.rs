@@ -21,6 +21,9 @@ use super::{
 };
 use crate::source::SourceErrorKind;
 
+/// How an error reads that was polled; the callback before it said more.
+const NO_MORE_THAN_A_CODE: &str = "Message consumption error";
+
 /// The context of every client handle kstream makes.
 #[derive(Debug, Default)]
 pub struct Events {
@@ -79,6 +82,8 @@ impl Events {
         if self.closing.load(Ordering::Relaxed) {
             return;
         }
+        // It says so as a broken connection, as if it were to heal.
+        let code = if reason.contains("certificate verify failed") { Code::SSL } else { code };
         let mut trouble = self.trouble();
         // Whoever was fenced learns it from the call that fails.
         if code != Code::Fenced && trouble.warned.insert(code as i32) {
@@ -92,9 +97,17 @@ impl Events {
         }
         // A group is only ever a mirror, so a group's ACL stops nothing.
         if kind_of(code) == SourceErrorKind::Refused && code != Code::GroupAuthorizationFailed {
-            trouble.refused = Some((code, reason.to_owned()));
+            remember(&mut trouble.refused, code, reason);
         }
-        trouble.last = Some((code, reason.to_owned()));
+        remember(&mut trouble.last, code, reason);
+    }
+}
+
+/// The last error explains most, unless it only repeats that something is wrong.
+fn remember(last: &mut Option<(Code, String)>, code: Code, reason: &str) {
+    let says_little = code == Code::AllBrokersDown || reason.starts_with(NO_MORE_THAN_A_CODE);
+    if last.is_none() || !says_little {
+        *last = Some((code, reason.to_owned()));
     }
 }
 
@@ -103,6 +116,10 @@ impl ClientContext for Events {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(client = self.name, ?level, facility, message, "librdkafka");
+        // Of a broker that hangs up on the first request librdkafka writes the likely cause into its log alone.
+        if message.contains("security.protocol") && !self.closing.load(Ordering::Relaxed) {
+            remember(&mut self.trouble().last, Code::BrokerTransportFailure, message);
+        }
     }
 
     fn stats_raw(&self, _statistics: &[u8]) {}
@@ -131,6 +148,21 @@ mod tests {
         assert_eq!(events.explanation(), Some((Code::Authentication, "wrong password".into())));
         events.recovered();
         assert_eq!(events.explanation(), None);
+    }
+
+    #[test]
+    fn what_says_most_is_remembered() {
+        let events = Events::default();
+        events.note(Code::AllBrokersDown, "1/1 brokers are down");
+        events.log(RDKafkaLogLevel::Info, "FAIL", "might be caused by incorrect security.protocol configuration");
+        events.note(Code::AllBrokersDown, "1/1 brokers are down");
+        events.note(Code::BrokerTransportFailure, "Message consumption error: BrokerTransportFailure");
+        assert!(events.explanation().unwrap().1.contains("incorrect security.protocol"));
+        assert_eq!(events.refusal(), None);
+        let reason = "error:0A000086:SSL routines::certificate verify failed (after 11ms in state SSL_HANDSHAKE)";
+        events.note(Code::BrokerTransportFailure, reason);
+        events.note(Code::SSL, "Message consumption error: SSL (Local: SSL error)");
+        assert_eq!(events.refusal(), Some((Code::SSL, reason.to_owned())));
     }
 
     #[test]

@@ -99,6 +99,7 @@ fn data_plane(
         native::Settings::from_config(&PlaneConfig {
             source: Arc::from(opening.source_name),
             brokers: opening.brokers.to_owned(),
+            client_id: settings.client_id().to_owned(),
             properties: settings.properties().clone(),
             isolation: spec.isolation,
             key_format: spec.key_format,

@@ -66,6 +66,7 @@ impl KafkaClient for Librdkafka {
         let config = PlaneConfig {
             source: Arc::from("check"),
             brokers: "localhost:9092".to_owned(),
+            client_id: "kstream".to_owned(),
             properties: properties.clone(),
             isolation: Isolation::ReadCommitted,
             key_format: ValueFormat::Utf8,

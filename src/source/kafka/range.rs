@@ -146,6 +146,9 @@ impl<'a> LibrdkafkaRange<'a> {
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
                 self.partition.next = None; // librdkafka has given the partition up
+                if let Some(end) = cut_end(reason) {
+                    return Err(self.cut(end));
+                }
                 self.check_bounds(PROOFS)?;
                 Err(SourceError::unreachable(format!(
                     "brokers {} say that offset {next} of {tp} is out of range: {reason}",
@@ -156,7 +159,7 @@ impl<'a> LibrdkafkaRange<'a> {
                 self.corrupt += 1;
                 if self.corrupt <= CORRUPT_RETRIES {
                     tracing::warn!(%tp, offset = next, reason, "damaged bytes from the broker; fetching again");
-                    return self.plane.reposition(&tp, &mut self.partition, next);
+                    return self.plane.reposition(&tp, &mut self.partition, next, None);
                 }
                 self.partition.next = None;
                 let message =
@@ -172,6 +175,24 @@ impl<'a> LibrdkafkaRange<'a> {
                 self.consumer.context().note(code, reason);
                 Ok(())
             }
+        }
+    }
+
+    /// The log was cut at `end`, before where it is read; negative where nothing of it is as old as what was read.
+    fn cut(&self, end: i64) -> SourceError {
+        let OffsetRange { tp, start, until, .. } = &self.range;
+        let bounds = self.plane.control.bounds(tp, Instant::now() + DOUBT_AFTER);
+        let earliest = bounds.map_or(0, |(earliest, _)| earliest);
+        let end = end.max(earliest);
+        SourceError {
+            kind: SourceErrorKind::DataLoss { tp: tp.clone(), planned: (*start, *until), earliest, latest: end },
+            message: format!(
+                "brokers {}: the log of {tp} was cut at offset {end}, before {}, by an unclean leader election or a power \
+                 cut; the plan needs {start}..{until}",
+                self.brokers(),
+                self.next()
+            ),
+            hint: Some("Set on_data_loss = \"skip\" to go on at the cut and record the loss.".into()),
         }
     }
 
@@ -238,6 +259,12 @@ pub(super) fn data_loss(range: &OffsetRange, earliest: i64, latest: i64) -> Sour
     }
 }
 
+/// Where the log ends, by what librdkafka says of a log that was cut before the position; it says so in words alone.
+fn cut_end(reason: &str) -> Option<i64> {
+    let (_, rest) = reason.split_once("broker end offset is ")?;
+    rest.split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 fn text_of(message: &RawMessage) -> String {
     message.value().map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
 }
@@ -272,5 +299,22 @@ impl RangeReader for LibrdkafkaRange<'_> {
         }
         self.partition.chunk_bytes = chunk.bytes() + chunk.bytes() / 8;
         Ok(Some(chunk.finish(&self.range.tp, self.plane.options.formats)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_cut_log_is_read_from_librdkafkas_words() {
+        let check = |reason, expected| assert_eq!(cut_end(reason), expected, "{reason}");
+        check(
+            "Partition log truncation detected at offset 400 (leader epoch 3): broker end offset is 180 (offset leader \
+             epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
+            Some(180),
+        );
+        check("No epoch found less or equal to offset 4: broker end offset is -1 (offset leader epoch -1).", Some(-1));
+        check("fetch failed due to requested offset not available on the broker", None);
     }
 }

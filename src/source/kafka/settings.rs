@@ -112,12 +112,18 @@ impl ClientSettings {
         properties: BTreeMap<String, String>,
     ) -> Result<ClientSettings, SettingsError> {
         check_built_in(&properties)?;
+        check_files(&properties)?;
         Ok(ClientSettings { brokers: brokers.to_owned(), client_id: client_id.to_owned(), properties, token: None })
     }
 
     /// Whether the user has set a property.
     pub fn sets(&self, name: &str) -> bool {
         self.properties.contains_key(name)
+    }
+
+    /// What clients call themselves to brokers, unless the properties say otherwise.
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// The user's properties, secrets included.
@@ -127,7 +133,8 @@ impl ClientSettings {
 
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Warning);
+        // It goes to DEBUG, and tells what a broker that hangs up may mean by it.
+        config.set_log_level(RDKafkaLogLevel::Info);
         config.set("reconnect.backoff.max.ms", "2000");
         config.set("socket.keepalive.enable", "true");
         config.set("client.id", &self.client_id);
@@ -261,6 +268,33 @@ fn warn_if_readable_by_others(path: &std::path::Path) {
 
 #[cfg(not(unix))]
 fn warn_if_readable_by_others(_path: &std::path::Path) {}
+
+/// Properties that name a file to be read.
+const FILES: &[&str] = &[
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "ssl.crl.location",
+    "https.ca.location",
+];
+
+/// librdkafka says of a file that is not there that some BIO library failed.
+fn check_files(properties: &BTreeMap<String, String>) -> Result<(), SettingsError> {
+    if !properties.get("security.protocol").is_some_and(|protocol| protocol.to_lowercase().contains("ssl")) {
+        return Ok(());
+    }
+    let named = FILES.iter().filter_map(|name| properties.get_key_value(*name));
+    for (name, path) in named.filter(|(_, path)| !path.is_empty() && *path != "probe") {
+        if let Err(error) = std::fs::File::open(path) {
+            // A key that was given where its file is to be named is not repeated.
+            let shown = if path.contains('\n') { "a path of several lines" } else { path };
+            let message = format!("{name}: cannot read {shown}: {error}");
+            return Err(SettingsError::new(message, format!("Correct `{name}`, or put the file there.")));
+        }
+    }
+    Ok(())
+}
 
 /// What this build of librdkafka cannot do, said before a connection is tried.
 fn check_built_in(properties: &BTreeMap<String, String>) -> Result<(), SettingsError> {

@@ -29,6 +29,8 @@ use crate::source::SourceError;
 
 const UNSUPPORTED_VERSION: i16 = 35;
 const SIZE_LEN: usize = 4;
+/// How a TLS listener answers a request that is not encrypted; as a length it is beyond any limit.
+const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 /// Versions of each request that this room can send, of which brokers from 2.1 on speak at least one.
 const SPOKEN: &[(ApiKey, VersionRange)] = &[
     (ApiKey::Fetch, VersionRange { min: 10, max: 15 }),
@@ -46,6 +48,8 @@ pub struct Connection {
     endpoint: Endpoint,
     client_id: StrBytes,
     stop: StopFlag,
+    /// How long a response may pause.
+    patience: Duration,
     response_limit: usize,
     correlation_id: i32,
     versions: Vec<(ApiKey, i16)>,
@@ -81,6 +85,7 @@ impl Dialer {
             endpoint: endpoint.clone(),
             client_id: StrBytes::from_string(settings.client_id.clone()),
             stop: self.stop.clone(),
+            patience: settings.request_timeout,
             response_limit: settings.response_limit_bytes,
             correlation_id: 0,
             versions: Vec::new(),
@@ -130,26 +135,53 @@ impl Connection {
         R: Request,
         R::Response: Shaped,
     {
-        let body = self.exchange(request, version, deadline)?;
+        self.call_heard(request, version, deadline, &mut || {})
+    }
+
+    /// As [`Connection::call`]; `heard` is called for each part of a response that comes in several.
+    pub fn call_heard<R>(
+        &mut self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+        heard: &mut dyn FnMut(),
+    ) -> Result<R::Response, SourceError>
+    where
+        R: Request,
+        R::Response: Shaped,
+    {
+        let body = self.exchange(request, version, deadline, heard)?;
         self.decode::<R>(body, version)
     }
 
-    fn exchange<R: Request>(&mut self, request: &R, version: i16, deadline: Instant) -> Result<Bytes, SourceError> {
+    fn exchange<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+        heard: &mut dyn FnMut(),
+    ) -> Result<Bytes, SourceError> {
         self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
         self.encode(request, version)?;
         let output = self.output.split();
         let sent = self.stream.write_all(&output, &self.stop, deadline);
         sent.map_err(|error| self.broken::<R>(error))?;
         let mut head = Vec::with_capacity(SIZE_LEN);
-        let got = self.stream.read_onto(&mut head, SIZE_LEN, &self.stop, deadline);
+        let got = self.stream.read_onto(&mut head, SIZE_LEN, &self.stop, deadline, self.patience, &mut || {});
         got.map_err(|error| self.broken::<R>(error))?;
+        if head.starts_with(&TLS_ALERT) {
+            return Err(refused(
+                format!("broker {} answers with a TLS alert", self.endpoint),
+                Some("Its listener speaks TLS: set security.protocol to SSL or SASL_SSL."),
+            ));
+        }
         let len = usize::try_from(head.as_slice().get_i32()).unwrap_or(usize::MAX);
         if !(SIZE_LEN..=self.response_limit).contains(&len) {
             let limit = self.response_limit;
             return Err(self.broken::<R>(format!("its response claims {len} bytes, the limit is {limit}")));
         }
         let mut body = self.buffers.take(len);
-        let got = self.stream.read_onto(&mut body, len, &self.stop, deadline);
+        let got = self.stream.read_onto(&mut body, len, &self.stop, deadline, self.patience, heard);
         got.map_err(|error| self.broken::<R>(error))?;
         self.response_len = len;
         let body = self.buffers.freeze(body);
@@ -201,11 +233,11 @@ impl Connection {
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("kstream"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        let mut body = self.exchange(&request, 3, deadline)?;
+        let mut body = self.exchange(&request, 3, deadline, &mut || {})?;
         // A broker that does not know the version answers in the oldest form, whose error code stands in the same place.
         let response: ApiVersionsResponse = match body.get(SIZE_LEN..).and_then(|rest| rest.first_chunk()) {
             Some(code) if i16::from_be_bytes(*code) == UNSUPPORTED_VERSION => {
-                body = self.exchange(&ApiVersionsRequest::default(), 0, deadline)?;
+                body = self.exchange(&ApiVersionsRequest::default(), 0, deadline, &mut || {})?;
                 self.decode::<ApiVersionsRequest>(body, 0)?
             }
             _ => self.decode::<ApiVersionsRequest>(body, 3)?,

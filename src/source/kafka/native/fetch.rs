@@ -70,6 +70,13 @@ pub enum Answer {
     Failed(SourceError),
 }
 
+impl Answer {
+    /// Bytes of records in it.
+    pub fn len(&self) -> usize {
+        if let Answer::Records { bytes, .. } = self { bytes.len() } else { 0 }
+    }
+}
+
 /// Fetches for `lanes` (index into them, bytes wanted): an answer for each lane that the response names.
 pub fn fetch(
     connection: &mut Connection,
@@ -77,14 +84,21 @@ pub fn fetch(
     lanes: &[Lane],
     wanted: &[(usize, usize)],
     max_wait: Duration,
+    max_bytes: usize,
 ) -> Result<(Vec<(usize, Answer)>, Duration), SourceError> {
     let version = connection.version(ApiKey::Fetch)?;
     let by_id = version >= FETCH_BY_ID
         && wanted.iter().all(|(idx, _)| lanes.get(*idx).is_some_and(|lane| !lane.topic_id.is_nil()));
     let version = if by_id { version } else { version.min(FETCH_BY_ID - 1) };
-    let request = request(settings, lanes, wanted, max_wait, version);
+    let max_bytes = settings.fetch_max_bytes.min(i32::try_from(max_bytes).unwrap_or(i32::MAX)).max(1);
+    let request = request(settings, lanes, wanted, max_wait, version).with_max_bytes(max_bytes);
     let deadline = Instant::now() + settings.request_timeout + max_wait;
-    let response = connection.call(&request, version, deadline)?;
+    let mut heard = || {
+        let asked = wanted.iter().filter_map(|(idx, _)| lanes.get(*idx));
+        let now = Instant::now();
+        asked.filter(|lane| lane.shared.is_waiting()).for_each(|lane| lane.shared.note_progress(now));
+    };
+    let response = connection.call_heard(&request, version, deadline, &mut heard)?;
     let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
     if response.error_code != code::NONE {
         let reason = error_name(response.error_code);
@@ -127,7 +141,6 @@ fn request(
     FetchRequest::default()
         .with_max_wait_ms(i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX))
         .with_min_bytes(settings.fetch_min_bytes)
-        .with_max_bytes(settings.fetch_max_bytes)
         .with_isolation_level(isolation_level(settings))
         .with_session_epoch(NO_SESSION_EPOCH)
         .with_topics(topics)

@@ -15,9 +15,10 @@ use super::{
     backoff::Backoff,
     batch::{self, Extent, Malformed},
     connection::{Connection, Dialer},
-    failure::{corrupt, is_refused, refused},
+    failure::{THROTTLES, corrupt, is_refused, refused},
     fetch::{self, Answer},
-    lane::{Content, EpochCheck, FetchedSet, Lane},
+    lane::{Content, EpochCheck, Lane},
+    memory::Memory,
     metadata::Leader,
 };
 use crate::source::SourceError;
@@ -42,6 +43,7 @@ const OWN_COPY_PART: usize = 8;
 
 pub struct Fetcher {
     dialer: Arc<Dialer>,
+    memory: Arc<Memory>,
     adopted: Receiver<Assignment>,
     bell: Receiver<()>,
     ringer: Sender<()>,
@@ -51,14 +53,17 @@ pub struct Fetcher {
     connection: Option<Connection>,
     backoff: Backoff,
     not_before: Instant,
+    is_throttled: bool,
 }
 
 impl Fetcher {
-    pub fn new(dialer: Arc<Dialer>, adopted: Receiver<Assignment>, orphans: Sender<Lane>) -> Self {
+    pub fn new(dialer: Arc<Dialer>, memory: Arc<Memory>, adopted: Receiver<Assignment>, orphans: Sender<Lane>) -> Self {
         let (ringer, bell) = bounded(1);
+        memory.listen(ringer.clone());
         let backoff = Backoff::new(dialer.settings.reconnect);
         Self {
             dialer,
+            memory,
             adopted,
             bell,
             ringer,
@@ -68,6 +73,7 @@ impl Fetcher {
             connection: None,
             backoff,
             not_before: Instant::now(),
+            is_throttled: false,
         }
     }
 
@@ -202,25 +208,25 @@ impl Fetcher {
         if wanted.is_empty() {
             return Ok(IDLE_WAIT);
         }
-        // Brokers fill a response in the order asked: first the lanes whose readers wait, then those with most room.
-        wanted.sort_by_key(|&(idx, room)| {
-            let is_waiting = self.lanes.get(idx).is_some_and(|lane| lane.shared.is_waiting());
-            (!is_waiting, usize::MAX - room)
+        // Brokers fill a response in the order asked: first the lanes whose readers wait, those that got nothing of the
+        // last ones, those with most room.
+        wanted.sort_by_key(|&(idx, room)| match self.lanes.get(idx) {
+            Some(lane) => (!lane.shared.is_waiting(), u32::MAX - lane.passed_over, usize::MAX - room),
+            None => (true, u32::MAX, usize::MAX),
         });
+        let max_bytes = self.memory.room();
         let settings = &self.dialer.settings;
         let max_wait = match (full, awaited) {
             (false, _) => settings.fetch_wait_max,
             (true, true) => AWAITED_WAIT.min(settings.fetch_wait_max),
             (true, false) => Duration::ZERO,
         };
-        let (answers, throttle) = fetch::fetch(connection, settings, &self.lanes, &wanted, max_wait)?;
+        let (answers, throttle) = fetch::fetch(connection, settings, &self.lanes, &wanted, max_wait, max_bytes)?;
         let response_len = connection.response_len();
         let mut moved = Vec::new();
-        let mut records = 0;
+        let records: usize = answers.iter().map(|(_, answer)| answer.len()).sum();
         for (idx, answer) in answers {
-            if let Answer::Records { bytes, .. } = &answer {
-                records += bytes.len();
-            }
+            self.pass_over(idx, &answer, records);
             self.take_answer(idx, answer, connection, response_len, &mut moved)?;
         }
         moved.sort_unstable();
@@ -228,11 +234,7 @@ impl Fetcher {
             let lane = self.lanes.remove(idx);
             let _ = self.orphans.send(lane);
         }
-        self.not_before = Instant::now() + throttle.min(THROTTLE_MAX);
-        if !throttle.is_zero() {
-            let trouble = format!("broker {} throttles for {} ms", connection.endpoint(), throttle.as_millis());
-            self.lanes.iter().for_each(|lane| lane.shared.change_facts(|facts| facts.trouble = Some(trouble.clone())));
-        }
+        self.throttle(connection, throttle.min(THROTTLE_MAX));
         Ok(match (records, full) {
             (0, true) => IDLE_WAIT,
             (0, false) => Duration::ZERO,
@@ -241,6 +243,39 @@ impl Fetcher {
             }
             _ => Duration::ZERO,
         })
+    }
+
+    /// Keeps away from the broker for as long as it said. That is no silence: readers wait so much longer.
+    fn throttle(&mut self, connection: &Connection, throttle: Duration) {
+        self.not_before = Instant::now() + throttle;
+        if self.is_throttled != !throttle.is_zero() {
+            self.is_throttled = !throttle.is_zero();
+            if self.is_throttled {
+                let (source, broker) = (&self.dialer.settings.source, connection.endpoint());
+                let throttle_ms = throttle.as_millis() as u64;
+                tracing::info!(%source, %broker, throttle_ms, "a quota (consumer_byte_rate) slows the source down");
+            }
+        }
+        if !throttle.is_zero() {
+            let trouble = format!("broker {} {THROTTLES} for {} ms", connection.endpoint(), throttle.as_millis());
+            for lane in &self.lanes {
+                lane.shared.note_progress(self.not_before);
+                lane.shared.change_facts(|facts| facts.trouble = Some(trouble.clone()));
+            }
+        }
+    }
+
+    /// A lane that has records to get, and got none because the response was full of others': the broker is not silent,
+    /// and next time this lane comes first.
+    fn pass_over(&mut self, idx: usize, answer: &Answer, records: usize) {
+        let Some(lane) = self.lanes.get_mut(idx) else { return };
+        match answer {
+            Answer::Records { bytes, latest, .. } if bytes.is_empty() && records > 0 && lane.position < *latest => {
+                lane.passed_over = lane.passed_over.saturating_add(1);
+                lane.shared.note_progress(Instant::now());
+            }
+            _ => lane.passed_over = 0,
+        }
     }
 
     fn take_answer(
@@ -342,12 +377,12 @@ impl Fetcher {
 fn truncated(lane: &mut Lane, connection: &Connection, end_offset: i64) {
     let earliest = lane.shared.facts().earliest.unwrap_or(0).min(end_offset.max(0));
     let message = format!(
-        "broker {}: the log of {} was cut at offset {end_offset}, before {}, by an unclean leader election",
+        "broker {}: the log of {} was cut at offset {end_offset}, before {}, by an unclean leader election or a power cut",
         connection.endpoint(),
         lane.tp(),
         lane.position
     );
-    lane.park(Content::Lost { earliest, latest: end_offset.max(0), message });
+    lane.park_for_good(Content::Lost { earliest, latest: end_offset.max(0), message });
 }
 
 /// A record set as it came.
@@ -373,7 +408,7 @@ fn take_records(lane: &mut Lane, received: Received, limit: usize) {
         let set = bytes.slice(..extent.complete_len);
         let is_crumb = set.len() * OWN_COPY_PART < response_len && response_len > SMALL_RESPONSE_BYTES;
         let set = if is_crumb { Bytes::copy_from_slice(&set) } else { set };
-        lane.deliver(FetchedSet { bytes: set, aborted, broker, topic_id: lane.topic_id });
+        lane.deliver(set, aborted, broker);
         lane.position = next;
         // Not covered by the checksum either; an epoch that cannot be is not handed back to the broker.
         lane.last_epoch = if extent.leader_epoch <= lane.leader_epoch { extent.leader_epoch } else { -1 };

@@ -20,7 +20,11 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use uuid::Uuid;
 
-use super::{backoff::Backoff, settings::BackoffRange};
+use super::{
+    backoff::Backoff,
+    memory::{Hold, Memory},
+    settings::BackoffRange,
+};
 use crate::{model::TopicPartition, source::SourceError};
 
 /// Record sets a lane may hold besides its bound in bytes.
@@ -30,7 +34,9 @@ const QUEUED_SETS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Item {
     generation: u64,
-    pub content: Content,
+    content: Content,
+    /// Where it ends the lane and may be over later: when, and the leader epoch of what was fetched last.
+    parked: Option<(Instant, i32)>,
 }
 
 #[derive(Debug)]
@@ -52,6 +58,16 @@ pub struct FetchedSet {
     pub aborted: Vec<(i64, i64)>,
     pub broker: Arc<str>,
     pub topic_id: Uuid,
+    /// Counts the bytes against the plane's bound.
+    pub hold: Hold,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub struct Fetched {
+    pub content: Content,
+    /// Where it ended the lane and may be over: when, and the leader epoch of what had been fetched by then (-1: unknown).
+    pub parked: Option<(Instant, i32)>,
 }
 
 /// What is known of the partition beside its records; for messages and decisions of its reader.
@@ -61,7 +77,8 @@ pub struct Facts {
     pub broker: Option<Arc<str>>,
     /// What goes wrong at present.
     pub trouble: Option<String>,
-    pub is_unknown: bool,
+    /// Since when no broker knows the partition, by what was heard last.
+    pub unknown_since: Option<Instant>,
     pub earliest: Option<i64>,
     /// One past the last readable offset, at the last response.
     pub latest: Option<i64>,
@@ -83,11 +100,14 @@ struct Order {
     position: i64,
     check: Option<EpochCheck>,
     start_check: Option<EpochCheck>,
+    /// The topic the reader wants; nil where it does not know.
+    topic_id: Uuid,
 }
 
 #[derive(Debug)]
 pub struct LaneShared {
     pub tp: TopicPartition,
+    memory: Arc<Memory>,
     /// Bytes that may be fetched ahead.
     pub quota_bytes: AtomicUsize,
     queued_bytes: AtomicUsize,
@@ -98,6 +118,8 @@ pub struct LaneShared {
     is_closed: AtomicBool,
     bell: Mutex<Option<Sender<()>>>,
     facts: Mutex<Facts>,
+    /// Until then there is no reason to call the broker silent.
+    heard_at: Mutex<Option<Instant>>,
 }
 
 impl LaneShared {
@@ -124,15 +146,37 @@ impl LaneShared {
     pub fn is_waiting(&self) -> bool {
         self.is_waiting.load(Ordering::Acquire)
     }
+
+    /// Bytes fetched that no reader has taken.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::Acquire)
+    }
+
+    /// The broker is at work for this lane, or has said that it will be at `at`.
+    pub fn note_progress(&self, at: Instant) {
+        let mut heard_at = lock(&self.heard_at);
+        *heard_at = Some(heard_at.map_or(at, |before| before.max(at)));
+    }
+
+    pub fn heard_at(&self) -> Option<Instant> {
+        *lock(&self.heard_at)
+    }
 }
 
 /// Both ends of a new lane that begins at `position`.
-pub fn lane(tp: TopicPartition, position: i64, quota_bytes: usize, retry: BackoffRange) -> (Lane, Feed) {
+pub fn lane(
+    tp: TopicPartition,
+    position: i64,
+    quota_bytes: usize,
+    memory: Arc<Memory>,
+    retry: BackoffRange,
+) -> (Lane, Feed) {
     // Room for the set in flight when the bound is reached, and for what parks the lane.
     let (sender, receiver) = bounded(QUEUED_SETS_MAX + 2);
-    let order = Order { generation: 1, position, check: None, start_check: None };
+    let order = Order { generation: 1, position, check: None, start_check: None, topic_id: Uuid::nil() };
     let shared = Arc::new(LaneShared {
         tp,
+        memory,
         quota_bytes: AtomicUsize::new(quota_bytes),
         queued_bytes: AtomicUsize::new(0),
         generation: AtomicU64::new(order.generation),
@@ -142,6 +186,7 @@ pub fn lane(tp: TopicPartition, position: i64, quota_bytes: usize, retry: Backof
         is_closed: AtomicBool::new(false),
         bell: Mutex::new(None),
         facts: Mutex::new(Facts::default()),
+        heard_at: Mutex::new(None),
     });
     let lane = Lane {
         shared: shared.clone(),
@@ -151,11 +196,13 @@ pub fn lane(tp: TopicPartition, position: i64, quota_bytes: usize, retry: Backof
         last_epoch: -1,
         leader_epoch: -1,
         topic_id: Uuid::nil(),
+        planned_id: Uuid::nil(),
         check: None,
         start_check: None,
         is_parked: false,
         stuck: 0,
         wanted_bytes: 0,
+        passed_over: 0,
         backoff: Backoff::new(retry),
     };
     (lane, Feed { shared, items: receiver, generation: order.generation, position })
@@ -173,6 +220,8 @@ pub struct Lane {
     pub leader_epoch: i32,
     /// Nil until known; then another id at the same name is another topic.
     pub topic_id: Uuid,
+    /// The id that the reader's plan names.
+    pub planned_id: Uuid,
     pub check: Option<EpochCheck>,
     /// The same of what was read before the position.
     pub start_check: Option<EpochCheck>,
@@ -182,6 +231,8 @@ pub struct Lane {
     pub stuck: u32,
     /// Size of a batch that did not fit.
     pub wanted_bytes: usize,
+    /// Responses in a row that were full of other lanes' records.
+    pub passed_over: u32,
     pub backoff: Backoff,
 }
 
@@ -209,6 +260,7 @@ impl Lane {
         self.position = order.position;
         self.check = order.check;
         self.start_check = order.start_check;
+        self.planned_id = order.topic_id;
         self.last_epoch = -1;
         self.is_parked = false;
         self.stuck = 0;
@@ -221,8 +273,12 @@ impl Lane {
         self.shared.generation.load(Ordering::Acquire) == self.generation
     }
 
-    /// Bytes that may be fetched now; none while half the quota lies unread.
+    /// Bytes that may be fetched now; none while half the quota lies unread, or the plane's bound is reached and nobody
+    /// waits for this lane.
     pub fn room(&self) -> usize {
+        if self.shared.memory.room() == 0 && !(self.shared.is_waiting() && self.shared.queued_bytes() == 0) {
+            return 0;
+        }
         let queued = self.shared.queued_bytes.load(Ordering::Acquire);
         let quota = self.shared.quota_bytes.load(Ordering::Relaxed);
         let has_room = || queued == 0 || (queued < quota / 2 && self.items.len() < QUEUED_SETS_MAX);
@@ -236,19 +292,26 @@ impl Lane {
         quota.saturating_sub(queued).max(1)
     }
 
-    pub fn deliver(&self, set: FetchedSet) {
-        self.shared.queued_bytes.fetch_add(set.bytes.len(), Ordering::SeqCst);
-        self.send(Content::Set(set));
+    pub fn deliver(&self, bytes: Bytes, aborted: Vec<(i64, i64)>, broker: Arc<str>) {
+        self.shared.queued_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
+        let hold = self.shared.memory.hold(bytes.len());
+        self.send(Content::Set(FetchedSet { bytes, aborted, broker, topic_id: self.topic_id, hold }), None);
     }
 
-    /// Ends the lane with this until the reader seeks.
+    /// Ends the lane with this until the reader seeks; a reader that comes later asks once more.
     pub fn park(&mut self, content: Content) {
         self.is_parked = true;
-        self.send(content);
+        self.send(content, Some((Instant::now(), self.last_epoch)));
     }
 
-    fn send(&self, content: Content) {
-        let item = Item { generation: self.generation, content };
+    /// As [`Lane::park`] with what cannot be over later.
+    pub fn park_for_good(&mut self, content: Content) {
+        self.is_parked = true;
+        self.send(content, None);
+    }
+
+    fn send(&self, content: Content, parked: Option<(Instant, i32)>) {
+        let item = Item { generation: self.generation, content, parked };
         // A full channel cannot be: a lane with that many sets has no room, and a parked one sends nothing. A closed one
         // has no reader.
         if let Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) = self.items.try_send(item)
@@ -270,12 +333,19 @@ pub struct Feed {
 
 impl Feed {
     /// Drops what has been fetched and begins again at `position`.
-    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>, start_check: Option<EpochCheck>) {
+    pub fn seek(
+        &mut self,
+        position: i64,
+        check: Option<EpochCheck>,
+        start_check: Option<EpochCheck>,
+        topic_id: Option<Uuid>,
+    ) {
         self.generation += 1;
         self.position = position;
         {
             let mut order = lock(&self.shared.order);
-            *order = Order { generation: self.generation, position, check, start_check };
+            let topic_id = topic_id.unwrap_or_default();
+            *order = Order { generation: self.generation, position, check, start_check, topic_id };
             self.shared.generation.store(self.generation, Ordering::Release);
         }
         while let Ok(item) = self.items.try_recv() {
@@ -285,7 +355,7 @@ impl Feed {
     }
 
     /// The next item of the present generation; `None` if `deadline` passes first.
-    pub fn receive(&self, deadline: Instant) -> Option<Content> {
+    pub fn receive(&self, deadline: Instant) -> Option<Fetched> {
         loop {
             let item = match self.items.try_recv() {
                 Ok(item) => item,
@@ -293,7 +363,7 @@ impl Feed {
             };
             self.count_out(&item);
             if item.generation == self.generation {
-                return Some(item.content);
+                return Some(Fetched { content: item.content, parked: item.parked });
             }
         }
     }
@@ -325,4 +395,49 @@ impl Feed {
 /// A panic elsewhere leaves these values whole: each is written in one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two lanes of a plane that may hold 1,000 bytes.
+    fn two() -> ((Lane, Feed), (Lane, Feed)) {
+        let memory = Memory::new(1_000);
+        let range = BackoffRange { first: Duration::from_millis(1), most: Duration::from_millis(1) };
+        let make = |partition| lane(TopicPartition::new("t", partition), 0, 500, memory.clone(), range);
+        (make(0), make(1))
+    }
+
+    fn deliver(lane: &Lane, len: usize) {
+        lane.deliver(Bytes::from(vec![0; len]), Vec::new(), "b".into());
+    }
+
+    #[test]
+    fn a_lane_that_nobody_reads_leaves_the_others_their_share() {
+        let ((first, _unread), (second, _feed)) = two();
+        assert_eq!((first.room(), second.room()), (500, 500));
+        deliver(&first, 300);
+        assert_eq!(first.room(), 0, "half its share lies unread");
+        assert_eq!(second.room(), 500);
+    }
+
+    #[test]
+    fn beyond_the_bound_only_a_lane_whose_reader_waits_is_filled() {
+        let ((first, feed), (second, other)) = two();
+        deliver(&first, 4_000);
+        assert_eq!((first.room(), second.room()), (0, 0), "one batch was larger than all of the bound");
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(other.receive(Instant::now() + Duration::from_secs(10)).is_some()));
+            while !second.shared.is_waiting() {
+                std::thread::yield_now();
+            }
+            assert!(second.room() > 0 && first.room() == 0);
+            deliver(&second, 4_000);
+        });
+        let held = feed.receive(Instant::now()).unwrap();
+        assert_eq!(second.room(), 0, "what is being read counts");
+        drop(held);
+        assert!(first.room() > 0 && second.room() > 0);
+    }
 }

@@ -92,6 +92,14 @@ impl Cluster {
         Err(last)
     }
 
+    /// The next question goes to another broker, where there is one: what this one says may be out of date.
+    pub fn ask_another(&mut self) {
+        if self.known.len() > 1 {
+            self.connection = None;
+            self.turn += 1;
+        }
+    }
+
     fn ask(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<Directory, SourceError> {
         let mut connection = match self.connection.take() {
             Some(connection) if !connection.is_stale() => connection,
@@ -140,6 +148,11 @@ impl Directory {
             }
         }
         directory
+    }
+
+    /// Who said so.
+    pub fn asked(&self) -> &str {
+        &self.asked
     }
 
     pub fn place(&self, tp: &TopicPartition) -> Place {

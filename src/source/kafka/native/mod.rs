@@ -13,11 +13,12 @@
 //! ```
 //! It promises: the records of a range exactly, in order, or an error; every wait ends at a deadline; corrupt bytes are
 //! fetched again and then an error, never skipped; a log that was cut, deleted, made again or trimmed below a planned
-//! range is data loss, never silence; prefetched memory is bounded and split evenly; dropping the plane ends its threads
+//! range is data loss, never silence; prefetched memory is bounded and split evenly (see `memory`); a broker that sends
+//! little, or holds back by quota, is waited for, and one that sends nothing is not; dropping the plane ends its threads
 //! within a second. It does not decode keys or values, use fetch sessions or read from followers.
 //!
 //! Files: `settings` what it honours; `stream`, `tls`, `scram`, `connection`, `shape`, `buffer` the wire; `metadata`, `router`,
-//! `fetcher`, `fetch`, `lane` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
+//! `fetcher`, `fetch`, `lane`, `memory` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
 //! `chunk`, `varint` the reading side.
 
 mod aborted;
@@ -34,6 +35,7 @@ mod fetcher;
 mod lane;
 #[cfg(test)]
 mod made;
+mod memory;
 mod metadata;
 mod reader;
 mod record_set;
@@ -62,6 +64,7 @@ use self::{
     connection::Dialer,
     failure::refused,
     lane::{Lane, LaneShared, lane},
+    memory::Memory,
     reader::{NativeReader, Reading},
     router::Router,
 };
@@ -78,6 +81,7 @@ const QUOTA_MIN_BYTES: usize = 16 << 10;
 
 pub struct NativePlane {
     dialer: Arc<Dialer>,
+    memory: Arc<Memory>,
     readings: HashMap<TopicPartition, Slot>,
     orphaned: Sender<Lane>,
     ringer: Sender<()>,
@@ -103,14 +107,15 @@ impl NativePlane {
         let dialer = Arc::new(Dialer::new(settings)?);
         let (orphaned, orphans) = unbounded();
         let (alive, gone) = bounded(0);
-        let router = Router::new(dialer.clone(), orphaned.clone(), orphans, alive);
+        let memory = Memory::new(dialer.settings.prefetch_memory_bytes.max(QUOTA_MIN_BYTES));
+        let router = Router::new(dialer.clone(), memory.clone(), orphaned.clone(), orphans, alive);
         let ringer = router.ringer();
         let name = format!("route-{}", dialer.settings.source);
         std::thread::Builder::new()
             .name(name)
             .spawn(move || router.run())
             .map_err(|error| refused(format!("cannot start a thread: {error}"), None))?;
-        Ok(NativePlane { dialer, readings: HashMap::new(), orphaned, ringer, gone })
+        Ok(NativePlane { dialer, memory, readings: HashMap::new(), orphaned, ringer, gone })
     }
 
     /// The id of an assigned partition's topic, as Kafka prints it, once metadata has told it.
@@ -119,9 +124,19 @@ impl NativePlane {
         (!id.is_nil()).then(|| reader::print_topic_id(id))
     }
 
+    /// Bytes of record sets in memory: of one partition, what no reader has taken yet.
+    pub fn queued_bytes(&self, tp: &TopicPartition) -> usize {
+        self.readings.get(tp).map_or(0, |slot| slot.shared.queued_bytes())
+    }
+
+    /// Bytes of record sets in memory: of all partitions, those being read as well.
+    pub fn held_bytes(&self) -> usize {
+        self.memory.held()
+    }
+
     fn add(&mut self, tp: &TopicPartition, position: i64, quota_bytes: usize) {
         let settings = &self.dialer.settings;
-        let (lane, feed) = lane(tp.clone(), position, quota_bytes, settings.retry);
+        let (lane, feed) = lane(tp.clone(), position, quota_bytes, self.memory.clone(), settings.retry);
         let shared = feed.shared.clone();
         let shape = ChunkShape { tp: tp.clone(), key_format: settings.key_format, value_format: settings.value_format };
         let reading = Reading::new(feed, shape, settings.isolation, self.dialer.buffers.clone());
@@ -150,7 +165,7 @@ impl DataPlane for NativePlane {
                     slot.shared.quota_bytes.store(quota, Ordering::Relaxed);
                     let reading = slot.reading_mut();
                     if reading.position() != *position {
-                        reading.seek(*position, None, None);
+                        reading.seek(*position, None, None, None);
                     }
                 }
                 None => self.add(tp, *position, quota),

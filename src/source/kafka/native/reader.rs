@@ -13,8 +13,9 @@ use super::{
     buffer::BufferPool,
     chunk::ChunkShape,
     compression::Decompressor,
-    failure::{corrupt, refused, unreachable},
-    lane::{Content, EpochCheck, Feed, FetchedSet},
+    failure::{THROTTLES, corrupt, refused, unreachable},
+    lane::{Content, EpochCheck, Feed, Fetched, FetchedSet},
+    memory::Hold,
     record_set::RecordSet,
 };
 use crate::{
@@ -26,10 +27,12 @@ use crate::{
 /// Times a damaged record set is fetched again.
 const REFETCHES_MAX: u32 = 2;
 
+const QUOTA_HINT: &str = "Raise the quota consumer_byte_rate of this user or client id, or have the job read less.";
+
 /// What a partition's task keeps between ranges.
 pub struct Reading {
     feed: Feed,
-    set: Option<(RecordSet, Arc<str>)>,
+    set: Option<OpenSet>,
     decompressor: Decompressor,
     shape: ChunkShape,
     isolation: Isolation,
@@ -39,6 +42,13 @@ pub struct Reading {
     has_begun: bool,
     /// Leader epoch up to which planned ranges have been compared with the log.
     checked_epoch: Option<i32>,
+}
+
+/// The set that is being read.
+struct OpenSet {
+    records: RecordSet,
+    broker: Arc<str>,
+    _hold: Hold,
 }
 
 impl Reading {
@@ -63,14 +73,20 @@ impl Reading {
         self.has_failed
     }
 
-    pub fn seek(&mut self, position: i64, check: Option<EpochCheck>, start_check: Option<EpochCheck>) {
+    pub fn seek(
+        &mut self,
+        position: i64,
+        check: Option<EpochCheck>,
+        start_check: Option<EpochCheck>,
+        topic_id: Option<Uuid>,
+    ) {
         self.set = None;
         self.has_failed = false;
-        self.feed.seek(position, check, start_check);
+        self.feed.seek(position, check, start_check, topic_id);
     }
 
     /// Makes the lane deliver what `range` needs, from its start.
-    fn begin(&mut self, range: &OffsetRange) {
+    fn begin(&mut self, range: &OffsetRange, topic_id: Option<Uuid>) {
         let check = range.leader_epoch.map(|epoch| EpochCheck { epoch, until: range.until });
         // A range planned in an older epoch than the leader's may have been cut since: its end is compared once.
         let is_older = check.is_some_and(|check| {
@@ -81,7 +97,7 @@ impl Reading {
         let is_first = start_check
             .is_some_and(|check| !self.has_begun && self.feed.shared.facts().leader_epoch != Some(check.epoch));
         if self.feed.position != range.start || self.has_failed || is_older || is_first {
-            self.seek(range.start, check, start_check);
+            self.seek(range.start, check, start_check, topic_id);
         }
         self.has_begun = true;
         self.checked_epoch = range.leader_epoch.or(self.checked_epoch);
@@ -94,29 +110,34 @@ pub struct NativeReader<'a> {
     range: OffsetRange,
     topic_id: Option<Uuid>,
     options: ReadOptions,
+    begun_at: Instant,
     deadline: Instant,
     refetches: u32,
+    /// An error that was older than this reader has been asked about again.
+    has_asked_again: bool,
 }
 
 impl<'a> NativeReader<'a> {
     pub fn new(mut reading: MutexGuard<'a, Reading>, range: &OffsetRange, options: ReadOptions) -> Self {
-        if !range.is_empty() {
-            reading.begin(range);
-        }
         let topic_id = range.topic_id.as_deref().and_then(parse_topic_id);
-        let deadline = Instant::now() + Duration::from_millis(options.stall_timeout_ms);
-        Self { reading, range: range.clone(), topic_id, options, deadline, refetches: 0 }
+        if !range.is_empty() {
+            reading.begin(range, topic_id);
+        }
+        let begun_at = Instant::now();
+        let deadline = begun_at + Duration::from_millis(options.stall_timeout_ms);
+        let range = range.clone();
+        Self { reading, range, topic_id, options, begun_at, deadline, refetches: 0, has_asked_again: false }
     }
 
     fn next(&mut self) -> Result<Option<Column>, SourceError> {
         while self.reading.feed.position < self.range.until {
             let Reading { feed, set, decompressor, shape, .. } = &mut *self.reading;
-            let Some((records, broker)) = set else {
+            let Some(open) = set else {
                 self.receive()?;
                 continue;
             };
             let max_records = self.options.chunk_records;
-            match records.next_chunk(&mut feed.position, self.range.until, max_records, shape, decompressor) {
+            match open.records.next_chunk(&mut feed.position, self.range.until, max_records, shape, decompressor) {
                 Ok(Some(chunk)) => return Ok(Some(Column::Record(Arc::new(chunk)))),
                 Ok(None) => {
                     if feed.position < self.range.until {
@@ -124,22 +145,58 @@ impl<'a> NativeReader<'a> {
                     }
                 }
                 Err(malformed) => {
-                    let broker = broker.clone();
+                    let broker = open.broker.clone();
                     self.damaged(&malformed, &broker)?;
                 }
             }
+        }
+        // What holds nothing for the next range is not kept until it comes.
+        let Reading { feed, set, .. } = &mut *self.reading;
+        if set.as_ref().is_some_and(|open| open.records.is_used_up(feed.position)) {
+            *set = None;
         }
         Ok(None)
     }
 
     fn receive(&mut self) -> Result<(), SourceError> {
-        match self.reading.feed.receive(self.deadline) {
-            None => Err(self.stalled()),
-            Some(Content::Set(set)) => self.take_set(set),
-            Some(Content::Lost { earliest, latest, message }) => Err(self.lost(earliest, latest, message)),
-            Some(Content::Failed(error)) if error.kind == SourceErrorKind::Corrupt && self.may_refetch() => Ok(()),
-            Some(Content::Failed(error)) => Err(error),
+        let Some(Fetched { content, parked }) = self.reading.feed.receive(self.deadline) else {
+            return self.wait_on();
+        };
+        if let Some((at, last_epoch)) = parked
+            && at < self.begun_at
+            && !self.has_asked_again
+        {
+            self.ask_again(last_epoch);
+            return Ok(());
         }
+        match content {
+            Content::Set(set) => self.take_set(set),
+            Content::Lost { earliest, latest, message } => Err(self.lost(earliest, latest, message)),
+            Content::Failed(error) if error.kind == SourceErrorKind::Corrupt && self.may_refetch() => Ok(()),
+            Content::Failed(error) => Err(error),
+        }
+    }
+
+    /// The deadline has passed. A broker that is still sending, or has said when it will, is waited for.
+    fn wait_on(&mut self) -> Result<(), SourceError> {
+        let heard_at = self.reading.feed.shared.heard_at();
+        let deadline = heard_at.map(|at| at + Duration::from_millis(self.options.stall_timeout_ms));
+        match deadline.filter(|&deadline| Instant::now() < deadline) {
+            Some(deadline) => {
+                self.deadline = deadline;
+                Ok(())
+            }
+            None => Err(self.stalled()),
+        }
+    }
+
+    /// What went wrong while nobody read may be over: a user has got the rights, a broker its log. What was fetched by
+    /// then, in `last_epoch`, is compared with the log again.
+    fn ask_again(&mut self, last_epoch: i32) {
+        self.has_asked_again = true;
+        let position = self.reading.feed.position;
+        let start_check = (last_epoch >= 0).then_some(EpochCheck { epoch: last_epoch, until: position });
+        self.reading.seek(position, None, start_check, self.topic_id);
     }
 
     fn take_set(&mut self, set: FetchedSet) -> Result<(), SourceError> {
@@ -156,7 +213,8 @@ impl<'a> NativeReader<'a> {
             Isolation::ReadCommitted => Some(AbortedTransactions::new(set.aborted)),
             Isolation::ReadUncommitted => None,
         };
-        self.reading.set = Some((RecordSet::new(set.bytes, aborted), set.broker));
+        let records = RecordSet::new(set.bytes, aborted);
+        self.reading.set = Some(OpenSet { records, broker: set.broker, _hold: set.hold });
         Ok(())
     }
 
@@ -166,7 +224,7 @@ impl<'a> NativeReader<'a> {
         if may {
             self.refetches += 1;
             let position = self.reading.feed.position;
-            self.reading.seek(position, None, None);
+            self.reading.seek(position, None, None, self.topic_id);
         }
         may
     }
@@ -177,13 +235,7 @@ impl<'a> NativeReader<'a> {
             tracing::warn!(%broker, %tp, %malformed, "fetching a damaged record set again");
             return Ok(());
         }
-        let message = format!("broker {broker}: {tp}: {malformed}");
-        Err(match malformed {
-            Malformed::OldMagic(_) => {
-                refused(message, Some("Let Kafka rewrite the topic in its present format, or read a newer one."))
-            }
-            _ => corrupt(message),
-        })
+        Err(unreadable(malformed, format!("broker {broker}: {tp}: {malformed}")))
     }
 
     fn lost(&self, earliest: i64, latest: i64, message: String) -> SourceError {
@@ -201,7 +253,9 @@ impl<'a> NativeReader<'a> {
         let (tp, position, until) = (&self.range.tp, self.reading.feed.position, self.range.until);
         let limit = self.options.stall_timeout_ms;
         let broker = facts.broker.map_or_else(String::new, |broker| format!("broker {broker}: "));
-        match (facts.is_unknown, facts.trouble, facts.latest) {
+        // A broker that has only just come up may not know its topics yet.
+        let is_unknown = facts.unknown_since.is_some_and(|since| since.elapsed() >= Duration::from_millis(limit) / 2);
+        match (is_unknown, facts.trouble, facts.latest) {
             (true, trouble, _) => {
                 let trouble = trouble.unwrap_or_else(|| format!("no broker knows {tp}"));
                 self.lost(0, 0, format!("{trouble}, for {limit} ms"))
@@ -211,7 +265,9 @@ impl<'a> NativeReader<'a> {
                 self.lost(earliest, latest, format!("{broker}the log of {tp} ends at offset {latest}, for {limit} ms"))
             }
             (false, Some(trouble), _) => {
-                unreachable(format!("no records of {tp} from offset {position} within {limit} ms: {trouble}"))
+                let hint = trouble.contains(THROTTLES).then(|| QUOTA_HINT.to_owned());
+                let message = format!("no records of {tp} from offset {position} within {limit} ms: {trouble}");
+                SourceError { hint, ..unreachable(message) }
             }
             (false, None, _) => {
                 unreachable(format!("{broker}no records of {tp} from offset {position} within {limit} ms"))
@@ -223,10 +279,27 @@ impl<'a> NativeReader<'a> {
 impl RangeReader for NativeReader<'_> {
     fn next_chunk(&mut self) -> Result<Option<Column>, SourceError> {
         let result = self.next();
-        if result.is_err() {
+        // Where nothing came, what comes yet is what a second try needs.
+        let may_go_on = |error: &SourceError| {
+            error.kind == SourceErrorKind::Unreachable && self.reading.feed.position == self.range.start
+        };
+        if result.as_ref().is_err_and(|error| !may_go_on(error)) {
             self.reading.has_failed = true;
         }
         result
+    }
+}
+
+fn unreadable(malformed: &Malformed, message: String) -> SourceError {
+    match malformed {
+        Malformed::OldMagic(_) => {
+            refused(message, Some("Let Kafka rewrite the topic in its present format, or read a newer one."))
+        }
+        Malformed::TooLarge { .. } => refused(
+            message,
+            Some("kstream takes no larger batch: have its producer send smaller ones, and begin behind this one."),
+        ),
+        _ => corrupt(message),
     }
 }
 
@@ -248,6 +321,18 @@ pub fn print_topic_id(id: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_says_what_to_do_about_it() {
+        let check = |malformed: Malformed, kind, hint: &str| {
+            let error = unreadable(&malformed, malformed.to_string());
+            assert_eq!(error.kind, kind);
+            assert!(error.hint.as_ref().unwrap().contains(hint), "{error:?}");
+        };
+        check(Malformed::OldMagic(1), SourceErrorKind::Refused, "rewrite the topic");
+        check(Malformed::TooLarge { offset: 3, limit: 9 }, SourceErrorKind::Refused, "smaller");
+        check(Malformed::Checksum { offset: 3, expected: 1, found: 2 }, SourceErrorKind::Corrupt, "damaged");
+    }
 
     #[test]
     fn topic_ids_are_read_in_every_form_they_are_printed_in() {

@@ -104,6 +104,21 @@ impl RecordSet {
         Ok((!chunk.is_empty()).then(|| chunk.finish(data, shape)))
     }
 
+    /// Whether nothing at or behind `position` is in it.
+    pub fn is_used_up(&self, position: i64) -> bool {
+        if self.open.is_some() {
+            return false;
+        }
+        let mut at = self.at;
+        while let Ok(Some(batch)) = Batch::peek(&self.bytes, at) {
+            if position <= batch.last_offset {
+                return false;
+            }
+            at = batch.end;
+        }
+        true
+    }
+
     /// Opens the next batch that holds wanted records and whose buffer fits the chunk. `false`: there is none.
     fn open_next(
         &mut self,

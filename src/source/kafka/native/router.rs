@@ -14,15 +14,19 @@ use super::{
     failure::is_refused,
     fetcher::{Assignment, Fetcher},
     lane::{Content, Lane},
+    memory::Memory,
     metadata::{Cluster, Directory, Leader, Place},
 };
 
-/// Metadata answers with an older leader epoch than one known before, until the topic counts as another one.
+/// Where brokers know no topic ids: metadata answers with an older leader epoch than one known before, and for how long,
+/// until the topic counts as another one. A broker that was cut off, or has just come up, says so for a while.
 const STALE_EPOCHS_MAX: u32 = 5;
+const STALE_EPOCHS_FOR: Duration = Duration::from_secs(3);
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
 pub struct Router {
     dialer: Arc<Dialer>,
+    memory: Arc<Memory>,
     cluster: Cluster,
     /// New lanes, and those that a leader's thread gave back. Bounded by the number of lanes.
     orphans: Receiver<Lane>,
@@ -41,16 +45,24 @@ struct Waiting {
     lane: Lane,
     ready_at: Instant,
     stale_epochs: u32,
+    stale_since: Option<Instant>,
 }
 
 impl Router {
     /// Lanes are sent to `orphaned`, whose other end is `orphans`.
-    pub fn new(dialer: Arc<Dialer>, orphaned: Sender<Lane>, orphans: Receiver<Lane>, alive: Sender<()>) -> Self {
+    pub fn new(
+        dialer: Arc<Dialer>,
+        memory: Arc<Memory>,
+        orphaned: Sender<Lane>,
+        orphans: Receiver<Lane>,
+        alive: Sender<()>,
+    ) -> Self {
         let (ringer, bell) = bounded(1);
         let cluster = Cluster::new(dialer.clone());
         let backoff = Backoff::new(dialer.settings.retry);
         Self {
             dialer,
+            memory,
             cluster,
             orphans,
             orphaned,
@@ -96,7 +108,8 @@ impl Router {
             lane.listen(&self.ringer);
             // Without a leader yet: at once. Given back: after a pause, so that nothing spins.
             let pause = if lane.leader_epoch < 0 { Duration::ZERO } else { lane.backoff.fail() };
-            self.waiting.push(Waiting { lane, ready_at: Instant::now() + pause, stale_epochs: 0 });
+            let ready_at = Instant::now() + pause;
+            self.waiting.push(Waiting { lane, ready_at, stale_epochs: 0, stale_since: None });
         }
     }
 
@@ -108,7 +121,10 @@ impl Router {
             Err(error) => {
                 self.not_before = Instant::now() + self.backoff.fail();
                 for waiting in self.waiting.iter_mut().filter(|waiting| waiting.is_ready(now)) {
-                    waiting.lane.shared.change_facts(|facts| facts.trouble = Some(error.message.clone()));
+                    waiting.lane.shared.change_facts(|facts| {
+                        facts.trouble = Some(error.message.clone());
+                        facts.unknown_since = None;
+                    });
                     if is_refused(&error) {
                         waiting.lane.park(Content::Failed(error.clone()));
                     }
@@ -117,49 +133,83 @@ impl Router {
             }
         };
         self.backoff.reset();
+        let mut doubtful = false;
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting.is_ready(now) {
-                true => self.place(waiting, &directory),
+                true => doubtful |= self.place(waiting, &directory),
                 false => self.waiting.push(waiting),
             }
         }
+        if doubtful {
+            self.cluster.ask_another();
+        }
     }
 
-    fn place(&mut self, mut waiting: Waiting, directory: &Directory) {
+    /// Hands a lane to its leader, parks it, or keeps it waiting; whether another broker may know better.
+    fn place(&mut self, mut waiting: Waiting, directory: &Directory) -> bool {
         let lane = &mut waiting.lane;
-        match directory.place(lane.tp()) {
+        let doubtful = match directory.place(lane.tp()) {
             Place::At(leader) => {
-                let both_known = !lane.topic_id.is_nil() && !leader.topic_id.is_nil();
-                if both_known && leader.topic_id != lane.topic_id {
+                let known_id = if lane.topic_id.is_nil() { lane.planned_id } else { lane.topic_id };
+                let both_known = !known_id.is_nil() && !leader.topic_id.is_nil();
+                if both_known && leader.topic_id != known_id {
                     lane.park(recreated(lane, "has another topic id"));
-                } else if leader.epoch < known_epoch(lane) && waiting.stale_epochs < STALE_EPOCHS_MAX {
-                    waiting.stale_epochs += 1;
-                    waiting.ready_at = Instant::now() + lane.backoff.fail();
-                } else if leader.epoch < known_epoch(lane) {
-                    lane.park(recreated(lane, "went back to an older leader epoch"));
+                    false
+                } else if known_epoch(lane) <= leader.epoch {
+                    self.hand_over(waiting.lane, leader);
+                    return false;
                 } else {
-                    return self.hand_over(waiting.lane, leader);
+                    let since = *waiting.stale_since.get_or_insert_with(Instant::now);
+                    waiting.stale_epochs += 1;
+                    let is_another =
+                        !both_known && waiting.stale_epochs > STALE_EPOCHS_MAX && since.elapsed() >= STALE_EPOCHS_FOR;
+                    if is_another {
+                        lane.park(recreated(lane, "went back to an older leader epoch"));
+                    } else {
+                        let trouble = format!(
+                            "broker {} says {} is at leader epoch {}, which was at {} before",
+                            directory.asked(),
+                            lane.tp(),
+                            leader.epoch,
+                            known_epoch(lane)
+                        );
+                        lane.shared.change_facts(|facts| {
+                            facts.trouble = Some(trouble);
+                            facts.unknown_since = None;
+                        });
+                        waiting.ready_at = Instant::now() + lane.backoff.fail();
+                    }
+                    !is_another
                 }
             }
             Place::Nowhere(trouble) => {
-                lane.shared.change_facts(|facts| facts.trouble = Some(trouble));
+                lane.shared.change_facts(|facts| {
+                    facts.trouble = Some(trouble);
+                    facts.unknown_since = None;
+                });
                 waiting.ready_at = Instant::now() + lane.backoff.fail();
+                true
             }
             Place::Unknown(trouble) => {
                 lane.shared.change_facts(|facts| {
                     facts.trouble = Some(trouble);
-                    facts.is_unknown = true;
+                    facts.unknown_since.get_or_insert_with(Instant::now);
                 });
                 waiting.ready_at = Instant::now() + lane.backoff.fail();
+                true
             }
-            Place::Refused(error) => lane.park(Content::Failed(error)),
-        }
+            Place::Refused(error) => {
+                lane.park(Content::Failed(error));
+                false
+            }
+        };
         self.waiting.push(waiting);
+        doubtful
     }
 
     fn hand_over(&mut self, lane: Lane, leader: Leader) {
         lane.shared.change_facts(|facts| {
-            facts.is_unknown = false;
+            facts.unknown_since = None;
             facts.topic_id = leader.topic_id;
             facts.leader_epoch = Some(leader.epoch);
         });
@@ -173,7 +223,7 @@ impl Router {
         }
         let (sender, adopted) = unbounded();
         let _ = sender.send(assignment);
-        let fetcher = Fetcher::new(self.dialer.clone(), adopted, self.orphaned.clone());
+        let fetcher = Fetcher::new(self.dialer.clone(), self.memory.clone(), adopted, self.orphaned.clone());
         let alive = self.alive.clone();
         let name = format!("fetch-{}-{node}", self.dialer.settings.source);
         let spawned = std::thread::Builder::new().name(name).spawn(move || {

@@ -13,6 +13,8 @@ pub struct PlaneConfig {
     pub source: Arc<str>,
     /// `host:port,...`
     pub brokers: String,
+    /// What the source calls itself to brokers, unless the properties say otherwise.
+    pub client_id: String,
     pub properties: BTreeMap<String, String>,
     pub isolation: Isolation,
     pub key_format: ValueFormat,
@@ -127,6 +129,8 @@ pub struct Settings {
 const DEFAULT_PORT: u16 = 9092;
 /// Short, so that an idle connection notices soon that partitions were assigned or sought.
 const DEFAULT_FETCH_WAIT_MS: u64 = 100;
+/// Without any wait an idle source would ask again and again without pause.
+const FETCH_WAIT_FLOOR: Duration = Duration::from_millis(5);
 /// Keeps responses, whose parts may be read at different speeds, small beside the prefetch memory.
 const DEFAULT_FETCH_MAX_BYTES: i32 = 4 << 20;
 const DEFAULT_PARTITION_MAX_BYTES: i32 = 1 << 20;
@@ -217,7 +221,7 @@ impl Settings {
         let settings = Settings {
             source: config.source.clone(),
             bootstrap: parse_brokers(&config.brokers)?,
-            client_id: properties.text("client.id").unwrap_or_else(|| "kstream".into()),
+            client_id: properties.text("client.id").unwrap_or_else(|| config.client_id.clone()),
             tls: tls.then_some(tls_settings),
             sasl: sasl_settings,
             isolation: config.isolation,
@@ -233,7 +237,7 @@ impl Settings {
             nagle: !properties.flag("socket.nagle.disable")?.unwrap_or(true),
             connect_timeout: properties.millis("socket.connection.setup.timeout.ms", 10_000)?,
             request_timeout: properties.millis("socket.timeout.ms", 30_000)?,
-            fetch_wait_max: properties.millis("fetch.wait.max.ms", DEFAULT_FETCH_WAIT_MS)?,
+            fetch_wait_max: properties.millis("fetch.wait.max.ms", DEFAULT_FETCH_WAIT_MS)?.max(FETCH_WAIT_FLOOR),
             fetch_min_bytes: properties.number("fetch.min.bytes")?.unwrap_or(1),
             fetch_max_bytes,
             partition_max_bytes: partition_max_bytes.or(message_max_bytes).unwrap_or(DEFAULT_PARTITION_MAX_BYTES),
@@ -379,6 +383,7 @@ mod tests {
         PlaneConfig {
             source: "source".into(),
             brokers: "one:9093, two,[::1]:7".into(),
+            client_id: "kstream-job".to_owned(),
             properties: properties.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             isolation: Isolation::ReadCommitted,
             key_format: ValueFormat::Utf8,

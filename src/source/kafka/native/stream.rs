@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use openssl::ssl::{HandshakeError, SslConnector, SslStream};
@@ -14,6 +14,12 @@ use super::{
     stop::{SLICE, StopFlag},
 };
 use crate::source::SourceError;
+
+/// The most that is read before deadline and flag are looked at: of a response that comes slowly, and of one that comes as
+/// fast as it is taken.
+const FIRST_READ_BYTES: usize = 16 << 10;
+const READ_BYTES: usize = 128 << 10;
+const FAST_READ: Duration = Duration::from_millis(20);
 
 pub enum Stream {
     Plain(TcpStream),
@@ -70,7 +76,7 @@ impl Stream {
                     outcome = middle.handshake();
                 }
                 Err(HandshakeError::WouldBlock(_)) => {
-                    return Err(unreachable(format!("broker {endpoint}: no TLS handshake within the time limit")));
+                    return Err(no_handshake(format!("broker {endpoint}: no TLS handshake within the time limit")));
                 }
                 Err(HandshakeError::SetupFailure(error)) => {
                     return Err(refused(format!("broker {endpoint}: cannot set up TLS: {error}"), None));
@@ -80,28 +86,63 @@ impl Stream {
         }
     }
 
-    /// Appends exactly `len` bytes to `buffer`.
+    /// Appends exactly `len` bytes to `buffer`. Each part that comes moves the deadline to `patience` from then on and is
+    /// told to `heard`, but for the last.
     pub fn read_onto(
         &mut self,
         buffer: &mut Vec<u8>,
         len: usize,
         stop: &StopFlag,
-        deadline: Instant,
+        mut deadline: Instant,
+        patience: Duration,
+        heard: &mut dyn FnMut(),
     ) -> Result<(), StreamError> {
         let end = buffer.len() + len;
+        let (mut first, mut is_fast) = ([0; FIRST_READ_BYTES], false);
         while buffer.len() < end {
-            let wanted = (end - buffer.len()) as u64;
-            let result = match self {
-                Stream::Plain(socket) => socket.take(wanted).read_to_end(buffer),
-                Stream::Tls(stream) => stream.take(wanted).read_to_end(buffer),
+            if stop.is_set() {
+                return Err(StreamError::Stopped);
+            }
+            let (begun, before, left) = (Instant::now(), buffer.len(), end - buffer.len());
+            let wanted = left.min(if is_fast { READ_BYTES } else { FIRST_READ_BYTES });
+            let read = match is_fast {
+                true => self.read_whole(buffer, wanted),
+                false => self.read_some(buffer, first.get_mut(..wanted).unwrap_or_default()),
             };
-            match result {
-                Ok(_) if buffer.len() < end => return Err(StreamError::Closed),
-                Ok(_) => {}
+            let came = buffer.len() - before;
+            match read {
+                Ok(true) => {}
+                Ok(false) => return Err(StreamError::Closed),
+                Err(error) if came > 0 => wait_or_fail(error, stop, Instant::now() + patience)?,
                 Err(error) => wait_or_fail(error, stop, deadline)?,
+            }
+            is_fast = came == wanted && begun.elapsed() < FAST_READ;
+            if came > 0 && buffer.len() < end {
+                deadline = Instant::now() + patience;
+                heard();
             }
         }
         Ok(())
+    }
+
+    /// What has come, by way of `scratch`; `false` at the end of the stream.
+    fn read_some(&mut self, buffer: &mut Vec<u8>, scratch: &mut [u8]) -> io::Result<bool> {
+        let read = match self {
+            Stream::Plain(socket) => socket.read(scratch)?,
+            Stream::Tls(stream) => stream.read(scratch)?,
+        };
+        buffer.extend_from_slice(scratch.get(..read).unwrap_or_default());
+        Ok(read > 0)
+    }
+
+    /// All of `wanted` bytes, for as long as some come within each time slice of the socket: without a copy, and without
+    /// a look at deadline and flag. `false` at the end of the stream.
+    fn read_whole(&mut self, buffer: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
+        let read = match self {
+            Stream::Plain(socket) => socket.take(wanted as u64).read_to_end(buffer)?,
+            Stream::Tls(stream) => stream.take(wanted as u64).read_to_end(buffer)?,
+        };
+        Ok(read == wanted)
     }
 
     pub fn write_all(&mut self, mut bytes: &[u8], stop: &StopFlag, deadline: Instant) -> Result<(), StreamError> {
@@ -171,6 +212,12 @@ fn handshake_failure(endpoint: &Endpoint, middle: &openssl::ssl::MidHandshakeSsl
         Some(_) => {
             refused(message, Some("Check security.protocol and the ssl.* properties against the broker's listener."))
         }
-        None => unreachable(message),
+        None => no_handshake(message),
     }
+}
+
+/// A broker that goes away, or a listener that expects something else.
+fn no_handshake(message: String) -> SourceError {
+    let hint = "Check that security.protocol is what the broker's listener speaks.".to_owned();
+    SourceError { hint: Some(hint), ..unreachable(message) }
 }

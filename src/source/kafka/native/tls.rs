@@ -32,6 +32,17 @@ pub fn connector(settings: &TlsSettings) -> Result<SslConnector, SourceError> {
         let what = what.to_owned();
         move |error: openssl::error::ErrorStack| refused(format!("cannot use {what}: {error}"), None)
     };
+    let files = [
+        ("ssl.ca.location", &settings.authorities),
+        ("ssl.certificate.location", &settings.certificate),
+        ("ssl.key.location", &settings.key),
+    ];
+    for (name, pem) in files {
+        // OpenSSL would say of a file that is not there that some BIO routine failed.
+        if let Some(Pem::File(path)) = pem {
+            std::fs::File::open(path).map_err(|error| unreadable(name, path, &error))?;
+        }
+    }
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed("OpenSSL"))?;
     match &settings.authorities {
         Some(Pem::Text(text)) => {
