@@ -44,6 +44,10 @@ pub struct Checkpoint {
     pub(super) began: BTreeMap<String, BatchId>,
     /// Facts that go along with the next transaction.
     pending: Vec<Pending>,
+    /// The last batch when age and size were last compared with their limits.
+    pub(super) looked_at: Option<BatchId>,
+    /// Of the database, once it was asked.
+    pub(super) page_bytes: Option<i64>,
     /// A write failed: nothing is known about what is durable, and nothing is written any more.
     poisoned: bool,
     _lock: Lock,
@@ -102,6 +106,8 @@ impl Checkpoint {
             head,
             began: began(&facts.batches),
             pending: Vec::new(),
+            looked_at: None,
+            page_bytes: None,
             poisoned: false,
             _lock: lock,
         };

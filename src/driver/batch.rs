@@ -280,6 +280,7 @@ impl Run<'_> {
         if !self.inputs.skips_data_loss(&range.source) {
             return Err(self.explain(&batch, trouble));
         }
+        self.inputs.forget_assignment();
         let Some(available) = self.inputs.available(&mut self.drain)? else {
             return Err(self.explain(&batch, trouble));
         };
@@ -299,7 +300,6 @@ impl Run<'_> {
         for loss in &lost {
             tracing::warn!(batch = batch.plan().batch.0, lost = %loss, "offsets are lost and skipped");
         }
-        self.inputs.forget_assignment();
         self.replace(batch, |plan| {
             plan.ranges = rest;
             plan.lost.extend(lost);
