@@ -56,7 +56,9 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
+/// What exists now, nothing of it remembered.
 fn available(source: &mut dyn Source) -> Vec<AvailablePartition> {
+    source.distrust();
     source.available(soon()).unwrap().partitions
 }
 
@@ -206,6 +208,33 @@ fn partitions_found_later_are_read_beside_the_others() {
         source.assign(&positions).unwrap();
         assert_eq!(read(&*source, &range(&found[0], 1, 2)).unwrap(), [(1, "b".to_owned())]);
         assert_eq!(read(&*source, &range(&found[2], 0, 1)).unwrap(), [(0, "c".to_owned())]);
+    }
+}
+
+/// A plan made in the moment after a look may believe in a topic that is gone; reading it does not.
+#[test]
+fn what_is_remembered_for_a_moment_hides_neither_records_nor_losses() {
+    let Some(broker) = broker() else { return };
+    for fetch in PLANES {
+        let topic = broker.topic("source-remembered", 1);
+        broker.produce(topic.name(), 0, ["a", "b"]);
+        let mut source = source(broker, topic.name(), fetch);
+        let look = |source: &mut dyn Source| source.available(soon()).unwrap().partitions;
+        assert_eq!(look(&mut *source)[0].latest, 2);
+        source.assign(&[(tp(topic.name(), 0), 0)]).unwrap();
+        broker.produce(topic.name(), 0, ["c"]);
+        let before = look(&mut *source);
+        assert_eq!(before[0].latest, 3, "{fetch:?}: the end is never a remembered one");
+        assert_eq!(read(&*source, &range(&before[0], 0, 1)).unwrap().len(), 1);
+        broker.delete_topic(topic.name());
+        broker.create_topic(topic.name(), 1, &[]);
+        broker.produce(topic.name(), 0, ["x", "y", "z"]);
+        let after = look(&mut *source);
+        if after[0].topic_id == before[0].topic_id {
+            let error = read(&*source, &range(&after[0], 1, 2)).unwrap_err();
+            assert!(matches!(error.kind, SourceErrorKind::DataLoss { planned: (1, 2), .. }), "{fetch:?}: {error}");
+        }
+        assert_ne!(available(&mut *source)[0].topic_id, before[0].topic_id, "{fetch:?}");
     }
 }
 

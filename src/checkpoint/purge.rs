@@ -20,6 +20,9 @@ use crate::{
 /// Batches that may be kept beyond the limits before a purge is worth a transaction.
 const STEP: u64 = 32;
 
+/// Batches between two looks at the limits of age and size, which read all that is kept.
+const LOOK: u64 = 32;
+
 /// Pages of the write-ahead log from which it is copied into the database: 4 MiB.
 const LOG_PAGES: i64 = 1024;
 
@@ -41,7 +44,12 @@ impl Checkpoint {
         let before = self.first();
         let Some(last) = self.committed() else { return Ok(Purged::default()) };
         let limit = needed_from.map_or(last, |needed| needed.min(last));
-        let wanted = self.archive().read(|conn| first_to_keep(conn, retention, before, last, now))?.min(limit);
+        let mut wanted = BatchId((last.0 + 1).saturating_sub(retention.batches.max(1))).max(before);
+        if self.looked_at.is_none_or(|looked| looked.0.abs_diff(last.0) >= LOOK) {
+            self.looked_at = Some(last);
+            wanted = wanted.max(self.archive().read(|conn| first_within(conn, retention, last, now))?);
+        }
+        let wanted = wanted.min(limit);
         let due = wanted.0.saturating_sub(before.0);
         let purged = if due >= STEP.min(retention.batches.max(1)) {
             self.transact("purge", |conn, head| {
@@ -62,8 +70,11 @@ impl Checkpoint {
     fn copy_log(&mut self, pages: i64) -> Result<(), CheckpointError> {
         let dir = self.archive().dir().to_owned();
         let log = dir.join("checkpoint.db-wal");
-        let page_bytes = self.archive().read(|conn| Ok(conn.pragma_query_value(None, "page_size", |row| row.get(0))?));
-        let page_bytes: i64 = page_bytes?;
+        let page_bytes = match self.page_bytes {
+            Some(known) => known,
+            None => self.archive().read(|conn| Ok(conn.pragma_query_value(None, "page_size", |row| row.get(0))?))?,
+        };
+        self.page_bytes = Some(page_bytes);
         let long = log.metadata().is_ok_and(|log| log.len() >= (pages * page_bytes).unsigned_abs());
         if !long {
             return Ok(());
@@ -72,16 +83,9 @@ impl Checkpoint {
     }
 }
 
-/// The first batch that the limits keep, whatever is needed otherwise.
-fn first_to_keep(
-    conn: &Connection,
-    retention: &Retention,
-    first: BatchId,
-    last: BatchId,
-    now: BatchTime,
-) -> Result<BatchId, ReadError> {
-    let by_count = BatchId((last.0 + 1).saturating_sub(retention.batches.max(1)));
-    let mut keep = first.max(by_count);
+/// The first batch that the limits of age and size keep, whatever is needed otherwise.
+fn first_within(conn: &Connection, retention: &Retention, last: BatchId, now: BatchTime) -> Result<BatchId, ReadError> {
+    let mut keep = BatchId::FIRST;
     if let Some(age_ms) = retention.age_ms {
         let oldest = now.0.saturating_sub(age_ms);
         let sql = "SELECT min(batch) FROM plans WHERE body ->> '$.time' >= ?";
@@ -97,10 +101,10 @@ fn first_to_keep(
 /// Newest batches first, as many as fit.
 fn first_within_bytes(conn: &Connection, bytes: u64, last: BatchId) -> Result<BatchId, ReadError> {
     let sql = "SELECT batch, sum(bytes) FROM (\
-               SELECT batch, length(body) AS bytes FROM plans UNION ALL \
-               SELECT batch, length(body) FROM commits UNION ALL \
-               SELECT batch, length(body) FROM state_deltas UNION ALL \
-               SELECT batch, length(body) FROM state_snapshots) GROUP BY batch ORDER BY batch DESC";
+               SELECT batch, octet_length(body) AS bytes FROM plans UNION ALL \
+               SELECT batch, octet_length(body) FROM commits UNION ALL \
+               SELECT batch, octet_length(body) FROM state_deltas UNION ALL \
+               SELECT batch, octet_length(body) FROM state_snapshots) GROUP BY batch ORDER BY batch DESC";
     let mut query = conn.prepare_cached(sql)?;
     let mut rows = query.query([])?;
     let (mut sum, mut keep) = (0u64, last);

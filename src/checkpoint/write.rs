@@ -47,6 +47,10 @@ pub struct Checkpoint {
     pub(super) began: BTreeMap<String, BatchId>,
     /// Facts that go along with the next transaction.
     pending: Vec<Pending>,
+    /// The last batch when age and size were last compared with their limits.
+    pub(super) looked_at: Option<BatchId>,
+    /// Of the database, once it was asked.
+    pub(super) page_bytes: Option<i64>,
     /// A write failed: nothing is known about what is durable, and nothing is written any more.
     poisoned: bool,
     _lock: Lock,
@@ -114,6 +118,8 @@ impl Checkpoint {
             marker,
             began: began(&facts.batches),
             pending: Vec::new(),
+            looked_at: None,
+            page_bytes: None,
             poisoned: false,
             _lock: lock,
         };

@@ -281,6 +281,7 @@ impl Run<'_> {
         if !self.inputs.skips_data_loss(&range.source) {
             return Err(self.explain(&batch, trouble));
         }
+        self.inputs.forget_assignment();
         let Some(available) = self.inputs.available(&mut self.patience)? else {
             return Err(self.explain(&batch, trouble));
         };
@@ -304,7 +305,6 @@ impl Run<'_> {
         for loss in &lost {
             tracing::warn!(batch = replaced.plan().batch.0, lost = %loss, "offsets are lost and skipped");
         }
-        self.inputs.forget_assignment();
         Ok(replaced)
     }
 

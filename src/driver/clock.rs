@@ -70,10 +70,12 @@ fn wait(at_ms: i64, cancel: &Receiver<()>, times: impl Fn() -> (i64, i64)) -> Wo
             return Woken::SetBack;
         }
         let left_ms = u64::try_from(at_ms.saturating_sub(wall_ms)).unwrap_or(0);
+        if left_ms == 0 {
+            return if cancel.try_recv().is_ok() { Woken::Cancelled } else { Woken::Due };
+        }
         let sleep = Duration::from_millis(left_ms).min(LONGEST_SLEEP);
         match cancel.recv_timeout(sleep) {
             Ok(()) => return Woken::Cancelled,
-            Err(RecvTimeoutError::Timeout) if left_ms == 0 => return Woken::Due,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => cancel = &forever,
         }

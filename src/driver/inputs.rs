@@ -222,9 +222,10 @@ impl Inputs {
         Ok(())
     }
 
-    /// After a failed read: the data planes begin anew at the next batch's offsets.
+    /// After a failed read: the data planes begin anew at the next batch's offsets, and all that exists is asked for anew.
     pub fn forget_assignment(&mut self) {
         self.settings.iter_mut().for_each(|settings| settings.assigned.clear());
+        self.sources.iter_mut().for_each(|source| source.distrust());
     }
 
     /// Whether a loss of offsets is skipped in this source.

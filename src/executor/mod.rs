@@ -1,4 +1,5 @@
-//! Runs the stages of one batch: one rayon task a partition, wide operators in between.
+//! Runs the stages of one batch: one rayon task a partition, wide operators in between; a batch of next to nothing
+//! runs on the caller's thread.
 //!
 //! The driver calls [`Executor::execute`] with a planned batch. Nothing outside memory changes here: no output is
 //! written, no state is touched (merges return deltas), no offset is stored; so a batch may be executed any number of
@@ -6,6 +7,7 @@
 //! Results are joined by partition number, never by arrival. A panic inside a task fails the batch, not the process.
 
 mod failure;
+mod fan;
 mod in_key_order;
 mod lane;
 mod poison;
@@ -16,8 +18,6 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
-
-use rayon::prelude::*;
 
 pub use failure::{BatchFailure, Held};
 pub use poison::{DeadLetter, PoisonCount};
@@ -40,6 +40,11 @@ use shared::Shared;
 
 /// The results of one chunk take at most this part of a thread's share of the memory limit; else it goes in halves.
 const CHUNK_SHARE: u64 = 4;
+/// A batch of so few offsets over so little state runs on the caller's thread: waking others costs more than they save.
+const SMALL_OFFSETS: u64 = 512;
+const SMALL_STATE_BYTES: u64 = 256 << 10;
+/// Unless the batch before took longer, so that much is done for each offset.
+const SMALL_DURATION: Duration = Duration::from_millis(20);
 
 /// Settings that change speed and memory, never results.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +66,8 @@ pub struct Executor {
     lineage: Lineage,
     wide: HashMap<usize, Box<dyn Wide>>,
     outputs: HashMap<usize, Box<dyn OutputOperator>>,
+    /// How long the batch before took, in microseconds.
+    last_us: AtomicU64,
 }
 
 /// What one batch reads.
@@ -105,7 +112,7 @@ impl Executor {
         let wide = lineage.wide.iter().filter_map(|&step| Some((step, wide(&job.steps[step].operator)?))).collect();
         let outputs =
             lineage.outputs.iter().filter_map(|&step| Some((step, output(&job.steps[step].operator)?))).collect();
-        Ok(Executor { pool, settings, job, lineage, wide, outputs })
+        Ok(Executor { pool, settings, job, lineage, wide, outputs, last_us: AtomicU64::new(u64::MAX) })
     }
 
     pub fn job(&self) -> &Job {
@@ -128,10 +135,19 @@ impl Executor {
     pub fn execute(&self, input: &BatchInput<'_>) -> Result<Executed, BatchFailure> {
         let started = Instant::now();
         let shared = Shared::new(&self.job, input.states, self.settings.memory_limit_bytes)?;
-        let mut executed = self.pool.install(|| self.run(input, &shared))?;
-        executed.peak_bytes = shared.peak();
-        executed.duration = started.elapsed();
-        Ok(executed)
+        let ran = match self.is_small(input) {
+            true => self.run(input, &shared),
+            false => self.pool.install(|| self.run(input, &shared)),
+        };
+        let duration = started.elapsed();
+        self.last_us.store(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(Executed { peak_bytes: shared.peak(), duration, ..ran? })
+    }
+
+    fn is_small(&self, input: &BatchInput<'_>) -> bool {
+        Duration::from_micros(self.last_us.load(Ordering::Relaxed)) < SMALL_DURATION
+            && input.ranges.iter().map(OffsetRange::len).sum::<u64>() <= SMALL_OFFSETS
+            && input.states.values().map(|state| state.memory_bytes()).sum::<u64>() <= SMALL_STATE_BYTES
     }
 
     fn run(&self, input: &BatchInput<'_>, shared: &Shared) -> Result<Executed, BatchFailure> {
@@ -164,37 +180,31 @@ impl Executor {
         executed: &mut Executed,
         partials: &mut Partials,
     ) -> Result<(), BatchFailure> {
-        let results: Vec<(usize, LaneResult)> = (0..input.ranges.len())
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|idx| {
-                let range = &input.ranges[idx];
-                let source = self.job.sources.iter().position(|source| source.name == range.source);
-                let stage = source.and_then(|source| self.stage(Root::Source(source)));
-                let result = lane::contained(|| {
-                    let mut lane = Lane::new(self, stage, idx, shared);
-                    let Some(source) = source.and_then(|source| input.sources.get(source)) else {
-                        return lane.finish();
-                    };
-                    let options = ReadOptions {
-                        chunk_records: self.settings.chunk_records,
-                        stall_timeout_ms: self.settings.stall_timeout_ms,
-                    };
-                    let failed = |error| BatchFailure::Source { range: range.clone(), error };
-                    if range.is_empty() {
-                        return lane.finish();
-                    }
-                    let mut reader = source.read(range, options).map_err(failed)?;
-                    while let Some(chunk) = reader.next_chunk().map_err(failed)? {
-                        lane.push(chunk)?;
-                    }
-                    lane.finish()
-                });
-                result.map(|result| (idx, result)).inspect_err(|_| shared.fail(idx))
-            })
-            .collect::<Vec<Result<_, BatchFailure>>>()
-            .into_iter()
-            .collect::<Result<_, _>>()?;
+        let results = fan::each(input.ranges.len(), |idx| {
+            let range = &input.ranges[idx];
+            let source = self.job.sources.iter().position(|source| source.name == range.source);
+            let stage = source.and_then(|source| self.stage(Root::Source(source)));
+            let result = lane::contained(|| {
+                let mut lane = Lane::new(self, stage, idx, shared);
+                let Some(source) = source.and_then(|source| input.sources.get(source)) else {
+                    return lane.finish();
+                };
+                let options = ReadOptions {
+                    chunk_records: self.settings.chunk_records,
+                    stall_timeout_ms: self.settings.stall_timeout_ms,
+                };
+                let failed = |error| BatchFailure::Source { range: range.clone(), error };
+                if range.is_empty() {
+                    return lane.finish();
+                }
+                let mut reader = source.read(range, options).map_err(failed)?;
+                while let Some(chunk) = reader.next_chunk().map_err(failed)? {
+                    lane.push(chunk)?;
+                }
+                lane.finish()
+            });
+            result.map(|result| (idx, result)).inspect_err(|_| shared.fail(idx))
+        })?;
         for (idx, result) in results {
             executed.records[idx] = result.records;
             self.absorb(result, executed, partials);
@@ -225,27 +235,20 @@ impl Executor {
             }
             _ => &dataset.partitions,
         };
-        let results: Vec<LaneResult> = partitions
-            .par_iter()
-            .enumerate()
-            .with_max_len(1)
-            .map(|(idx, chunks)| {
-                lane::contained(|| {
-                    let mut lane = Lane::new(self, Some(stage), idx, shared);
-                    for column in chunks {
-                        for start in (0..column.len()).step_by(self.settings.chunk_records) {
-                            let end = column.len().min(start + self.settings.chunk_records);
-                            let whole = start == 0 && end == column.len();
-                            lane.push(if whole { column.clone() } else { column.slice(start..end) })?;
-                        }
+        let results = fan::each(partitions.len(), |idx| {
+            lane::contained(|| {
+                let mut lane = Lane::new(self, Some(stage), idx, shared);
+                for column in &partitions[idx] {
+                    for start in (0..column.len()).step_by(self.settings.chunk_records) {
+                        let end = column.len().min(start + self.settings.chunk_records);
+                        let whole = start == 0 && end == column.len();
+                        lane.push(if whole { column.clone() } else { column.slice(start..end) })?;
                     }
-                    lane.finish()
-                })
-                .inspect_err(|_| shared.fail(idx))
+                }
+                lane.finish()
             })
-            .collect::<Vec<Result<_, BatchFailure>>>()
-            .into_iter()
-            .collect::<Result<_, _>>()?;
+            .inspect_err(|_| shared.fail(idx))
+        })?;
         for result in results {
             self.absorb(result, executed, partials);
         }

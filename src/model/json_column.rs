@@ -19,21 +19,30 @@ pub struct Member {
     pub value: View,
 }
 
+/// What was found in texts that are all objects.
+#[derive(Debug)]
+pub struct Found {
+    /// The outermost members of document `i` are `members[starts[i]..starts[i + 1]]`.
+    pub starts: Vec<u32>,
+    /// Views into the texts' buffer.
+    pub members: Vec<Member>,
+    /// Nothing in them is escaped.
+    pub is_plain: bool,
+}
+
 #[derive(Debug)]
 struct Documents {
     texts: StrColumn,
-    /// The outermost members of document `i` are `members[starts[i]..starts[i + 1]]`.
-    starts: Vec<u32>,
-    members: Vec<Member>,
+    found: Found,
     decode: fn(&[u8]) -> Value,
     decoded: OnceLock<Vec<OnceLock<Value>>>,
 }
 
 impl JsonColumn {
-    /// `decode` must make a value of every one of the texts. Members are views into the texts' buffer.
-    pub fn new(texts: StrColumn, starts: Vec<u32>, members: Vec<Member>, decode: fn(&[u8]) -> Value) -> JsonColumn {
+    /// `decode` must make a value of every one of the texts.
+    pub fn new(texts: StrColumn, found: Found, decode: fn(&[u8]) -> Value) -> JsonColumn {
         let rows = (0..texts.len() as u32).collect();
-        let documents = Documents { texts, starts, members, decode, decoded: OnceLock::new() };
+        let documents = Documents { texts, found, decode, decoded: OnceLock::new() };
         JsonColumn { documents: Arc::new(documents), rows: Arc::new(rows) }
     }
 
@@ -58,7 +67,7 @@ impl JsonColumn {
         let documents = &self.documents;
         let decoded = documents.decoded.get();
         let one = |row: usize| {
-            let members = (documents.starts[row + 1] - documents.starts[row]) as usize;
+            let members = (documents.found.starts[row + 1] - documents.found.starts[row]) as usize;
             let value = decoded.and_then(|values| values[row].get());
             documents.texts.bytes(row).len() + members * size_of::<Member>() + value.map_or(0, Value::heap_bytes)
         };
@@ -74,8 +83,13 @@ impl JsonColumn {
     /// The outermost members of element `idx`, as they were written.
     pub fn members(&self, idx: usize) -> &[Member] {
         let row = self.rows[idx] as usize;
-        let starts = &self.documents.starts;
-        &self.documents.members[starts[row] as usize..starts[row + 1] as usize]
+        let Found { starts, members, .. } = &self.documents.found;
+        &members[starts[row] as usize..starts[row + 1] as usize]
+    }
+
+    /// Whether nothing in the documents is escaped.
+    pub fn is_plain(&self) -> bool {
+        self.documents.found.is_plain
     }
 
     /// The text of the value of one member; of members of one name the last counts.
@@ -104,8 +118,9 @@ mod tests {
         let texts: StrColumn = [r#"{"a":1,"a":2}"#, "{}", r#"{"b":3}"#].into_iter().collect();
         let member = |name, value| Member { name: view(name, 1), value: view(value, 1) };
         let members = vec![member(2, 5), member(8, 11), member(17, 20)];
+        let found = Found { starts: vec![0, 2, 2, 3], members, is_plain: true };
         let decode = |text: &[u8]| Value::str(String::from_utf8_lossy(text));
-        let column = JsonColumn::new(texts, vec![0, 2, 2, 3], members, decode).gather(&[2, 0, 1, 0]);
+        let column = JsonColumn::new(texts, found, decode).gather(&[2, 0, 1, 0]);
         let texts = |views: Vec<View>| column.pieces(views).iter().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(texts(column.member(1, b"a").into_iter().collect()), ["2"]);
         assert_eq!(texts(column.member(0, b"b").into_iter().collect()), ["3"]);

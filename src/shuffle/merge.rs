@@ -25,7 +25,10 @@ pub fn by_partition(
     fold: &Fold,
     evaluator: impl Fn() -> Evaluator + Sync,
 ) -> Result<Vec<Merged>, CombineError> {
-    let cut: Vec<Vec<Vec<Entry>>> = tables.par_iter().map(|table| cut_keys(&table.keys, partitions)).collect();
+    let cut: Vec<Vec<Vec<Entry>>> = match is_alone() {
+        true => tables.iter().map(|table| cut_keys(&table.keys, partitions)).collect(),
+        false => tables.par_iter().map(|table| cut_keys(&table.keys, partitions)).collect(),
+    };
     each_partition(partitions, |partition| {
         let mut evaluator = evaluator();
         let mut merged = CombineTable::default();
@@ -38,12 +41,21 @@ pub fn by_partition(
     })
 }
 
-/// Runs `merge` for every shuffle partition, in parallel; results in partition order.
+/// Whether the caller is no thread of a pool, as where a batch is too small to be spread over threads.
+fn is_alone() -> bool {
+    rayon::current_thread_index().is_none()
+}
+
+/// Runs `merge` for every shuffle partition, in parallel where the caller is a thread of a pool; results in partition
+/// order.
 pub fn each_partition<T: Send, E: Send>(
     partitions: usize,
     merge: impl Fn(usize) -> Result<T, E> + Sync + Send,
 ) -> Result<Vec<T>, E> {
-    (0..partitions).into_par_iter().map(merge).collect()
+    match is_alone() {
+        true => (0..partitions).map(merge).collect(),
+        false => (0..partitions).into_par_iter().map(merge).collect(),
+    }
 }
 
 fn merge_entry(

@@ -66,14 +66,19 @@ pub struct LogSink {
     /// As of the last commit.
     committed: Option<LogFacts>,
     staged: Option<Staged>,
+    /// What was found when it was asked whether the staged batch is published; the write that follows trusts it.
+    examined: Option<Found>,
     /// As of the batch that is published and not committed.
     published: Option<(BatchId, LogFacts)>,
 }
 
-/// Where the committed bytes are, and how long the current file is (none: there is no file).
+/// Where the committed bytes are, how long the current file is (none: there is no file), and the last 64 KiB of those
+/// that are committed in it.
+#[derive(Debug)]
 struct Found {
     rotated: bool,
     len: Option<u64>,
+    tail: Vec<u8>,
 }
 
 impl LogSink {
@@ -87,7 +92,18 @@ impl LogSink {
         disk: Arc<dyn Disk>,
     ) -> Self {
         let name = name.into();
-        Self { name, path, rotate_bytes, append, zone, disk, committed: None, staged: None, published: None }
+        Self {
+            name,
+            path,
+            rotate_bytes,
+            append,
+            zone,
+            disk,
+            committed: None,
+            staged: None,
+            examined: None,
+            published: None,
+        }
     }
 
     fn rotated_path(&self, rotation: u64) -> PathBuf {
@@ -96,11 +112,14 @@ impl LogSink {
         PathBuf::from(name)
     }
 
-    /// The checksum of the last 64 KiB of the first `len` bytes of a file that is at least that long.
-    fn tail_crc(&self, path: &Path, len: u64) -> Result<u32, SinkError> {
+    /// The last 64 KiB of the first `len` bytes of a file that is at least that long.
+    fn tail(&self, path: &Path, len: u64) -> Result<Vec<u8>, SinkError> {
         let start = len.saturating_sub(TAIL_BYTES);
-        let tail = self.disk.read(path, start, (len - start) as usize).map_err(|error| self.failed("read", &error))?;
-        Ok(crc_fast::crc32_iscsi(&tail))
+        self.disk.read(path, start, (len - start) as usize).map_err(|error| self.failed("read", &error))
+    }
+
+    fn tail_crc(&self, path: &Path, len: u64) -> Result<u32, SinkError> {
+        Ok(crc_fast::crc32_iscsi(&self.tail(path, len)?))
     }
 
     fn len(&self, path: &Path) -> Result<Option<u64>, SinkError> {
@@ -115,16 +134,17 @@ impl LogSink {
             && self.len(&rotated)? == Some(facts.len)
             && self.tail_crc(&rotated, facts.len)? == facts.tail_crc
         {
-            return Ok(Found { rotated: true, len });
+            return Ok(Found { rotated: true, len, tail: Vec::new() });
         }
         let found = len.unwrap_or(0);
         if found < facts.len {
             return Err(self.refused(format!("It holds {found} bytes; {} are committed.", facts.len)));
         }
-        if facts.len > 0 && self.tail_crc(&self.path, facts.len)? != facts.tail_crc {
+        let tail = if facts.len > 0 { self.tail(&self.path, facts.len)? } else { Vec::new() };
+        if facts.len > 0 && crc_fast::crc32_iscsi(&tail) != facts.tail_crc {
             return Err(self.refused(format!("The {} committed bytes are not those that were written.", facts.len)));
         }
-        Ok(Found { rotated: false, len })
+        Ok(Found { rotated: false, len, tail })
     }
 
     fn committed_facts(&self) -> Result<LogFacts, SinkError> {
@@ -132,8 +152,8 @@ impl LogSink {
         self.committed.ok_or_else(unknown)
     }
 
-    /// Checks what lies behind the committed bytes against the staged ones. Gives where they begin.
-    fn examine(&self, staged: &Staged) -> Result<(Found, u64), SinkError> {
+    /// Checks what lies behind the committed bytes against the staged ones.
+    fn examine(&self, staged: &Staged) -> Result<Found, SinkError> {
         let facts = self.committed_facts()?;
         let found = self.find(facts)?;
         if found.rotated && !staged.rotate {
@@ -150,16 +170,15 @@ impl LogSink {
         let read = if behind == 0 { Ok(Vec::new()) } else { self.disk.read(&self.path, begin, behind as usize) };
         let tail = read.map_err(|error| self.failed("read", &error))?;
         if tail.iter().zip(expected).all(|(found, ours)| found == ours || *found == 0) {
-            Ok((found, begin))
+            Ok(found)
         } else {
             Err(other())
         }
     }
 
-    /// Writes the staged bytes and makes them durable.
-    fn write(&self, staged: &Staged) -> Result<LogFacts, SinkError> {
+    /// Writes the staged bytes where `found` says, and makes them durable.
+    fn write(&self, staged: &Staged, found: &Found) -> Result<LogFacts, SinkError> {
         let facts = self.committed_facts()?;
-        let (found, _) = self.examine(staged)?;
         let dir = parent(&self.path);
         if staged.rotate {
             if !found.rotated {
@@ -187,7 +206,8 @@ impl LogSink {
             }
         }
         let len = begin + staged.bytes.len() as u64;
-        let tail_crc = if staged.bytes.is_empty() { facts.tail_crc } else { self.tail_crc(&self.path, len)? };
+        let before: &[u8] = if begin == 0 { &[] } else { &found.tail };
+        let tail_crc = if staged.bytes.is_empty() { facts.tail_crc } else { tail_crc_of(before, &staged.bytes) };
         Ok(LogFacts { len, tail_crc, rotated: facts.rotated + u64::from(staged.rotate) })
     }
 
@@ -220,6 +240,17 @@ impl LogSink {
     fn decode(&self, facts: &SinkFacts) -> Result<LogFacts, SinkError> {
         LogFacts::deserialize(&facts.0).map_err(|error| self.refused(format!("Its facts cannot be read: {error}.")))
     }
+}
+
+/// The checksum of the last 64 KiB of `before` and `added` together.
+fn tail_crc_of(before: &[u8], added: &[u8]) -> u32 {
+    let tail = |bytes: &'_ [u8], most: usize| bytes.len().saturating_sub(most);
+    let added = added.get(tail(added, TAIL_BYTES as usize)..).unwrap_or_default();
+    let before = before.get(tail(before, TAIL_BYTES as usize - added.len())..).unwrap_or_default();
+    let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    crc.update(before);
+    crc.update(added);
+    crc.finalize() as u32
 }
 
 fn encode(facts: LogFacts) -> Option<SinkFacts> {
@@ -256,7 +287,7 @@ impl Sink for LogSink {
     }
 
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError> {
-        (self.staged, self.published) = (None, None);
+        (self.staged, self.examined, self.published) = (None, None, None);
         self.committed = facts.map(|facts| self.decode(facts)).transpose()?;
         Ok(())
     }
@@ -288,13 +319,14 @@ impl Sink for LogSink {
         let len = self.committed_facts()?.len;
         let beyond = self.rotate_bytes.is_some_and(|limit| len.saturating_add(bytes.len() as u64) > limit);
         let rotate = len > 0 && !bytes.is_empty() && beyond;
+        self.examined = None;
         self.staged = Some(Staged { batch: batch.batch, bytes, rotate });
         Ok(())
     }
 
     fn published(&mut self, batch: &BatchIdentity) -> Result<Published, SinkError> {
         if let Some(staged) = &self.staged {
-            self.examine(staged)?;
+            self.examined = Some(self.examine(staged)?);
         }
         // What an earlier process wrote is written again: only this one knows that it is durable.
         let whole = self.published.is_some_and(|(published, _)| published == batch.batch);
@@ -309,11 +341,13 @@ impl Sink for LogSink {
     }
 
     fn publish(&mut self, permit: &PublishPermit) -> Result<(), SinkError> {
+        let examined = self.examined.take();
         let staged = self.staged.as_ref().filter(|staged| staged.batch == permit.identity().batch);
         let Some(staged) = staged else {
             return Err(SinkError::new(SinkErrorKind::Failed, format!("nothing is staged for output {}", self.name)));
         };
-        let facts = self.write(staged)?;
+        let found = examined.map_or_else(|| self.examine(staged), Ok)?;
+        let facts = self.write(staged, &found)?;
         self.published = Some((staged.batch, facts));
         Ok(())
     }
@@ -323,7 +357,7 @@ impl Sink for LogSink {
     }
 
     fn discard(&mut self) {
-        self.staged = None;
+        (self.staged, self.examined) = (None, None);
     }
 
     fn committed(&mut self, batch: &BatchIdentity) -> Result<(), SinkError> {
@@ -332,7 +366,7 @@ impl Sink for LogSink {
         {
             self.committed = Some(facts);
         }
-        self.staged = None;
+        (self.staged, self.examined) = (None, None);
         Ok(())
     }
 
@@ -358,7 +392,8 @@ impl Sink for LogSink {
             self.disk.rename(&earlier, &self.path).map_err(|error| self.failed("cut", &error))?;
             self.disk.sync_dir(&dir).map_err(|error| self.sync_failed(&error))?;
         }
-        (self.committed, self.staged, self.published) = (Some(facts), None, None);
+        (self.staged, self.examined, self.published) = (None, None, None);
+        self.committed = Some(facts);
         let found = self.find(facts)?;
         if found.len.is_some() {
             self.disk.truncate(&self.path, facts.len).map_err(|error| self.failed("cut", &error))?;

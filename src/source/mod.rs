@@ -30,6 +30,9 @@ pub trait Source: Send + Sync {
     /// Refreshes metadata and asks for the offsets that exist now, under the source's isolation level.
     fn available(&mut self, deadline: Instant) -> Result<Available, SourceError>;
 
+    /// A batch could not be read as it was planned: whatever [`Source::available`] remembers is asked anew.
+    fn distrust(&mut self) {}
+
     /// Resolves `start` for partitions that have no stored offset: one offset each, in the order given.
     fn start_offsets(
         &mut self,

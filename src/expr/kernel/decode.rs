@@ -54,7 +54,7 @@ fn part(raw: &RawColumn, format: ValueFormat, limits: Limits) -> Option<Column> 
         return Some(Column::Str(column));
     }
     if format == ValueFormat::Json
-        && let Some(column) = utf8(raw).and_then(|texts| json::documents(&texts, limits))
+        && let Some(column) = json::raw_documents(raw, limits)
     {
         return Some(Column::Json(column));
     }

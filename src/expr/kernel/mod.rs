@@ -11,9 +11,11 @@ mod arithmetic;
 mod decode;
 mod general;
 mod json;
+mod json_scan;
 mod list;
 mod operand;
 mod select;
+mod split;
 mod text;
 mod walk;
 

@@ -3,13 +3,13 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
-use memchr::{memchr_iter, memmem};
+use memchr::memmem;
 
 use super::{
     MAX_TEXT_BYTES, general,
     list::position,
     operand::{Ints, Strs, ints, same, same_str, str_column, strs},
-    select,
+    select, split,
     walk::{Frame, bools},
 };
 use crate::{
@@ -47,10 +47,6 @@ impl Writer {
     }
 }
 
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
-}
-
 /// Views into the buffer of `column`.
 fn parts(column: &StrColumn, views: Vec<View>) -> StrColumn {
     StrColumn { buffer: column.buffer.clone(), views: Arc::new(views) }
@@ -75,9 +71,9 @@ pub fn method(name: &str, of: &Column, arguments: &[Column], limits: Limits) -> 
     let first = arguments.first();
     let one = if arguments.len() == 1 { first.and_then(same_str) } else { None };
     match (name, arguments.len()) {
-        ("split", 0) => split_space(column),
-        ("split", 1) if matches!(first.and_then(same), Some(Value::None)) => split_space(column),
-        ("split", 1) => split(column, one?),
+        ("split", 0) => split::at_spaces(column),
+        ("split", 1) if matches!(first.and_then(same), Some(Value::None)) => split::at_spaces(column),
+        ("split", 1) => split::at(column, one?),
         ("strip", 0) => Some(strip(column, |text| text.trim_matches(is_space))),
         ("lstrip", 0) => Some(strip(column, |text| text.trim_start_matches(is_space))),
         ("rstrip", 0) => Some(strip(column, |text| text.trim_end_matches(is_space))),
@@ -111,80 +107,14 @@ fn one_of(column: Option<&Column>) -> Option<&str> {
 }
 
 /// Python's white space of str.
-fn is_space(letter: char) -> bool {
+pub(super) fn is_space(letter: char) -> bool {
     letter.is_whitespace() || matches!(letter, '\x1c'..='\x1f')
 }
 
-fn split(column: &StrColumn, separator: &str) -> Option<Column> {
-    let mut views = Vec::with_capacity(column.len() * 8);
-    let mut offsets = Vec::with_capacity(column.len() + 1);
-    offsets.push(0);
-    let finder = memmem::Finder::new(separator);
-    for (idx, view) in column.views.iter().enumerate() {
-        let bytes = column.bytes(idx);
-        let mut start = 0;
-        match separator.as_bytes() {
-            [] => return None,
-            [byte] => {
-                for at in memchr_iter(*byte, bytes) {
-                    views.push(View { offset: view.offset + start, len: at as u32 - start });
-                    start = at as u32 + 1;
-                }
-            }
-            longer => {
-                for at in finder.find_iter(bytes) {
-                    views.push(View { offset: view.offset + start, len: at as u32 - start });
-                    start = (at + longer.len()) as u32;
-                }
-            }
-        }
-        views.push(View { offset: view.offset + start, len: view.len - start });
-        offsets.push(u32::try_from(views.len()).ok()?);
-    }
-    Some(lists(column, views, offsets))
-}
-
-fn split_space(column: &StrColumn) -> Option<Column> {
-    let mut views = Vec::with_capacity(column.len() * 8);
-    let mut offsets = Vec::with_capacity(column.len() + 1);
-    offsets.push(0);
-    for (idx, view) in column.views.iter().enumerate() {
-        let bytes = column.bytes(idx);
-        if bytes.is_ascii() {
-            let mut start = None;
-            for (at, byte) in bytes.iter().enumerate() {
-                match (matches!(byte, b' ' | 9..=13 | 28..=31), start) {
-                    (false, None) => start = Some(at),
-                    (true, Some(from)) => {
-                        views.push(View { offset: view.offset + from as u32, len: (at - from) as u32 });
-                        start = None;
-                    }
-                    _ => {}
-                }
-            }
-            if let Some(from) = start {
-                views.push(View { offset: view.offset + from as u32, len: (bytes.len() - from) as u32 });
-            }
-        } else {
-            let whole = text(bytes)?;
-            for word in whole.split(is_space).filter(|word| !word.is_empty()) {
-                views.push(part(view, whole, word));
-            }
-        }
-        offsets.push(u32::try_from(views.len()).ok()?);
-    }
-    Some(lists(column, views, offsets))
-}
-
 /// The view of `part`, a piece of `whole`, which `view` shows.
-fn part(view: &View, whole: &str, part: &str) -> View {
+pub(super) fn part(view: &View, whole: &str, part: &str) -> View {
     let before = part.as_ptr() as usize - whole.as_ptr() as usize;
     View { offset: view.offset + before as u32, len: part.len() as u32 }
-}
-
-fn lists(column: &StrColumn, views: Vec<View>, offsets: Vec<u32>) -> Column {
-    let values = Box::new(Column::Str(parts(column, views)));
-    Column::List(ListColumn { offsets: Arc::new(offsets), values })
 }
 
 fn strip(column: &StrColumn, strip: impl Fn(&str) -> &str) -> Column {

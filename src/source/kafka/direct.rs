@@ -25,6 +25,10 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How old may be what is remembered of topics, their ids, partitions and first offsets, so that batches many times a
+/// second do not ask for all of it. Their last offsets are asked for each batch.
+const REMEMBERED_FOR: Duration = Duration::from_millis(500);
+
 /// Topics that exist, with their numbers of partitions.
 type Found = BTreeMap<Arc<str>, i32>;
 
@@ -45,6 +49,14 @@ pub struct KafkaSource {
     ids: HashMap<Arc<str>, String>,
     /// Partitions that were found at any look.
     known: HashSet<TopicPartition>,
+    looked: Option<Looked>,
+}
+
+/// What was found at the last look, but for the last offsets.
+struct Looked {
+    at: Instant,
+    partitions: Vec<TopicPartition>,
+    earliest: Vec<i64>,
 }
 
 impl KafkaSource {
@@ -68,7 +80,37 @@ impl KafkaSource {
             vanished: HashSet::new(),
             ids: HashMap::new(),
             known: HashSet::new(),
+            looked: None,
         }
+    }
+
+    /// Which partitions exist, and their first offsets.
+    fn look_around(&mut self, deadline: Instant) -> Result<Looked, SourceError> {
+        let at = Instant::now();
+        let selection = Selection::new(&self.selection)?;
+        let topics = self.topics(&selection, deadline)?;
+        self.check_assigned(&selection, &topics)?;
+        let names: Vec<Arc<str>> = topics.keys().cloned().collect();
+        let ids = self.control.topic_ids(&names, deadline)?;
+        self.ids = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, id?))).collect();
+        let partitions = selection.partitions(&topics);
+        self.known.extend(partitions.iter().cloned());
+        // Before the ends: a log that is trimmed in between still ends behind what it begins with.
+        let earliest = self.control.locate(&partitions, Offset::Beginning, deadline)?;
+        let earliest = earliest.into_iter().map(|located| located.map_or(0, |located| located.offset)).collect();
+        Ok(Looked { at, partitions, earliest })
+    }
+
+    /// With the offsets at which partitions end now.
+    fn with_ends(&self, looked: &Looked, deadline: Instant) -> Result<Available, SourceError> {
+        let latest = self.control.locate(&looked.partitions, Offset::End, deadline)?;
+        let found = looked.partitions.iter().zip(&looked.earliest).zip(latest);
+        let partitions = found.map(|((tp, &earliest), latest)| {
+            let Located { offset, leader_epoch } = latest.unwrap_or(Located { offset: earliest, leader_epoch: None });
+            let topic_id = self.ids.get(&tp.topic).cloned();
+            AvailablePartition { tp: tp.clone(), earliest, latest: offset.max(earliest), topic_id, leader_epoch }
+        });
+        Ok(Available { partitions: partitions.collect() })
     }
 
     /// The selected topics that exist, with their numbers of partitions.
@@ -155,24 +197,26 @@ impl Source for KafkaSource {
     fn available(&mut self, deadline: Instant) -> Result<Available, SourceError> {
         self.control.poll();
         self.plane.poll();
-        let selection = Selection::new(&self.selection)?;
-        let topics = self.topics(&selection, deadline)?;
-        self.check_assigned(&selection, &topics)?;
-        let names: Vec<Arc<str>> = topics.keys().cloned().collect();
-        let ids = self.control.topic_ids(&names, deadline)?;
-        self.ids = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, id?))).collect();
-        let partitions = selection.partitions(&topics);
-        self.known.extend(partitions.iter().cloned());
-        // The beginnings first: a log that is trimmed in between still ends behind what it begins with.
-        let earliest = self.control.locate(&partitions, Offset::Beginning, deadline)?;
-        let latest = self.control.locate(&partitions, Offset::End, deadline)?;
-        let available = partitions.into_iter().zip(earliest).zip(latest).map(|((tp, earliest), latest)| {
-            let earliest = earliest.map_or(0, |located| located.offset);
-            let Located { offset, leader_epoch } = latest.unwrap_or(Located { offset: earliest, leader_epoch: None });
-            let topic_id = self.ids.get(&tp.topic).cloned();
-            AvailablePartition { tp, earliest, latest: offset.max(earliest), topic_id, leader_epoch }
-        });
-        Ok(Available { partitions: available.collect() })
+        // A plane that sees recreated topics only through us must not be told of a topic that is gone.
+        let remembered = self.looked.take().filter(|looked| looked.at.elapsed() < REMEMBERED_FOR);
+        if let Some(looked) = remembered.filter(|_| self.plane.compares_topic_ids()) {
+            match self.with_ends(&looked, deadline) {
+                Ok(available) => {
+                    self.looked = Some(looked);
+                    return Ok(available);
+                }
+                Err(error) if deadline <= Instant::now() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let looked = self.look_around(deadline)?;
+        let available = self.with_ends(&looked, deadline)?;
+        self.looked = Some(looked);
+        Ok(available)
+    }
+
+    fn distrust(&mut self) {
+        self.looked = None;
     }
 
     fn start_offsets(

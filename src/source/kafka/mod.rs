@@ -63,6 +63,11 @@ pub trait DataPlane: Send + Sync {
     /// The records of `range`, in offset order; concurrently for different topic partitions.
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
 
+    /// Whether it sees by itself that a topic was made again, whatever the plan believes.
+    fn compares_topic_ids(&self) -> bool {
+        false
+    }
+
     /// Between batches: serves what the connections have to say, without waiting.
     fn poll(&self) {}
 }

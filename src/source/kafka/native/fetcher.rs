@@ -29,9 +29,9 @@ pub struct Assignment {
     pub leader: Leader,
 }
 
-/// Responses below this are worth waiting for company, unless somebody waits for them.
+/// Responses below this are worth waiting for company, unless somebody waits for them: who does rings.
 const SMALL_RESPONSE_BYTES: usize = 64 << 10;
-const SMALL_RESPONSE_PAUSE: Duration = Duration::from_millis(20);
+const SMALL_RESPONSE_PAUSE: Duration = Duration::from_millis(200);
 /// How long a request waits at the broker for a lane whose reader waits, while other lanes are full.
 const AWAITED_WAIT: Duration = Duration::from_millis(20);
 const IDLE_WAIT: Duration = Duration::from_secs(1);

@@ -174,6 +174,10 @@ impl DataPlane for NativePlane {
         Ok(())
     }
 
+    fn compares_topic_ids(&self) -> bool {
+        true
+    }
+
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError> {
         let Some(slot) = self.readings.get(&range.tp) else {
             return Err(refused(format!("{} is not assigned to source {}", range.tp, range.source), None));

@@ -20,12 +20,16 @@ use super::{
 };
 use crate::{
     job::Isolation,
-    model::{Column, OffsetRange},
+    model::{Column, OffsetRange, RecordColumn},
     source::{RangeReader, ReadOptions, SourceError, SourceErrorKind},
 };
 
 /// Times a damaged record set is fetched again.
 const REFETCHES_MAX: u32 = 2;
+/// Bytes of a chunk's values that stay in the second-level cache while one step after the other reads them.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Records that a chunk may have however long they are.
+const CHUNK_RECORDS_MIN: usize = 64;
 
 const QUOTA_HINT: &str = "Raise the quota consumer_byte_rate of this user or client id, or have the job read less.";
 
@@ -36,6 +40,8 @@ pub struct Reading {
     decompressor: Decompressor,
     shape: ChunkShape,
     isolation: Isolation,
+    /// As many as make [`CHUNK_BYTES`], by the last chunk.
+    chunk_records: usize,
     /// Ended by an error: the next range begins with a new fetch.
     has_failed: bool,
     /// A range has been read: the lane knows what it fetched before the next.
@@ -59,6 +65,7 @@ impl Reading {
             decompressor: Decompressor::with(buffers),
             shape,
             isolation,
+            chunk_records: usize::MAX,
             has_failed: false,
             has_begun: false,
             checked_epoch: None,
@@ -131,14 +138,17 @@ impl<'a> NativeReader<'a> {
 
     fn next(&mut self) -> Result<Option<Column>, SourceError> {
         while self.reading.feed.position < self.range.until {
-            let Reading { feed, set, decompressor, shape, .. } = &mut *self.reading;
+            let Reading { feed, set, decompressor, shape, chunk_records, .. } = &mut *self.reading;
             let Some(open) = set else {
                 self.receive()?;
                 continue;
             };
-            let max_records = self.options.chunk_records;
+            let max_records = self.options.chunk_records.min(*chunk_records);
             match open.records.next_chunk(&mut feed.position, self.range.until, max_records, shape, decompressor) {
-                Ok(Some(chunk)) => return Ok(Some(Column::Record(Arc::new(chunk)))),
+                Ok(Some(chunk)) => {
+                    *chunk_records = records_of(CHUNK_BYTES, &chunk);
+                    return Ok(Some(Column::Record(Arc::new(chunk))));
+                }
                 Ok(None) => {
                     if feed.position < self.range.until {
                         *set = None;
@@ -303,6 +313,13 @@ fn unreadable(malformed: &Malformed, message: String) -> SourceError {
     }
 }
 
+/// How many records like those of `chunk` have values of so many bytes together.
+fn records_of(bytes: usize, chunk: &RecordColumn) -> usize {
+    let values = chunk.values.views.iter().filter(|view| !view.is_null());
+    let len: usize = values.map(|view| view.len as usize).sum();
+    (bytes.saturating_mul(chunk.len()) / len.max(1)).max(CHUNK_RECORDS_MIN)
+}
+
 /// A topic id as Kafka prints it (URL-safe base64), as librdkafka does (plain base64), or hyphenated.
 pub fn parse_topic_id(text: &str) -> Option<Uuid> {
     if let Ok(id) = Uuid::try_parse(text) {
@@ -320,7 +337,33 @@ pub fn print_topic_id(id: Uuid) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::model::{RawColumn, TopicPartition, ValueFormat, View};
+
+    #[test]
+    fn chunks_of_long_records_have_fewer_of_them() {
+        let chunk = |len: u32| {
+            let views = |view| RawColumn { buffer: Bytes::new(), views: vec![view; 10] };
+            records_of(
+                CHUNK_BYTES,
+                &RecordColumn {
+                    tp: TopicPartition::new("t", 0),
+                    key_format: ValueFormat::Bytes,
+                    value_format: ValueFormat::Bytes,
+                    offsets: (0..10).collect(),
+                    timestamps: vec![-1; 10],
+                    keys: views(View::NULL),
+                    values: views(View { offset: 0, len }),
+                    headers: Vec::new(),
+                },
+            )
+        };
+        assert!(chunk(0) > 2048 && chunk(10) > 2048);
+        assert_eq!(chunk(256), 1024);
+        assert_eq!(chunk(1 << 20), CHUNK_RECORDS_MIN);
+    }
 
     #[test]
     fn what_cannot_be_read_says_what_to_do_about_it() {
