@@ -5,6 +5,8 @@
 //! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores. `rewind` asks it to take
 //! back what it published after an earlier batch. All files are written through `disk`, which tests break.
 
+use std::sync::Arc;
+
 use crate::{
     model::{BatchIdentity, Value, digest::Digest},
     protocol::PublishPermit,
@@ -20,6 +22,7 @@ pub mod log;
 pub mod open;
 pub mod pprint;
 pub mod text_files;
+pub mod watch;
 
 pub use self::open::{open, open_dead_letters};
 pub use crate::protocol::{Holds, SinkFacts};
@@ -77,6 +80,9 @@ pub enum Assume {
 pub trait Sink: Send {
     fn name(&self) -> &str;
 
+    /// Told once, before anything else: who is asked while this sink waits inside a call.
+    fn watched_by(&mut self, _watch: &Arc<dyn watch::Watch>) {}
+
     /// Where this sink stands in the order of publication: stdout and command 0, files and logs 1, Kafka 2.
     fn publication_order(&self) -> u8;
 
@@ -86,7 +92,7 @@ pub trait Sink: Send {
     /// Facts to store with the plan of the first batch that writes to this sink (a log's base length).
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError>;
 
-    /// Told once at start, before anything else: what the last commit (or else the plan) remembered. Looks at nothing.
+    /// Told at start: what the last commit (or else the plan) remembered. Looks at nothing.
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError>;
 
     /// Told after `restore`, before anything is written for this start: looks, and refuses what must not go on.
@@ -155,6 +161,12 @@ impl SinkError {
 
     pub fn with(self, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), hint: Some(hint.into()), ..self }
+    }
+
+    /// The message and its detail, for a line of the log.
+    pub fn on_one_line(&self) -> String {
+        let detail = self.detail.iter().map(|detail| format!("; {}", detail.trim_end_matches('.')));
+        std::iter::once(self.message.clone()).chain(detail).collect()
     }
 }
 
