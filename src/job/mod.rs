@@ -13,6 +13,7 @@
 //! shuffles) is `lineage`'s business.
 
 mod arguments;
+mod circle;
 mod client;
 mod compare;
 mod content;

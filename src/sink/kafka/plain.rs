@@ -13,7 +13,7 @@ use crate::{
     job::Isolation,
     model::BatchIdentity,
     sink::{
-        Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts,
+        Holds, Output, PublishPermit, Published, Sink, SinkError, SinkFacts,
         watch::{SLICE, Silence, Watch},
     },
     source::kafka::{control::Control, settings::ClientSettings},
@@ -108,11 +108,14 @@ impl Sink for PlainOutput {
         if self.staged.is_empty() {
             return Ok(());
         }
+        self.check_topic()?;
         let writer = self.writer()?;
+        // Looked for again where something goes wrong: it may have been deleted.
+        self.checked = false;
         let mut topics = (!self.makes_topics).then(|| TopicsGone::new(&self.settings, &self.name, &[&self.staged]));
         writer.write(&[&self.staged], &mut || topics.as_mut().map_or(Ok(()), |topics| topics.look()))?;
         // Kept only where nothing went wrong: what a failed one still holds goes with it.
-        self.writer = Some(writer);
+        (self.writer, self.checked) = (Some(writer), true);
         self.staged.clear();
         Ok(())
     }

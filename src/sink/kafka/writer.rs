@@ -306,10 +306,10 @@ fn meaning(code: Code) -> SinkErrorKind {
         | Code::InvalidMessageSize
         | Code::InvalidRecord
         | Code::UnknownPartition
-        | Code::UnknownTopic
-        | Code::UnknownTopicOrPartition
         | Code::PolicyViolation
         | Code::InvalidTimestamp => SinkErrorKind::Failed,
+        // The next try looks first whether the topic is there.
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => SinkErrorKind::Transient,
         // Asked again they would say the same.
         Code::InvalidTransactionTimeout
         | Code::InvalidConfig
@@ -338,6 +338,7 @@ mod tests {
         check(Code::ProducerFenced, SinkErrorKind::Fenced);
         check(Code::MessageSizeTooLarge, SinkErrorKind::Failed);
         check(Code::UnknownPartition, SinkErrorKind::Failed);
+        check(Code::UnknownTopicOrPartition, SinkErrorKind::Transient);
         check(Code::TopicAuthorizationFailed, SinkErrorKind::Denied);
         check(Code::TransactionalIdAuthorizationFailed, SinkErrorKind::Denied);
         check(Code::SaslAuthenticationFailed, SinkErrorKind::Denied);
