@@ -113,3 +113,76 @@ fn an_output_that_falls_silent_amid_batches_ends_the_run_after_the_limit() {
         assert_eq!(delivered, ["first", "second"], "{delivery}");
     }
 }
+
+#[test]
+fn a_broker_that_dies_amid_a_transaction_is_told_within_seconds_and_a_stop_ends_the_wait() {
+    let Some(broker) = broker() else { return };
+    for delivery in ["exactly_once", "at_least_once"] {
+        let Some(mut own) = own_broker() else { return };
+        let (input, output) = (broker.topic("in", 1), unique_name("out"));
+        own.create_topic(&output, 1, &[]);
+        broker.produce(input.name(), 0, ["first"]);
+        let source =
+            format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 1", broker.brokers, input.name());
+        let keys = format!("topic = \"{output}\", brokers = \"{}\", delivery = \"{delivery}\"", own.brokers);
+        let place = Place::with_job(&job(&source, "10m", &keys));
+        let mut running = place.start("run job.toml");
+        wait_until("the first delivery", || !own.read_committed(&output).is_empty() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        own.kill();
+        let killed = Instant::now();
+        broker.produce(input.name(), 0, ["second"]);
+        wait_until("the warning", || running.err().contains("waiting for Kafka") || !running.is_running());
+        assert!(killed.elapsed() < Duration::from_secs(15), "{:?}", killed.elapsed());
+        let asked = Instant::now();
+        running.signal("TERM");
+        let ended = running.wait().expect(6).says(&["asked to stop while Kafka was away", "output out", "next start"]);
+        assert!(asked.elapsed() < Duration::from_secs(15), "{:?}\n{}", asked.elapsed(), ended.err);
+        own.start_again();
+        place.catch_up();
+        let delivered: Vec<_> = own.read_committed(&output).iter().map(|record| record.value_text()).collect();
+        assert_eq!(delivered, ["first", "second"], "{delivery}");
+    }
+}
+
+#[test]
+fn a_topic_deleted_under_the_job_is_told_as_that_and_not_as_brokers_that_are_away() {
+    let Some(own) = own_broker() else { return };
+    for delivery in ["exactly_once", "at_least_once"] {
+        let (input, output) = (unique_name("in"), unique_name("out"));
+        own.create_topic(&input, 1, &[]);
+        own.create_topic(&output, 1, &[]);
+        own.produce(&input, 0, ["first"]);
+        let source = format!("brokers = \"{}\"\ntopics = [\"{input}\"]\nmax_records_per_partition = 1", own.brokers);
+        let keys = format!("topic = \"{output}\", delivery = \"{delivery}\"");
+        let place = Place::with_job(&job(&source, "2m", &keys));
+        let mut running = place.start("run job.toml");
+        wait_until("the first delivery", || !own.read_committed(&output).is_empty() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        own.delete_topic(&output);
+        let deleted = Instant::now();
+        own.produce(&input, 0, ["second"]);
+        running.wait().expect(1).says(&["output out", &output, "does not exist", "kstream topics create"]);
+        assert!(deleted.elapsed() < Duration::from_secs(60), "{:?}", deleted.elapsed());
+        own.create_topic(&output, 1, &[]);
+        if delivery == "at_least_once" {
+            place.catch_up();
+            let delivered: Vec<_> = own.read_committed(&output).iter().map(|record| record.value_text()).collect();
+            assert_eq!(delivered, ["second"]);
+        }
+    }
+}
+
+#[test]
+fn a_transaction_timeout_beyond_what_brokers_allow_is_refused_at_once() {
+    let Some(broker) = broker() else { return };
+    let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));
+    broker.produce(input.name(), 0, ["first"]);
+    let source = format!("brokers = \"{}\"\ntopics = [\"{}\"]", broker.brokers, input.name());
+    let keys = format!("topic = \"{}\", properties = {{ \"transaction.timeout.ms\" = 90000000 }}", output.name());
+    let place = Place::with_job(&job(&source, "2m", &keys));
+    let began = Instant::now();
+    let ended = place.kstream(&format!("run job.toml --until-caught-up --manual-clock {START_MS}")).expect(6);
+    ended.says(&["output out", "transaction.timeout.ms", "transaction.max.timeout.ms"]);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}

@@ -5,6 +5,11 @@ use std::{io, path::PathBuf};
 use super::Holder;
 use crate::{model::BatchId, open_files, protocol::Reason};
 
+/// Numbers of the system that have no name of their own in the standard library.
+const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The facts forbid to go on; nothing was changed.
@@ -20,6 +25,9 @@ pub enum CheckpointError {
     /// Another process wrote to the checkpoint although this one holds its lock.
     #[error("checkpoint {} was taken over by another process", dir.display())]
     Fenced { dir: PathBuf, what: String },
+    /// The files that this process has open are not in their directory any more.
+    #[error("checkpoint {} is gone", dir.display())]
+    Gone { dir: PathBuf, what: String },
     #[error("batch {wanted} is not kept in checkpoint {}", dir.display())]
     NotKept { dir: PathBuf, wanted: BatchId, kept: Option<(BatchId, BatchId)> },
     /// A read, write or fsync failed. After a write nothing is known about what is durable.
@@ -51,7 +59,7 @@ impl CheckpointError {
                 Class::Unusable
             }
             CheckpointError::InUse { .. } | CheckpointError::Fenced { .. } => Class::InUse,
-            CheckpointError::Io { .. } | CheckpointError::Poisoned { .. } => Class::Io,
+            CheckpointError::Gone { .. } | CheckpointError::Io { .. } | CheckpointError::Poisoned { .. } => Class::Io,
         }
     }
 
@@ -59,7 +67,9 @@ impl CheckpointError {
     pub fn detail(&self) -> Option<String> {
         Some(match self {
             CheckpointError::Refused { reason, .. } => format!("Nothing was changed: {reason}."),
-            CheckpointError::Unusable { what, .. } | CheckpointError::Fenced { what, .. } => format!("{what}."),
+            CheckpointError::Unusable { what, .. }
+            | CheckpointError::Fenced { what, .. }
+            | CheckpointError::Gone { what, .. } => format!("{what}."),
             CheckpointError::InUse { holder: Some(holder), .. } => format!("It is held by {holder}."),
             CheckpointError::InUse { holder: None, .. } => "Its holder has not written who it is.".to_owned(),
             CheckpointError::NotKept { kept: Some((first, last)), .. } => {
@@ -99,6 +109,9 @@ impl CheckpointError {
             CheckpointError::Fenced { .. } => {
                 "Make sure that one process at a time works on the checkpoint, on a file system whose locks work."
             }
+            CheckpointError::Gone { .. } => {
+                "Put back the directory as it was, or set a new checkpoint_dir; the outputs hold what was delivered."
+            }
             CheckpointError::Io { .. } | CheckpointError::Poisoned { .. } => {
                 "Put the disk right and start the job again; it continues from what is durable."
             }
@@ -120,7 +133,39 @@ impl CheckpointError {
         CheckpointError::Io { dir, doing, source }
     }
 
-    pub(super) fn unusable(dir: &std::path::Path, doing: &str, error: &io::Error) -> Self {
+    /// The directory is no place for a checkpoint, or its disk is out of order at the moment.
+    pub(super) fn unusable(dir: &std::path::Path, doing: &'static str, error: io::Error) -> Self {
+        use io::ErrorKind::{QuotaExceeded, StorageFull, TimedOut};
+        let passes = matches!(error.kind(), StorageFull | QuotaExceeded | TimedOut)
+            || matches!(error.raw_os_error(), Some(EIO | ENFILE | EMFILE));
+        if passes {
+            let full = if error.kind() == StorageFull { "the disk is full: " } else { "" };
+            let source = format!("{full}cannot {doing}: {error}").into();
+            return CheckpointError::Io { dir: dir.to_owned(), doing: "use", source };
+        }
         CheckpointError::Unusable { dir: dir.to_owned(), what: format!("Cannot {doing}: {error}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_out_of_order_is_a_failure_and_a_directory_of_no_use_is_bad_usage() {
+        let check = |errno, class| {
+            let error = io::Error::from_raw_os_error(errno);
+            let failed = CheckpointError::unusable(std::path::Path::new("dir"), "open its lock file", error);
+            assert_eq!(failed.class(), class, "{errno}");
+            assert!(failed.detail().is_some_and(|detail| detail.contains("open its lock file")), "{failed:?}");
+        };
+        check(28, Class::Io);
+        check(122, Class::Io);
+        check(EIO, Class::Io);
+        check(EMFILE, Class::Io);
+        check(ENFILE, Class::Io);
+        check(13, Class::Unusable);
+        check(20, Class::Unusable);
+        check(30, Class::Unusable);
     }
 }

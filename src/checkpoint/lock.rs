@@ -4,6 +4,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
     io::Write,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -53,16 +54,16 @@ const LOCK_TRIES: u32 = 3;
 #[derive(Debug)]
 pub struct Lock {
     dir: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
     /// Takes the lock of `dir`, which is created if it is absent. Does not wait for another holder.
     pub fn take(dir: &Path, holder: &Holder) -> Result<Lock, CheckpointError> {
-        fs::create_dir_all(dir).map_err(|error| CheckpointError::unusable(dir, "create it", &error))?;
+        fs::create_dir_all(dir).map_err(|error| CheckpointError::unusable(dir, "create it", error))?;
         let path = dir.join(LOCK);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|error| CheckpointError::unusable(dir, "open its lock file", &error))?;
+        let file = file.map_err(|error| CheckpointError::unusable(dir, "open its lock file", error))?;
         let mut tries = 0;
         let locked = loop {
             match file.try_lock() {
@@ -77,14 +78,54 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 return Err(CheckpointError::InUse { dir: dir.to_owned(), holder: read_note(dir) });
             }
-            Err(TryLockError::Error(error)) => return Err(CheckpointError::unusable(dir, "lock it", &error)),
+            Err(TryLockError::Error(error)) => return Err(CheckpointError::unusable(dir, "lock it", error)),
         }
-        write_note(dir, holder).map_err(|error| CheckpointError::unusable(dir, "write to it", &error))?;
-        Ok(Lock { dir: dir.to_owned(), _file: file })
+        write_note(dir, holder).map_err(|error| CheckpointError::unusable(dir, "write to it", error))?;
+        Ok(Lock { dir: dir.to_owned(), file })
     }
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The open lock file, whose name another process could lock if it were not that of this file any more.
+    pub(super) fn anchor(&self) -> std::io::Result<Anchor> {
+        let metadata = self.file.metadata()?;
+        Ok(Anchor { path: self.dir.join(LOCK), device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+/// An open file and the name it should have.
+#[derive(Debug)]
+pub(super) struct Anchor {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Anchor {
+    /// The file that has this name now.
+    pub fn at(path: PathBuf) -> std::io::Result<Anchor> {
+        let metadata = fs::metadata(&path)?;
+        Ok(Anchor { path, device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// Fails where the name leads to nothing, or to another file.
+    pub fn check(&self, dir: &Path) -> Result<(), CheckpointError> {
+        let name = self.path.file_name().unwrap_or_default().display();
+        let dir = dir.to_owned();
+        match fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(()),
+            Ok(_) => {
+                let what = format!("Its file {name} was replaced by another while the job ran");
+                Err(CheckpointError::Fenced { dir, what })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(CheckpointError::Gone {
+                dir,
+                what: format!("Its file {name} was deleted or moved while the job ran"),
+            }),
+            Err(error) => Err(CheckpointError::io(dir, "look at", error)),
+        }
     }
 }
 

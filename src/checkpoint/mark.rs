@@ -66,7 +66,7 @@ impl Mark {
         match File::open(dir.join(MARK)).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes)) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(CheckpointError::unusable(dir, "read its mark", &error)),
+            Err(error) => return Err(CheckpointError::unusable(dir, "read its mark", error)),
         }
         let mark = std::str::from_utf8(&bytes).ok().and_then(Mark::parse);
         let damaged = || Reason::Corrupt { place: MARK.to_owned(), what: "it is not as it was written".to_owned() };

@@ -110,7 +110,7 @@ fn open_to_read(
     match path.try_exists() {
         Ok(true) => {}
         Ok(false) => return Err(absent(dir)),
-        Err(error) => return Err(CheckpointError::unusable(dir, "read it", &error)),
+        Err(error) => return Err(CheckpointError::unusable(dir, "read it", error)),
     }
     check_magic(dir, &path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -130,7 +130,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 fn check_magic(dir: &Path, path: &Path) -> Result<(), CheckpointError> {
     let mut head = Vec::with_capacity(MAGIC.len());
     let read = std::fs::File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head));
-    read.map_err(|error| CheckpointError::unusable(dir, "read its database", &error))?;
+    read.map_err(|error| CheckpointError::unusable(dir, "read its database", error))?;
     if head == MAGIC {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::{
     Archive, CheckpointError, Lock,
     facts::{self, Counted, Format, Grid, Head, Identity, SinkRow},
+    lock::Anchor,
     mark::{MARK, Mark, Marker},
     restore,
     row::{self, Key},
@@ -53,6 +54,8 @@ pub struct Checkpoint {
     pub(super) page_bytes: Option<i64>,
     /// A write failed: nothing is known about what is durable, and nothing is written any more.
     poisoned: bool,
+    /// The database and the lock, each under the name it was opened by.
+    anchors: [Anchor; 2],
     _lock: Lock,
 }
 
@@ -100,6 +103,8 @@ impl Checkpoint {
             planned: facts.head_planned,
             committed: facts.head_committed,
         };
+        let anchors = Anchor::at(schema::database(&dir)).and_then(|database| Ok([database, lock.anchor()?]));
+        let anchors = anchors.map_err(|error| CheckpointError::io(dir.clone(), "look at", error))?;
         let archive = Archive::over(&dir, conn);
         let counted = archive.read(facts::counted)?;
         let mark =
@@ -121,6 +126,7 @@ impl Checkpoint {
             looked_at: None,
             page_bytes: None,
             poisoned: false,
+            anchors,
             _lock: lock,
         };
         checkpoint.transact("begin a run on", |_, head| {
@@ -210,13 +216,18 @@ impl Checkpoint {
         if self.poisoned {
             return Err(CheckpointError::Poisoned { dir });
         }
+        // Writes to files that were deleted or replaced go well, and are lost.
+        if let Err(error) = self.anchors.iter().try_for_each(|anchor| anchor.check(&dir)) {
+            self.poisoned = true;
+            return Err(error);
+        }
         let outcome = self.try_transact(write);
         self.poisoned = outcome.is_err();
         outcome.map_err(|error| match error {
             Failure::Write(ReadError::Sqlite(source)) => CheckpointError::io(dir, doing, source),
             Failure::Write(ReadError::Refused(reason)) => CheckpointError::Refused { dir, reason },
             Failure::Fenced(found) => {
-                let what = format!("Its head is {found:?}; this process left {:?}", self.head);
+                let what = format!("It stands at {}; this process left it at {}", told(&found), told(&self.head));
                 CheckpointError::Fenced { dir, what }
             }
         })
@@ -276,13 +287,19 @@ fn write_pending(conn: &Connection, pending: &Pending) -> Result<(), ReadError> 
     }
 }
 
+/// A head in words.
+fn told(head: &Head) -> String {
+    let batch = |batch: Option<BatchId>| batch.map_or("no batch".to_owned(), |batch| format!("batch {batch}"));
+    let (planned, committed) = (batch(head.planned), batch(head.committed));
+    format!("run {}, timeline {}, {planned} planned and {committed} committed", head.run_epoch.0, head.timeline.0)
+}
+
 /// A caller that breaks the protocol's order would write facts that recovery refuses.
 fn in_order(holds: bool, batch: BatchId, step: &str, head: &Head) -> Result<(), ReadError> {
     if holds {
         return Ok(());
     }
-    let what =
-        format!("batch {batch} cannot be {step}: last planned {:?}, committed {:?}", head.planned, head.committed);
+    let what = format!("batch {batch} cannot be {step}: the checkpoint stands at {}", told(head));
     Err(Reason::Contradiction(what).into())
 }
 

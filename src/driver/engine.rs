@@ -189,6 +189,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells every sink who is asked while it waits inside a call.
+    pub fn watch_sinks(&mut self, patience: &Patience) {
+        let limit = self.job().unreachable_limit();
+        for output in &mut self.outputs {
+            output.sink.watched_by(&patience.watch(&output.name, limit));
+        }
+    }
+
     /// Lets every sink look at what it holds and refuse.
     pub fn inspect_sinks(&mut self, standing: &Standing, patience: &mut Patience) -> Result<(), DriverError> {
         let limit = self.job().unreachable_limit();

@@ -7,6 +7,7 @@
 
 use std::{
     fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     open_files,
-    sink::{SinkError, SinkErrorKind},
+    sink::{SinkError, SinkErrorKind, watch::Watch},
     source::{SourceError, SourceErrorKind},
 };
 
@@ -32,6 +33,9 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// Longest time a single question may take before it counts as not answered.
 const LONGEST_CALL: Duration = Duration::from_secs(5);
 
+/// A call that brings nothing for so long is told, though it may go well yet.
+const TELL_AFTER: Duration = Duration::from_secs(3);
+
 /// At most so much of a call that failed counts as waited: it may have gone well for a while.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
@@ -39,8 +43,50 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 pub struct Patience {
     pub drain: Drain,
     away: Option<Away>,
+    told: Told,
     /// Ticks may have been missed because of it.
     missed_ticks: bool,
+}
+
+/// Since when a wait lasts that was warned of; shared with whoever waits inside a call.
+#[derive(Debug, Clone, Default)]
+struct Told(Arc<Mutex<Option<Instant>>>);
+
+impl Told {
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Warns of a wait that began at `since`, where that was not done yet. Gives when the wait began.
+    fn warn(&self, peer: Peer<'_>, error: &str, since: Instant) -> Instant {
+        *self.since().get_or_insert_with(|| {
+            let error = open_files::explain(error.to_owned());
+            let limit_s = peer.limit.as_secs_f64();
+            tracing::warn!(peer = %peer, error, limit_s, "waiting for Kafka");
+            since
+        })
+    }
+}
+
+/// Looks up for an output that waits inside a call.
+struct OutputWatch {
+    name: String,
+    limit: Duration,
+    drain: Drain,
+    told: Told,
+}
+
+impl Watch for OutputWatch {
+    fn waits_on(&self, silent: Duration, error: &str) -> bool {
+        let peer = Peer::output(&self.name, self.limit);
+        // Slow is not away.
+        if silent < peer.share(TELL_AFTER) {
+            return true;
+        }
+        let since = Instant::now().checked_sub(silent).unwrap_or_else(Instant::now);
+        let since = self.told.warn(peer, error, since);
+        !self.drain.is_asked() && since.elapsed() < self.limit
+    }
 }
 
 /// From the first failure on.
@@ -102,7 +148,12 @@ impl Refusal {
 
 impl Patience {
     pub fn new(drain: Drain) -> Patience {
-        Patience { drain, away: None, missed_ticks: false }
+        Patience { drain, away: None, told: Told::default(), missed_ticks: false }
+    }
+
+    /// Who an output asks while it waits inside a call.
+    pub fn watch(&self, output: &str, limit: Duration) -> Arc<dyn Watch> {
+        Arc::new(OutputWatch { name: output.to_owned(), limit, drain: self.drain.clone(), told: self.told.clone() })
     }
 
     /// Calls until it succeeds, fails for another reason, or the limit has passed; `None` when asked to drain meanwhile.
@@ -116,7 +167,7 @@ impl Patience {
             let began = Instant::now();
             let error = match call(began + peer.share(LONGEST_CALL)) {
                 Ok(answer) => {
-                    if self.away.as_ref().is_some_and(|away| !away.amid_batch) {
+                    if !self.away.as_ref().is_some_and(|away| away.amid_batch) {
                         self.is_over();
                     }
                     return Ok(Some(answer));
@@ -157,10 +208,9 @@ impl Patience {
         let away = match &mut self.away {
             Some(away) => away,
             none => {
-                let error = open_files::explain(error.on_one_line());
-                tracing::warn!(peer = %peer, error, limit_s, "waiting for Kafka");
                 self.missed_ticks = true;
                 let since = now.checked_sub(silent).unwrap_or(now);
+                let since = self.told.warn(peer, &error.on_one_line(), since);
                 none.insert(Away { since, told: now, back_off: FIRST_BACK_OFF, amid_batch: false })
             }
         };
@@ -186,8 +236,10 @@ impl Patience {
 
     /// A batch is committed, so all brokers it needed have answered.
     pub fn is_over(&mut self) {
-        if let Some(away) = self.away.take() {
-            tracing::info!(away_ms = away.since.elapsed().as_millis() as u64, "Kafka is reachable again");
+        self.away = None;
+        if let Some(since) = self.told.since().take() {
+            self.missed_ticks = true;
+            tracing::info!(away_ms = since.elapsed().as_millis() as u64, "Kafka is reachable again");
         }
     }
 
@@ -286,6 +338,27 @@ mod tests {
         check(1_000, 10_000, 1_000);
         check(9_000, 10_000, 2_500);
         check(90_000, 600_000, 30_000);
+    }
+
+    #[test]
+    fn a_wait_inside_a_call_is_told_once_and_ends_when_asked_to_stop_or_at_the_limit() {
+        let (mut patience, ask) = patience();
+        let watch = patience.watch("out", Duration::from_secs(20));
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(4));
+        assert!(watch.waits_on(short, "slow"));
+        assert!(patience.told.since().is_none(), "slow is not away");
+        assert!(watch.waits_on(long, "gone"));
+        let since = *patience.told.since();
+        assert!(since.is_some());
+        patience.outlast_batch(Peer::output("out", Duration::from_secs(20)), Instant::now(), error()).unwrap();
+        assert_eq!(patience.away.as_ref().map(|away| away.since), since, "one wait, from its beginning");
+        *patience.told.since() = Instant::now().checked_sub(Duration::from_secs(21));
+        assert!(!watch.waits_on(long, "gone"), "the limit");
+        patience.is_over();
+        ask.send(()).unwrap();
+        assert!(watch.waits_on(short, "slow"), "it may go well yet");
+        assert!(!watch.waits_on(long, "gone"), "asked to stop");
+        assert!(patience.drain.requested(), "the request is still there for the run");
     }
 
     #[test]

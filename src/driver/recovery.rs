@@ -353,6 +353,7 @@ fn engine(
         _ => Ok(None),
     })?;
     engine.open_sinks(&facts.sinks, edges)?;
+    engine.watch_sinks(patience);
     // A rewind that was not finished at the sinks comes first: they still hold what it takes back.
     if archive.is_some() && facts.rewind.is_none() {
         engine.inspect_sinks(&standing(facts, options.assume), patience)?;

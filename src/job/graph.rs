@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    destination,
+    circle, destination,
     mistake::{JOB_FILE, Mistake, Span},
     operator::{Input, Step},
     operator_table::OPERATORS,
@@ -31,6 +31,7 @@ pub fn resolve(
     report_no_output(reader, &read);
     destination::report_shared(reader, &read);
     warn_of_unused(reader, sources, &read, &inputs);
+    circle::warn_of_own_topics(reader, sources, &read);
     let ids = ids(&read);
     check_was(reader, &read, &ids);
     warn_of_unnamed_state(reader, &read);

@@ -13,6 +13,9 @@ use super::{
     reader::Reader,
 };
 
+/// As many links as the system follows one after another.
+const MOST_LINKS: usize = 40;
+
 /// What is known of the files a job names.
 #[derive(Debug, Default)]
 pub struct InputFiles {
@@ -34,11 +37,11 @@ impl Reader<'_> {
         if self.files.recorded {
             return path;
         }
-        let canonical = || match (path.parent(), path.file_name()) {
+        let canonical = |path: &Path| match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => parent.canonicalize().ok().map(|parent| parent.join(name)),
             _ => None,
         };
-        path.canonicalize().ok().or_else(canonical).unwrap_or(path)
+        path.canonicalize().ok().or_else(|| canonical(&leads_to(path.clone()))).unwrap_or(path)
     }
 
     /// A file whose content decides what the job gives.
@@ -67,6 +70,15 @@ impl Reader<'_> {
             self.report(unreadable(span, &error));
         }
     }
+}
+
+/// Where a link leads, also where nothing is there yet.
+fn leads_to(mut path: PathBuf) -> PathBuf {
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = path.read_link() else { break };
+        path = lexical(&path.parent().map(|parent| parent.join(&target)).unwrap_or(target));
+    }
+    path
 }
 
 /// Without `.` and `..`.

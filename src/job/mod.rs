@@ -14,6 +14,7 @@
 //! comes from whoever loads it ([`KafkaClient`]).
 
 mod arguments;
+mod circle;
 mod client;
 mod compare;
 mod content;

@@ -7,13 +7,13 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, FileTypeExt},
     path::Path,
 };
 
 /// What sinks do with files. Paths are absolute.
 pub trait Disk: fmt::Debug + Send + Sync {
-    /// Length of a file; none where nothing has that name.
+    /// Length of a file; none where nothing has that name. What is no regular file is an error: see [`NotAFile`].
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
     /// The bytes of `offset..offset + len`, fewer at the end of the file.
     fn read(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
@@ -36,6 +36,27 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn list(&self, dir: &Path) -> io::Result<Option<Vec<String>>>;
 }
 
+/// A pipe, a device, a directory where a file should be. Opening one might wait for ever, or write to nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("it is {0}, not a regular file")]
+pub struct NotAFile(&'static str);
+
+impl NotAFile {
+    fn of(kind: fs::FileType) -> NotAFile {
+        NotAFile(match kind {
+            kind if kind.is_dir() => "a directory",
+            kind if kind.is_fifo() => "a named pipe",
+            kind if kind.is_socket() => "a socket",
+            _ => "a device",
+        })
+    }
+
+    /// Whether that is what an error says.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<NotAFile>())
+    }
+}
+
 /// The directory whose names must be synced when `path` appears or vanishes.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
@@ -50,7 +71,12 @@ pub struct LocalDisk;
 
 impl Disk for LocalDisk {
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
-        Ok(found(fs::metadata(path))?.map(|metadata| metadata.len()))
+        let Some(metadata) = found(fs::metadata(path))? else { return Ok(None) };
+        if metadata.is_file() {
+            Ok(Some(metadata.len()))
+        } else {
+            Err(io::Error::new(ErrorKind::InvalidInput, NotAFile::of(metadata.file_type())))
+        }
     }
 
     fn read(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
@@ -132,3 +158,25 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 #[cfg(test)]
 pub mod frail;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_has_no_length_and_says_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |path: &Path, says: &str| {
+            let error = LocalDisk.len(path).unwrap_err();
+            assert!(NotAFile::is(&error) && error.to_string().contains(says), "{}: {error}", path.display());
+        };
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        check(&pipe, "a named pipe");
+        check(Path::new("/dev/null"), "a device");
+        check(dir.path(), "a directory");
+        assert_eq!(LocalDisk.len(&dir.path().join("nothing")).unwrap(), None);
+        std::fs::write(dir.path().join("file"), "four").unwrap();
+        assert_eq!(LocalDisk.len(&dir.path().join("file")).unwrap(), Some(4));
+    }
+}

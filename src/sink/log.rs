@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts, Standing,
-    disk::{Disk, parent},
+    disk::{Disk, NotAFile, parent},
     pprint,
 };
 use crate::{
@@ -123,7 +123,13 @@ impl LogSink {
     }
 
     fn len(&self, path: &Path) -> Result<Option<u64>, SinkError> {
-        self.disk.len(path).map_err(|error| self.failed("read", &error))
+        self.disk.len(path).map_err(|error| match NotAFile::is(&error) {
+            true => SinkError::new(SinkErrorKind::Refused, format!("{} cannot be a log", path.display())).with(
+                format!("{error}.").replacen("it", "It", 1),
+                "Give the output the path of a file; `pprint` without `to` writes to standard output.",
+            ),
+            false => self.failed("read", &error),
+        })
     }
 
     /// Finds the committed bytes, or refuses.

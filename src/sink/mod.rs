@@ -5,6 +5,8 @@
 //! the checkpoint; what it needs remembered it returns as [`SinkFacts`], which the commit stores. `rewind` asks it to take
 //! back what it published after an earlier batch. All files are written through `disk`, which tests break.
 
+use std::{io, sync::Arc};
+
 use crate::{
     model::{BatchIdentity, Value, digest::Digest},
     protocol::PublishPermit,
@@ -20,6 +22,7 @@ pub mod log;
 pub mod open;
 pub mod pprint;
 pub mod text_files;
+pub mod watch;
 
 pub use self::{
     kafka::row::Row,
@@ -82,6 +85,9 @@ pub enum Assume {
 pub trait Sink: Send {
     fn name(&self) -> &str;
 
+    /// Told once, before anything else: who is asked while this sink waits inside a call.
+    fn watched_by(&mut self, _watch: &Arc<dyn watch::Watch>) {}
+
     /// Where this sink stands in the order of publication: stdout and command 0, files and logs 1, Kafka 2.
     fn publication_order(&self) -> u8;
 
@@ -91,7 +97,7 @@ pub trait Sink: Send {
     /// Facts to store with the plan of the first batch that writes to this sink (a log's base length).
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError>;
 
-    /// Told once at start, before anything else: what the last commit (or else the plan) remembered. Looks at nothing.
+    /// Told at start: what the last commit (or else the plan) remembered. Looks at nothing.
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError>;
 
     /// Told after `restore`, before anything is written for this start: looks, and refuses what must not go on.
@@ -161,17 +167,67 @@ impl SinkError {
     pub fn with(self, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), hint: Some(hint.into()), ..self }
     }
+
+    /// The message and its detail, for a line of the log.
+    pub fn on_one_line(&self) -> String {
+        let detail = self.detail.iter().map(|detail| format!("; {}", detail.trim_end_matches('.')));
+        std::iter::once(self.message.clone()).chain(detail).collect()
+    }
 }
 
 /// A failed file operation. A full disk may have room again on the next attempt.
-fn file_error(message: &str, error: &std::io::Error) -> SinkError {
-    use std::io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
+fn file_error(message: &str, error: &io::Error) -> SinkError {
+    use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
     let transient = matches!(error.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
     let kind = if transient { SinkErrorKind::Transient } else { SinkErrorKind::Failed };
-    SinkError { kind, message: message.to_owned(), detail: Some(format!("{error}.")), hint: None }
+    SinkError::new(kind, message).with(format!("{error}."), way_on(error.kind()))
+}
+
+/// What to do about a file that cannot be read or written.
+fn way_on(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{
+        FileTooLarge, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, PermissionDenied, QuotaExceeded,
+        ReadOnlyFilesystem, StorageFull,
+    };
+    match kind {
+        StorageFull | QuotaExceeded | FileTooLarge => {
+            "Make room for it and start the job again; it continues from the last commit."
+        }
+        PermissionDenied | ReadOnlyFilesystem => {
+            "Let this user write there, or give the output another path, and start the job again."
+        }
+        IsADirectory | NotADirectory | InvalidFilename | InvalidInput => {
+            "Give the output another path and start the job again."
+        }
+        _ => "Put the disk right and start the job again; it continues from the last commit.",
+    }
 }
 
 /// A failed fsync is never tried again: what it left is unknown to this process.
-fn sync_error(message: &str, error: &std::io::Error) -> SinkError {
+fn sync_error(message: &str, error: &io::Error) -> SinkError {
     SinkError { kind: SinkErrorKind::Failed, ..file_error(message, error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_file_operation_says_what_to_do() {
+        let check = |errno, kind, hint: &str| {
+            let error = file_error("cannot write to log x", &io::Error::from_raw_os_error(errno));
+            assert_eq!(error.kind, kind, "{errno}");
+            let told = error.hint.unwrap();
+            assert!(told.contains(hint) && told.contains("start the job again"), "{errno}: {told}");
+        };
+        check(28, SinkErrorKind::Transient, "Make room");
+        check(122, SinkErrorKind::Transient, "Make room");
+        check(27, SinkErrorKind::Failed, "Make room");
+        check(13, SinkErrorKind::Failed, "Let this user write there");
+        check(30, SinkErrorKind::Failed, "Let this user write there");
+        check(22, SinkErrorKind::Failed, "another path");
+        check(5, SinkErrorKind::Failed, "Put the disk right");
+        let sync = sync_error("cannot make log x durable", &io::Error::from_raw_os_error(28));
+        assert_eq!(sync.kind, SinkErrorKind::Failed, "never tried again");
+    }
 }

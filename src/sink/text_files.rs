@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts,
-    disk::{Disk, parent},
+    disk::{Disk, NotAFile, parent},
 };
 use crate::{
     crash,
@@ -121,14 +121,21 @@ impl TextFilesSink {
     fn find(&self, batch: &BatchIdentity) -> Result<Found, SinkError> {
         let target = self.naming.directory(batch.time);
         let read = |error: std::io::Error| self.failed("read", &target, &error);
-        if self.disk.list(&target).map_err(read)?.is_none() {
-            return match self.disk.len(&target).map_err(read)? {
-                None => Ok(Found::Nothing),
-                Some(_) => Err(self.refused(&target, "It is a file.".to_owned())),
-            };
+        match self.disk.list(&target) {
+            Ok(Some(_)) => {}
+            Ok(None) if self.disk.len(&target).map_err(read)?.is_none() => return Ok(Found::Nothing),
+            Ok(None) => return Err(self.refused(&target, "It is a file.".to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(self.refused(&target, "It is no directory.".to_owned()));
+            }
+            Err(error) => return Err(read(error)),
         }
         let path = target.join(SUCCESS);
-        let Some(len) = self.disk.len(&path).map_err(read)? else {
+        let len = self.disk.len(&path).map_err(|error| match NotAFile::is(&error) {
+            true => self.refused(&target, format!("Of its {SUCCESS}: {error}.")),
+            false => read(error),
+        })?;
+        let Some(len) = len else {
             return Err(self.refused(&target, format!("It has no {SUCCESS}.")));
         };
         let bytes = self.disk.read(&path, 0, usize::try_from(len).unwrap_or(usize::MAX)).map_err(read)?;

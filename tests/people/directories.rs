@@ -197,3 +197,85 @@ fn a_job_file_of_ten_megabytes_and_one_that_is_none_are_refused_at_once() {
     check(format!("name = {}\n", "[".repeat(100_000)).as_bytes(), "job.toml");
     check(format!("run job.toml {START_MS}").as_bytes(), "job.toml:1");
 }
+
+/// A job on a queue whose log is `log`, a word a batch.
+fn logging(log: &str) -> Place {
+    let place = Place::with_job(&format!(
+        r#"
+name = "logging"
+batch_interval = "100ms"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "queue"
+path = "queue.jsonl"
+[[steps]]
+pprint = {{ to = "{log}" }}
+"#
+    ));
+    place.write("queue.jsonl", "[\"a\"]\n".repeat(2_000));
+    place
+}
+
+#[test]
+fn a_log_that_is_no_regular_file_is_refused_and_nothing_waits_for_its_reader() {
+    let check = |log: &str, says: &str| {
+        let place = logging(log);
+        assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+        fs::create_dir(place.path("directory")).unwrap();
+        let ended = place.kstream(&bounded()).expect(3);
+        ended.says(&["cannot be a log", says, "`pprint` without `to` writes to standard output"]);
+    };
+    check("pipe", "It is a named pipe, not a regular file");
+    check("directory", "It is a directory");
+    check("/dev/null", "It is a device");
+}
+
+#[test]
+fn a_log_that_becomes_a_pipe_under_the_job_ends_it() {
+    let place = logging("out.log");
+    place.kstream(&format!("{} --max-batches 3", bounded())).expect(0);
+    fs::rename(place.path("out.log"), place.path("moved.log")).unwrap();
+    assert!(Command::new("mkfifo").arg(place.path("out.log")).status().unwrap().success());
+    place.kstream(&bounded()).expect(3).says(&["It is a named pipe"]);
+    fs::rename(place.path("moved.log"), place.path("out.log")).unwrap();
+    place.kstream(&format!("{} --max-batches 3", bounded())).expect(0);
+}
+
+#[test]
+fn a_link_to_the_file_of_another_output_is_the_same_place() {
+    let place = logging("a.log");
+    let text = place.read("job.toml") + "[[steps]]\npprint = { to = \"b.log\" }\n";
+    place.write("job.toml", text);
+    std::os::unix::fs::symlink("a.log", place.path("b.log")).unwrap();
+    for command in ["check job.toml".to_owned(), bounded()] {
+        place.kstream(&command).expect(2).says(&["writes to the same place"]);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_deleted_or_moved_away_under_the_job_ends_it() {
+    let check = |code: i32, says: &str, change: &dyn Fn(&Path)| {
+        let place = logging("out.log");
+        // Slow enough to be met amid its batches.
+        let slow = place.read("job.toml") + "[[steps]]\ncommand = \"cat > /dev/null; sleep 0.05\"\n";
+        place.write("job.toml", slow);
+        let mut running = place.start(&bounded());
+        let log = place.path("out.log");
+        crate::support::wait_until("some batches", || {
+            fs::metadata(&log).is_ok_and(|log| log.len() > 300) || !running.is_running()
+        });
+        change(&place.path("checkpoint"));
+        running.wait().expect(code).says(&[says, "while the job ran"]);
+    };
+    check(1, "is gone", &|dir| fs::remove_dir_all(dir).or_else(|_| fs::remove_dir_all(dir)).unwrap());
+    check(1, "is gone", &|dir| fs::rename(dir, dir.with_file_name("moved")).unwrap());
+    check(5, "was replaced", &|dir| {
+        let moved = dir.with_file_name("moved");
+        fs::rename(dir, &moved).unwrap();
+        fs::create_dir(dir).unwrap();
+        for name in ["checkpoint.db", "lock"] {
+            fs::copy(moved.join(name), dir.join(name)).unwrap();
+        }
+    });
+}

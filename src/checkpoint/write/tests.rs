@@ -118,7 +118,10 @@ fn a_reader_sees_the_ledger_while_the_job_runs() {
 fn calls_out_of_order_are_refused_and_poison_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let mut checkpoint = create(dir.path());
-    assert_eq!(checkpoint.log_planned(&plan(1, &[])).unwrap_err().class(), Class::Refused);
+    let refused = checkpoint.log_planned(&plan(1, &[])).unwrap_err();
+    assert_eq!(refused.class(), Class::Refused);
+    let says = "batch 1 cannot be planned: the checkpoint stands at run 1, timeline 0, no batch planned";
+    assert!(refused.detail().unwrap().contains(says), "{:?}", refused.detail());
     let after = checkpoint.log_planned(&plan(0, &[])).unwrap_err();
     assert!(matches!(after, CheckpointError::Poisoned { .. }));
     assert!(matches!(decided(dir.path()), Decision::PlanFresh { next: BatchId(0) }));
@@ -134,6 +137,44 @@ fn a_foreign_write_under_the_lock_fences() {
     let fenced = checkpoint.log_planned(&plan(0, &[])).unwrap_err();
     assert!(matches!(fenced, CheckpointError::Fenced { .. }), "{fenced:?}");
     assert_eq!(fenced.class(), Class::InUse);
+    let stands =
+        "It stands at run 9, timeline 0, no batch planned and no batch committed; this process left it at run 1";
+    assert!(fenced.detail().unwrap().starts_with(stands), "{:?}", fenced.detail());
+}
+
+#[test]
+fn a_checkpoint_deleted_or_replaced_under_the_job_is_not_written_to() {
+    let check = |class: Class, says: &str, change: &dyn Fn(&Path)| {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("checkpoint");
+        let mut checkpoint = create(&dir);
+        run(&mut checkpoint, 0, 2);
+        change(&dir);
+        let error = checkpoint.log_planned(&plan(2, &[(0, 20, 30)])).unwrap_err();
+        assert_eq!(error.class(), class, "{error:?}");
+        assert!(error.detail().unwrap().contains(says), "{error:?}");
+        assert!(matches!(checkpoint.flush(), Ok(()) | Err(CheckpointError::Poisoned { .. })));
+        assert!(matches!(checkpoint.rewind_finished(), Err(CheckpointError::Poisoned { .. })));
+    };
+    let aside = |dir: &Path| dir.with_file_name("aside");
+    let copy = |from: &Path, to: &Path| {
+        std::fs::create_dir(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    check(Class::Io, "checkpoint.db was deleted or moved", &|dir| std::fs::remove_dir_all(dir).unwrap());
+    check(Class::Io, "checkpoint.db was deleted or moved", &|dir| std::fs::rename(dir, aside(dir)).unwrap());
+    check(Class::Io, "lock was deleted or moved", &|dir| std::fs::remove_file(dir.join("lock")).unwrap());
+    check(Class::InUse, "checkpoint.db was replaced", &|dir| {
+        std::fs::rename(dir, aside(dir)).unwrap();
+        copy(&aside(dir), dir);
+    });
+    check(Class::InUse, "lock was replaced", &|dir| {
+        std::fs::rename(dir.join("lock"), dir.join("old")).unwrap();
+        std::fs::write(dir.join("lock"), "").unwrap();
+    });
 }
 
 /// The state after `at`, as text.

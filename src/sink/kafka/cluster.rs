@@ -12,13 +12,17 @@ use super::{
     entry::{Delivered, Entry, Home, Refusal, judge},
     ledger::{Found, Ledger, carrier, from_source},
     row::Row,
+    topics::{TopicsGone, no_topic},
     writer::Writer,
 };
 use crate::{
     crash,
     job::Isolation,
     model::{BatchId, BatchIdentity, RunEpoch, digest::Digest},
-    sink::{Assume, Holds, Published, SinkError, SinkErrorKind, Standing},
+    sink::{
+        Assume, Holds, Published, SinkError, SinkErrorKind, Standing,
+        watch::{SLICE, Silence, Watch},
+    },
     source::kafka::{control::Control, settings::ClientSettings},
 };
 
@@ -36,8 +40,7 @@ pub struct Cluster {
     job: String,
     settings: ClientSettings,
     transaction_timeout: Duration,
-    /// How long the brokers may be silent before they count as away.
-    silence: Duration,
+    silence: Silence,
     in_use: ClusterIds,
     /// Kafka's own id of the cluster, once it was asked.
     id: Option<String>,
@@ -70,7 +73,7 @@ impl Cluster {
         job: &str,
         settings: ClientSettings,
         transaction_timeout: Duration,
-        silence: Duration,
+        silence: Silence,
         in_use: ClusterIds,
     ) -> Cluster {
         Cluster {
@@ -90,6 +93,10 @@ impl Cluster {
             skipped: None,
             delivered: None,
         }
+    }
+
+    pub fn watched_by(&mut self, watch: Arc<dyn Watch>) {
+        self.silence.watched_by(watch);
     }
 
     /// What the last commit remembered, from any of the outputs: the one with the latest delivery tells.
@@ -265,7 +272,8 @@ impl Cluster {
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };
         let done = carrier(home, &entry).and_then(|offset| {
             let group = session.ledger.group()?;
-            session.writer.transact(rows, &offset, &group, self.transaction_timeout)
+            let mut topics = TopicsGone::new(&self.settings, &self.job, rows);
+            session.writer.transact(rows, &offset, &group, self.transaction_timeout, &mut || topics.look())
         });
         match done {
             Ok(()) => {
@@ -273,6 +281,8 @@ impl Cluster {
                 Ok(())
             }
             Err(error) => {
+                // They may have been deleted.
+                self.partitions.clear();
                 self.session = None;
                 Err(error)
             }
@@ -307,9 +317,9 @@ impl Cluster {
                 config.set(name, value);
             }
         }
-        let writer = Writer::connect(&config, &self.settings, &id, self.silence)?;
+        let writer = Writer::connect(&config, &self.settings, &id, self.silence.clone())?;
         writer.init()?;
-        let ledger = Ledger::open(&self.settings, &id, Isolation::ReadCommitted, self.silence)?;
+        let ledger = Ledger::open(&self.settings, &id, Isolation::ReadCommitted, self.silence.clone())?;
         self.session = Some(Session { writer, ledger, entry: None, transaction_at: None });
         Ok(())
     }
@@ -317,7 +327,7 @@ impl Cluster {
     /// The entry as it is now, without fencing anybody.
     fn peek(&mut self, home: &Home) -> Result<Found, SinkError> {
         self.check_cluster(home)?;
-        Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted, self.silence)?.look(home)
+        Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted, self.silence.clone())?.look(home)
     }
 
     fn judged(
@@ -394,8 +404,9 @@ impl Cluster {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
-        let deadline = Instant::now() + self.silence;
-        let id = self.control()?.cluster_id(deadline).map_err(from_source)?;
+        let silence = self.silence.clone();
+        let control = self.control()?;
+        let id = silence.ask(2 * SLICE, |deadline| control.cluster_id(deadline).map_err(from_source))?;
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(brokers) = in_use.get(&id) {
             let message = format!("two outputs write to Kafka cluster {id} through different connections");
@@ -438,12 +449,11 @@ impl Cluster {
 
     pub fn check_topic(&mut self, topic: &str, most: i32) -> Result<(), SinkError> {
         let brokers = self.settings.brokers.clone();
-        let deadline = Instant::now() + self.silence;
-        let known = self.control()?.partitions(topic, deadline).map_err(from_source)?;
+        let silence = self.silence.clone();
+        let control = self.control()?;
+        let known = silence.ask(2 * SLICE, |deadline| control.partitions(topic, deadline).map_err(from_source))?;
         let Some(partitions) = known else {
-            let message = format!("topic '{topic}' does not exist on brokers {brokers}");
-            return Err(SinkError::new(SinkErrorKind::Failed, message)
-                .with("Nothing of the batch was written.", format!("Create it: kstream topics create {topic}")));
+            return Err(no_topic(topic, &brokers, "Nothing of the batch was written."));
         };
         if most >= partitions {
             let message = format!("topic '{topic}' has {partitions} partitions; there is no partition {most}");

@@ -1,6 +1,6 @@
 //! The group's offset whose metadata names the last batch delivered: where it is, and how it is read.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -10,12 +10,15 @@ use rdkafka::{
 use super::entry::{Entry, Home};
 use crate::{
     job::Isolation,
-    sink::{SinkError, SinkErrorKind},
+    sink::{
+        SinkError, SinkErrorKind,
+        watch::{SLICE, Silence},
+    },
     source::{
         SourceError, SourceErrorKind,
         kafka::{
             control::create,
-            error::{code_of, hint_for, kind_of},
+            error::{code_of, hint_for, kind_of, words},
             events::Events,
             settings::ClientSettings,
         },
@@ -26,8 +29,7 @@ pub struct Ledger {
     consumer: BaseConsumer<Events>,
     group: String,
     brokers: String,
-    /// How long the brokers may be silent before they count as away.
-    silence: Duration,
+    silence: Silence,
 }
 
 /// What stands at the place of the entry.
@@ -44,7 +46,7 @@ impl Ledger {
         settings: &ClientSettings,
         group: &str,
         isolation: Isolation,
-        silence: Duration,
+        silence: Silence,
     ) -> Result<Ledger, SinkError> {
         let events = Events::new(format!("{group} (look-up)"), settings.token.clone());
         let consumer = create(settings.in_group(group, isolation), events).map_err(from_source)?;
@@ -55,7 +57,7 @@ impl Ledger {
         let failed = |error: &rdkafka::error::KafkaError| {
             let (code, reason) = match self.consumer.context().refusal() {
                 Some(refusal) => refusal,
-                None => (code_of(error), error.to_string()),
+                None => (code_of(error), words(error)),
             };
             let kind = kind_of(code);
             let hint = match kind {
@@ -73,9 +75,13 @@ impl Ledger {
         };
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&home.topic, home.partition);
-        let answer = self.consumer.committed_offsets(list, self.silence).map_err(|error| failed(&error))?;
+        let answer = self.silence.ask(2 * SLICE, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let answer = self.consumer.committed_offsets(list.clone(), left).map_err(|error| failed(&error))?;
+            answer.elements().iter().try_for_each(|element| element.error()).map_err(|error| failed(&error))?;
+            Ok(answer)
+        })?;
         let Some(element) = answer.elements().into_iter().next() else { return Ok(Found::Entry(None)) };
-        element.error().map_err(|error| failed(&error))?;
         match element.offset() {
             Offset::Offset(_) => Ok(match Entry::decode(element.metadata()) {
                 Ok(entry) => Found::Entry(Some(entry)),

@@ -18,6 +18,7 @@ mod output;
 mod outputs;
 mod plain;
 pub mod row;
+mod topics;
 mod writer;
 
 pub use self::outputs::KafkaOutputs;

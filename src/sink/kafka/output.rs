@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{cluster::Cluster, entry::Home, row::Row};
 use crate::{
     model::{BatchIdentity, digest::Digest},
-    sink::{Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts, Standing},
+    sink::{
+        Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts, Standing,
+        watch::Watch,
+    },
 };
 
 pub struct KafkaOutput {
@@ -34,6 +37,10 @@ pub fn rows(output: Output) -> Result<(Vec<Row>, Digest), SinkError> {
 impl Sink for KafkaOutput {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn watched_by(&mut self, watch: &Arc<dyn Watch>) {
+        self.cluster().watched_by(watch.clone());
     }
 
     fn publication_order(&self) -> u8 {

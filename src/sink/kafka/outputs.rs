@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     job::{Delivery, Job, Setting, SourceKind, ToKafkaSpec, ToTopic},
-    sink::{Sink, SinkError, SinkErrorKind},
+    sink::{Sink, SinkError, SinkErrorKind, watch::Silence},
     source::kafka::settings::ClientSettings,
 };
 
@@ -122,8 +122,8 @@ impl KafkaOutputs {
 }
 
 /// Several tries fit into `unreachable_limit`, so that the job ends soon after it.
-fn silence(job: &Job) -> Duration {
-    (job.unreachable_limit() / 4).clamp(SHORTEST_SILENCE, LONGEST_SILENCE)
+fn silence(job: &Job) -> Silence {
+    Silence::new((job.unreachable_limit() / 4).clamp(SHORTEST_SILENCE, LONGEST_SILENCE))
 }
 
 /// Brokers and properties of an output. One that names no brokers connects as the first kafka source does.

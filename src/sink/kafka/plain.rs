@@ -1,12 +1,21 @@
 //! An at-least-once output: each record once for a producer's life, the batch in flight again after a crash.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use super::{ledger::from_source, output::rows, row::Row, writer::Writer};
+use super::{
+    ledger::from_source,
+    output::rows,
+    row::Row,
+    topics::{TopicsGone, no_topic},
+    writer::Writer,
+};
 use crate::{
     job::Isolation,
     model::BatchIdentity,
-    sink::{Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts},
+    sink::{
+        Holds, Output, PublishPermit, Published, Sink, SinkError, SinkFacts,
+        watch::{SLICE, Silence, Watch},
+    },
     source::kafka::{control::Control, settings::ClientSettings},
 };
 
@@ -16,8 +25,7 @@ pub struct PlainOutput {
     settings: ClientSettings,
     /// Whether the cluster makes topics when they are first written to.
     makes_topics: bool,
-    /// How long the brokers may be silent before they count as away.
-    silence: Duration,
+    silence: Silence,
     writer: Option<Writer>,
     checked: bool,
     staged: Vec<Row>,
@@ -29,7 +37,7 @@ impl PlainOutput {
         topic: Option<String>,
         settings: ClientSettings,
         makes_topics: bool,
-        silence: Duration,
+        silence: Silence,
     ) -> PlainOutput {
         let (writer, staged) = (None, Vec::new());
         PlainOutput { name, topic, settings, makes_topics, silence, writer, checked: false, staged }
@@ -38,13 +46,10 @@ impl PlainOutput {
     fn check_topic(&mut self) -> Result<(), SinkError> {
         let Some(topic) = self.topic.as_deref().filter(|_| !self.checked && !self.makes_topics) else { return Ok(()) };
         let control = Control::connect(&self.settings, Isolation::ReadUncommitted, &self.name, false);
-        let known = control
-            .and_then(|control| control.partitions(topic, Instant::now() + self.silence))
-            .map_err(from_source)?;
+        let control = control.map_err(from_source)?;
+        let known = self.silence.ask(2 * SLICE, |deadline| control.partitions(topic, deadline).map_err(from_source))?;
         if known.is_none() {
-            let message = format!("topic '{topic}' does not exist on brokers {}", self.settings.brokers);
-            return Err(SinkError::new(SinkErrorKind::Failed, message)
-                .with("Nothing of the batch was written.", format!("Create it: kstream topics create {topic}")));
+            return Err(no_topic(topic, &self.settings.brokers, "Nothing of the batch was written."));
         }
         self.checked = true;
         Ok(())
@@ -60,13 +65,17 @@ impl PlainOutput {
                 config.set(name, value);
             }
         }
-        Writer::connect(&config, &self.settings, &format!("{} (output)", self.name), self.silence)
+        Writer::connect(&config, &self.settings, &format!("{} (output)", self.name), self.silence.clone())
     }
 }
 
 impl Sink for PlainOutput {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn watched_by(&mut self, watch: &Arc<dyn Watch>) {
+        self.silence.watched_by(watch.clone());
     }
 
     fn publication_order(&self) -> u8 {
@@ -99,10 +108,14 @@ impl Sink for PlainOutput {
         if self.staged.is_empty() {
             return Ok(());
         }
+        self.check_topic()?;
         let writer = self.writer()?;
-        writer.write(&[&self.staged])?;
+        // Looked for again where something goes wrong: it may have been deleted.
+        self.checked = false;
+        let mut topics = (!self.makes_topics).then(|| TopicsGone::new(&self.settings, &self.name, &[&self.staged]));
+        writer.write(&[&self.staged], &mut || topics.as_mut().map_or(Ok(()), |topics| topics.look()))?;
         // Kept only where nothing went wrong: what a failed one still holds goes with it.
-        self.writer = Some(writer);
+        (self.writer, self.checked) = (Some(writer), true);
         self.staged.clear();
         Ok(())
     }

@@ -14,19 +14,27 @@ use rdkafka::{
 use super::{deliveries::Deliveries, row::Row};
 use crate::{
     crash,
-    sink::{SinkError, SinkErrorKind},
+    sink::{
+        SinkError, SinkErrorKind,
+        watch::{Listening, SLICE, Silence},
+    },
     source::{
         SourceErrorKind,
         kafka::{
-            error::{code_of, hint_for, kind_of, without_secrets},
+            error::{code_of, hint_for, kind_of, without_secrets, words},
             events::Events,
             settings::ClientSettings,
         },
     },
 };
 
-/// An abort is a courtesy to readers: without it the brokers end the transaction at its timeout.
+/// An abort is a courtesy to readers: without it the brokers end the transaction at its timeout. Those that were silent
+/// are not waited for long.
 const ABORT: Duration = Duration::from_secs(5);
+const ABORT_AT_SILENT: Duration = Duration::from_secs(1);
+
+/// A call that cannot be resumed has longer than a slice: what it began must be begun anew where it runs out of time.
+const LONG_SLICE: Duration = Duration::from_secs(5);
 
 /// How long a poll of the delivery reports waits; also how late their end is noticed.
 const POLL: Duration = Duration::from_millis(1);
@@ -34,9 +42,11 @@ const POLL: Duration = Duration::from_millis(1);
 pub struct Writer {
     producer: BaseProducer<Deliveries>,
     brokers: String,
-    /// How long the brokers may be silent before they count as away.
-    silence: Duration,
+    silence: Silence,
 }
+
+/// Told while records wait for their acknowledgements; an error ends the wait.
+pub type Meanwhile<'a> = dyn FnMut() -> Result<(), SinkError> + 'a;
 
 impl Writer {
     /// `config` is that of `settings` and what its owner adds. No connection is waited for.
@@ -44,7 +54,7 @@ impl Writer {
         config: &ClientConfig,
         settings: &ClientSettings,
         name: &str,
-        silence: Duration,
+        silence: Silence,
     ) -> Result<Writer, SinkError> {
         let context = Deliveries::new(Events::new(name.to_owned(), settings.token.clone()));
         let producer: BaseProducer<Deliveries> = config.create_with_context(context).map_err(|error| {
@@ -57,14 +67,23 @@ impl Writer {
     }
 
     /// Hands over every row and waits until the brokers have them all.
-    pub fn write(&self, rows: &[&[Row]]) -> Result<(), SinkError> {
-        for row in rows.iter().copied().flatten() {
-            self.send(row).map_err(|error| self.explain(&format!("write to topic '{}'", row.topic), &error))?;
-        }
-        self.drain()
+    pub fn write(&self, rows: &[&[Row]], meanwhile: &mut Meanwhile<'_>) -> Result<(), SinkError> {
+        self.write_within(self.silence.listen(), rows, meanwhile)
     }
 
-    fn send(&self, row: &Row) -> Result<(), KafkaError> {
+    fn write_within(
+        &self,
+        mut listening: Listening<'_>,
+        rows: &[&[Row]],
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<(), SinkError> {
+        for row in rows.iter().copied().flatten() {
+            self.send(row, &mut listening, meanwhile)?;
+        }
+        self.drain(&mut listening, meanwhile)
+    }
+
+    fn send(&self, row: &Row, listening: &mut Listening<'_>, meanwhile: &mut Meanwhile<'_>) -> Result<(), SinkError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&row.topic);
         (record.key, record.payload, record.partition) = (row.key(), row.value(), row.partition);
         let headers = row.headers();
@@ -73,34 +92,42 @@ impl Writer {
             record =
                 record.headers(headers.into_iter().fold(all, |all, (key, value)| all.insert(Header { key, value })));
         }
-        let deadline = Instant::now() + self.silence;
         while let Err((error, again)) = self.producer.send(record) {
-            let full = matches!(error, KafkaError::MessageProduction(Code::QueueFull));
-            if !full || Instant::now() > deadline {
-                return Err(error);
+            let doing = format!("write to topic '{}'", row.topic);
+            if !matches!(error, KafkaError::MessageProduction(Code::QueueFull)) {
+                return Err(self.explain(&doing, &error));
             }
-            self.producer.poll(POLL);
+            self.poll(listening, &doing, meanwhile)?;
             record = again;
         }
         Ok(())
     }
 
-    /// The deadline is renewed by every acknowledgement. Commit waits in steps of 100 ms where this was not done before.
-    fn drain(&self) -> Result<(), SinkError> {
-        let (mut left, mut deadline) = (self.producer.in_flight_count(), Instant::now() + self.silence);
-        while left > 0 {
-            self.producer.poll(POLL);
-            self.check_deliveries()?;
-            let now = self.producer.in_flight_count();
-            if now < left {
-                deadline = Instant::now() + self.silence;
-            } else if Instant::now() > deadline {
-                let timed_out = KafkaError::MessageProduction(Code::MessageTimedOut);
-                return Err(self.explain(&format!("have {now} records acknowledged"), &timed_out));
+    /// Commit waits in steps of 100 ms where this was not done before.
+    fn drain(&self, listening: &mut Listening<'_>, meanwhile: &mut Meanwhile<'_>) -> Result<(), SinkError> {
+        loop {
+            let left = self.producer.in_flight_count();
+            if left <= 0 {
+                return self.check_deliveries();
             }
-            left = now;
+            self.poll(listening, &format!("have {left} records acknowledged"), meanwhile)?;
         }
-        self.check_deliveries()
+    }
+
+    /// Serves delivery reports for a moment. Every acknowledgement ends a silence.
+    fn poll(&self, listening: &mut Listening<'_>, doing: &str, meanwhile: &mut Meanwhile<'_>) -> Result<(), SinkError> {
+        let before = self.producer.in_flight_count();
+        self.producer.poll(POLL);
+        self.check_deliveries()?;
+        if self.producer.in_flight_count() < before {
+            listening.heard();
+            return Ok(());
+        }
+        let timed_out = || self.explain(doing, &KafkaError::MessageProduction(Code::MessageTimedOut));
+        if listening.is_time_to_look() {
+            meanwhile()?;
+        }
+        if listening.goes_on(|| timed_out().on_one_line()) { Ok(()) } else { Err(timed_out()) }
     }
 
     fn check_deliveries(&self) -> Result<(), SinkError> {
@@ -112,24 +139,37 @@ impl Writer {
 
     /// Fences every producer of the same id and ends what it left open.
     pub fn init(&self) -> Result<(), SinkError> {
-        let deadline = Instant::now() + self.silence;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let slice = left.min(Duration::from_secs(2)).max(Duration::from_millis(1));
-            let error = match self.producer.init_transactions(slice) {
-                Ok(()) => {
-                    self.producer.context().events.recovered();
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
+        let mut listening = self.silence.listen();
+        self.again(&mut listening, SLICE, "begin to write transactions", |slice| {
+            let outcome = self.producer.init_transactions(slice);
             self.producer.poll(Duration::ZERO);
-            // A call that ran into its deadline is resumed by the same call.
-            let again = matches!(&error, KafkaError::Transaction(native) if native.is_retriable());
-            let denied = self.producer.context().events.refusal().is_some();
-            if !again || denied || Instant::now() >= deadline {
-                return Err(self.explain("begin to write transactions", &error));
+            outcome
+        })?;
+        self.producer.context().events.recovered();
+        Ok(())
+    }
+
+    /// A call that ran into its deadline is resumed by the same call.
+    fn again(
+        &self,
+        listening: &mut Listening<'_>,
+        slice: Duration,
+        doing: &str,
+        mut call: impl FnMut(Duration) -> Result<(), KafkaError>,
+    ) -> Result<(), SinkError> {
+        loop {
+            let Err(error) = call(slice.min(listening.left())) else { return Ok(()) };
+            let again = match &error {
+                KafkaError::Transaction(native) => native.is_retriable() && !native.txn_requires_abort(),
+                // The wait for acknowledgements before a commit.
+                other => code_of(other) == Code::OperationTimedOut,
+            };
+            let error = self.explain(doing, &error);
+            let goes_on = again && error.kind == SinkErrorKind::Unreachable;
+            if !goes_on || !listening.goes_on(|| error.on_one_line()) {
+                return Err(error);
             }
+            std::thread::sleep(POLL);
         }
     }
 
@@ -141,9 +181,10 @@ impl Writer {
         offset: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
         limit: Duration,
+        meanwhile: &mut Meanwhile<'_>,
     ) -> Result<(), SinkError> {
         let began = Instant::now();
-        self.transaction(rows, offset, group, limit.min(self.silence)).map_err(|error| {
+        self.transaction(rows, offset, group, limit, meanwhile).map_err(|error| {
             // Brokers that end a transaction at its timeout shut its producer out as if another had come.
             match error.kind {
                 SinkErrorKind::Fenced if limit <= began.elapsed() => self.overdue(began.elapsed(), limit),
@@ -166,28 +207,31 @@ impl Writer {
         rows: &[&[Row]],
         offset: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
-        silence: Duration,
+        limit: Duration,
+        meanwhile: &mut Meanwhile<'_>,
     ) -> Result<(), SinkError> {
         self.producer.begin_transaction().map_err(|error| self.explain("begin a transaction", &error))?;
-        let written = self.write(rows).and_then(|()| {
+        let written = self.write_within(self.silence.at_most(limit), rows, meanwhile).and_then(|()| {
             crash::point("kafka: written");
-            self.producer
-                .send_offsets_to_transaction(offset, group, silence)
-                .map_err(|error| self.explain("add the batch's identity to the transaction", &error))
+            let mut listening = self.silence.at_most(limit);
+            self.again(&mut listening, LONG_SLICE, "add the batch's identity to the transaction", |slice| {
+                self.producer.send_offsets_to_transaction(offset, group, slice)
+            })
         });
         if let Err(error) = written {
-            self.abort();
+            self.abort(if error.kind == SinkErrorKind::Unreachable { ABORT_AT_SILENT } else { ABORT });
             return Err(error);
         }
         crash::point("kafka: offset sent");
-        self.producer.commit_transaction(silence).map_err(|error| self.explain("commit the transaction", &error))?;
+        let mut listening = self.silence.at_most(limit);
+        self.again(&mut listening, SLICE, "commit the transaction", |slice| self.producer.commit_transaction(slice))?;
         crash::point("kafka: committed");
         Ok(())
     }
 
-    fn abort(&self) {
+    fn abort(&self, limit: Duration) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        let limit = ABORT.min(self.silence);
+        let limit = limit.min(self.silence.longest);
         let deadline = Instant::now() + limit;
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
             self.producer.poll(POLL);
@@ -204,7 +248,11 @@ impl Writer {
         let (code, reason) = match (fatal, refusal) {
             (Some(fatal), _) => fatal,
             (None, Some(refusal)) => refusal,
-            (None, None) => (code(error), error.to_string()),
+            (None, None) => {
+                let last = self.producer.context().events.explanation().map(|(_, reason)| reason);
+                let known = last.filter(|last| *last != words(error)).map_or(String::new(), |last| format!("; {last}"));
+                (code(error), format!("{}{known}", words(error)))
+            }
         };
         let kind = meaning(code);
         let message = match kind {
@@ -217,6 +265,18 @@ impl Writer {
             (_, Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
                 Some("Raise message.max.bytes of the topic and in the output's `properties`, or send less.")
             }
+            (_, Code::InvalidTransactionTimeout) => Some(
+                "Lower \"transaction.timeout.ms\" in the output's `properties`, or leave it out: the brokers allow at \
+                 most their transaction.max.timeout.ms, 15 min by default.",
+            ),
+            (_, Code::InvalidRequiredAcks) => Some("Leave `acks` out of the output's `properties`."),
+            (_, Code::UnsupportedCompressionType) => {
+                Some("Give the output another \"compression.type\", or the topic a newer message format.")
+            }
+            (_, Code::InvalidConfig | Code::UnsupportedVersion | Code::UnsupportedFeature) => {
+                Some("Correct the output's `properties`; exactly_once needs brokers of Kafka 0.11 or later.")
+            }
+            (_, Code::PolicyViolation) => Some("Ask who runs the brokers for their policy."),
             _ => hint_for(code),
         };
         SinkError {
@@ -245,10 +305,18 @@ fn meaning(code: Code) -> SinkErrorKind {
         | Code::InvalidMessageSize
         | Code::InvalidRecord
         | Code::UnknownPartition
-        | Code::UnknownTopic
-        | Code::UnknownTopicOrPartition
         | Code::PolicyViolation
         | Code::InvalidTimestamp => SinkErrorKind::Failed,
+        // The next try looks first whether the topic is there.
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => SinkErrorKind::Transient,
+        // Asked again they would say the same.
+        Code::InvalidTransactionTimeout
+        | Code::InvalidConfig
+        | Code::InvalidRequiredAcks
+        | Code::InvalidGroupId
+        | Code::InvalidRequest
+        | Code::UnsupportedCompressionType
+        | Code::UnsupportedForMessageFormat => SinkErrorKind::Denied,
         other => match kind_of(other) {
             SourceErrorKind::Refused => SinkErrorKind::Denied,
             SourceErrorKind::Corrupt => SinkErrorKind::Failed,
@@ -269,9 +337,16 @@ mod tests {
         check(Code::ProducerFenced, SinkErrorKind::Fenced);
         check(Code::MessageSizeTooLarge, SinkErrorKind::Failed);
         check(Code::UnknownPartition, SinkErrorKind::Failed);
+        check(Code::UnknownTopicOrPartition, SinkErrorKind::Transient);
         check(Code::TopicAuthorizationFailed, SinkErrorKind::Denied);
         check(Code::TransactionalIdAuthorizationFailed, SinkErrorKind::Denied);
         check(Code::SaslAuthenticationFailed, SinkErrorKind::Denied);
+        check(Code::InvalidTransactionTimeout, SinkErrorKind::Denied);
+        check(Code::InvalidConfig, SinkErrorKind::Denied);
+        check(Code::InvalidRequiredAcks, SinkErrorKind::Denied);
+        check(Code::UnsupportedVersion, SinkErrorKind::Denied);
+        check(Code::ClusterAuthorizationFailed, SinkErrorKind::Denied);
+        check(Code::PolicyViolation, SinkErrorKind::Failed);
         check(Code::MessageTimedOut, SinkErrorKind::Unreachable);
         check(Code::OperationTimedOut, SinkErrorKind::Unreachable);
         check(Code::CoordinatorNotAvailable, SinkErrorKind::Unreachable);

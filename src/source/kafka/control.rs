@@ -19,7 +19,7 @@ use rdkafka::{
 };
 
 use super::{
-    error::{code_of, hint_for, hint_for_unreachable, kind_of, without_secrets},
+    error::{code_of, hint_for, hint_for_unreachable, kind_of, without_secrets, words},
     events::Events,
     raw,
     settings::ClientSettings,
@@ -199,7 +199,7 @@ impl Control {
             drain(&self.consumer);
             let (code, reason) = match self.consumer.context().refusal() {
                 Some(refusal) => refusal,
-                None => (code_of(&error), error.to_string()),
+                None => (code_of(&error), words(&error)),
             };
             let unknown = matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
             let kind = kind_of(code);

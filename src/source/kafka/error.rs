@@ -35,6 +35,24 @@ pub fn code_of(error: &KafkaError) -> Code {
     }
 }
 
+/// What an error says, without the name of its kind and of its code in the library.
+pub fn words(error: &KafkaError) -> String {
+    match error {
+        KafkaError::Transaction(native) => native.string(),
+        other => match other.rdkafka_error_code() {
+            Some(code) => words_of(code),
+            None => other.to_string(),
+        },
+    }
+}
+
+/// The library writes "OperationTimedOut (Local: Timed out)".
+fn words_of(code: Code) -> String {
+    let named = code.to_string();
+    let text = named.split_once(" (").and_then(|(_, text)| text.strip_suffix(')')).unwrap_or(&named);
+    text.strip_prefix("Local: ").or_else(|| text.strip_prefix("Broker: ")).unwrap_or(text).to_owned()
+}
+
 /// What to do about it, for the refusals people meet.
 pub fn hint_for(code: Code) -> Option<&'static str> {
     Some(match code {
@@ -120,6 +138,18 @@ mod tests {
         );
         check("b:1/bootstrap: Disconnected: might be caused by incorrect security.protocol configuration", true);
         check("b:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused", false);
+    }
+
+    #[test]
+    fn an_error_is_told_in_words_without_the_names_of_codes() {
+        let check = |code, text: &str| {
+            assert_eq!(words(&KafkaError::MetadataFetch(code)), text);
+            assert_eq!(words(&KafkaError::MessageProduction(code)), text);
+        };
+        check(Code::OperationTimedOut, "Timed out");
+        check(Code::MessageTimedOut, "Message timed out");
+        check(Code::AllBrokersDown, "All broker connections are down");
+        check(Code::NotEnoughReplicas, "Not enough in-sync replicas");
     }
 
     #[test]
