@@ -301,6 +301,13 @@ impl Executor {
         let bytes = merged.dataset.as_ref().map_or(0, Dataset::memory_bytes) as u64;
         shared.hold_for(|| self.step_name(step), 0, bytes + delta)?;
         if let Some(delta) = merged.delta {
+            // What cannot be read back must not be found out after the outputs are published.
+            context.state.map_or(Ok(()), |state| state.check(&delta)).map_err(|error| {
+                self.step_failure(
+                    step,
+                    crate::operator::StepFailure::element(format!("its state cannot be kept: {error}")),
+                )
+            })?;
             executed.deltas.push((step, delta));
         }
         Ok(merged.dataset.map(|dataset| (dataset, bytes)))

@@ -1,10 +1,17 @@
 //! Functions over columns: as a kernel where the chunk fits one, else element by element.
 
+use std::sync::Arc;
+
 use super::{
-    EvalError, EvalErrorKind, Evaluator, Function, Limits, Poison, builder::Builder, evaluate::Machine, kernel,
+    EvalError, EvalErrorKind, Evaluator, Function, Limits, Poison,
+    builder::Builder,
+    evaluate::{Evaluated, Machine, cell},
+    kernel,
+    library::Shared,
+    node::Code,
     primitive, record,
 };
-use crate::model::{Column, Value};
+use crate::model::{Column, Value, encode::MAX_VALUE_DEPTH};
 
 impl Evaluator {
     pub fn new(limits: Limits) -> Self {
@@ -29,6 +36,17 @@ impl Evaluator {
             .map_err(|stop| EvalError { function: Some(inner.source.clone()), ..*stop })
     }
 
+    /// One call of a function that gives the elements of a partition or a batch.
+    pub fn call_for_elements(&mut self, function: &Function, arguments: &[Value]) -> Result<Vec<Value>, EvalError> {
+        let inner = &function.inner;
+        let limits = self.limits;
+        self.machine()
+            .run_for_elements(&inner.shared, &inner.code, &inner.defaults, arguments)
+            .map_err(|stop| *stop)
+            .and_then(|result| elements(function, &result, limits))
+            .map_err(|error| EvalError { function: Some(inner.source.clone()), ..error })
+    }
+
     /// Calls a one-argument function on every element. The column holds the results of the elements that did not fail,
     /// in order; `poison` the others, ascending.
     pub fn map(&mut self, function: &Function, input: &Column) -> (Column, Vec<Poison>) {
@@ -36,7 +54,7 @@ impl Evaluator {
             return (column, Vec::new());
         }
         let mut builder = Builder::default();
-        let poison = self.each(function, input, |_, value| {
+        let poison = self.each(function, input, Machine::run, |_, value| {
             builder.push(value);
             Ok(())
         });
@@ -49,7 +67,7 @@ impl Evaluator {
             return (kernel::indices(&kept), Vec::new());
         }
         let mut kept = Vec::new();
-        let poison = self.each(function, input, |idx, value| {
+        let poison = self.each(function, input, Machine::run, |idx, value| {
             if primitive::truthy(&value) {
                 kept.push(idx as u32);
             }
@@ -68,19 +86,8 @@ impl Evaluator {
         let mut builder = Builder::default();
         let mut counts = vec![0; input.len()];
         let limits = self.limits;
-        let span = function.inner.code.span;
-        let poison = self.each(function, input, |idx, value| {
-            let items = match &value {
-                Value::List(items) => items.to_vec(),
-                Value::Tuple(items) => items.to_vec(),
-                other => flattened(other, limits).map_err(|(kind, message)| EvalError {
-                    kind,
-                    message,
-                    span: span.range(),
-                    in_library: function.inner.code.in_library,
-                    function: None,
-                })?,
-            };
+        let poison = self.each(function, input, Machine::run_for_elements, |idx, value| {
+            let items = elements(function, &value, limits)?;
             if let Some(count) = counts.get_mut(idx) {
                 *count = items.len() as u32;
             }
@@ -95,7 +102,8 @@ impl Evaluator {
             return None;
         }
         let inner = &function.inner;
-        kernel::run(&inner.code, inner.record, &inner.shared, input, self.limits)
+        let column = kernel::run(&inner.code, inner.record, &inner.shared, input, self.limits)?;
+        fits(&column, 0).then_some(column)
     }
 
     /// Calls the function on every element and gives the results that did not fail to `take`.
@@ -103,6 +111,7 @@ impl Evaluator {
         &mut self,
         function: &Function,
         input: &Column,
+        run: impl Fn(&mut Machine, &Arc<Shared>, &Arc<Code>, &[Value], &[Value]) -> Evaluated,
         mut take: impl FnMut(usize, Value) -> Result<(), EvalError>,
     ) -> Vec<Poison> {
         let limits = self.limits;
@@ -117,7 +126,7 @@ impl Evaluator {
             }
             let result = read(input, idx, inner.record, limits)
                 .and_then(|value| {
-                    machine.run(&inner.shared, &inner.code, &inner.defaults, &[value]).map_err(|stop| *stop)
+                    run(machine, &inner.shared, &inner.code, &inner.defaults, &[value]).map_err(|stop| *stop)
                 })
                 .and_then(|value| {
                     bytes = bytes.saturating_add(value.heap_bytes());
@@ -142,6 +151,35 @@ fn whole(lists: &crate::model::column::ListColumn) -> Column {
     match start == 0 && end == lists.values.len() {
         true => (*lists.values).clone(),
         false => lists.values.slice(start..end),
+    }
+}
+
+/// Whether no value of a column nests deeper than one may that leaves a function; `above` levels hold the column.
+fn fits(column: &Column, above: usize) -> bool {
+    match column {
+        Column::Any(values) => values.iter().all(|value| cell::fits(value, above)),
+        Column::Const(value, _) => cell::fits(value, above),
+        Column::Tuple(parts) => parts.iter().all(|part| fits(part, above + 1)),
+        Column::List(lists) => fits(&lists.values, above + 1),
+        _ => above < MAX_VALUE_DEPTH - JSON_DEPTH,
+    }
+}
+
+/// Most levels of what is decoded later than the column that holds it is made.
+const JSON_DEPTH: usize = 514;
+
+/// The elements that a result stands for; the error is at the whole function.
+fn elements(function: &Function, result: &Value, limits: Limits) -> Result<Vec<Value>, EvalError> {
+    match result {
+        Value::List(items) => Ok(items.to_vec()),
+        Value::Tuple(items) => Ok(items.to_vec()),
+        other => flattened(other, limits).map_err(|(kind, message)| EvalError {
+            kind,
+            message,
+            span: function.inner.code.span.range(),
+            in_library: function.inner.code.in_library,
+            function: None,
+        }),
     }
 }
 

@@ -280,7 +280,7 @@ fn fill(shared: &mut Shared, definitions: Vec<(u32, Definition)>, errors: &mut V
 }
 
 pub(super) fn evaluate(shared: &Arc<Shared>, code: &Arc<Code>) -> Result<Value, LambdaError> {
-    Machine::new(Limits::default()).run(shared, code, &[], &[]).map_err(|stop| LambdaError {
+    Machine::new(Limits::default()).run_for_elements(shared, code, &[], &[]).map_err(|stop| LambdaError {
         span: stop.span,
         message: stop.message,
         hint: Some("constants and defaults are computed when the job is read".to_owned()),

@@ -36,8 +36,6 @@ mod slip;
 
 use std::{ops::Range, sync::Arc};
 
-use crate::model::Value;
-
 pub use self::{chunk::element, function::Function, library::Library};
 
 /// A mistake in a lambda or in `[functions]`.
@@ -131,15 +129,3 @@ pub type Poison = (u32, EvalError);
 
 #[cfg(test)]
 mod tests;
-
-/// The elements of a list, tuple, range, dict (its keys) or record, for functions that give a batch or a partition.
-pub fn iterate(value: &Value) -> Result<Vec<Value>, EvalError> {
-    let mut budget = primitive::Budget::new(Limits::default());
-    primitive::iterate(value, &mut budget).map_err(|fault| EvalError {
-        kind: fault.kind,
-        message: fault.message,
-        span: 0..0,
-        in_library: false,
-        function: None,
-    })
-}

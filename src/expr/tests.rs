@@ -203,7 +203,7 @@ def counted(x):
             ),
             ("during", "[1]", "Value: list changed during iteration"),
             ("unassigned", "0", "Value: local variable referenced before assignment"),
-            ("itself", "0", "Limit: lists and dicts are nested more than 600 deep"),
+            ("itself", "0", "Limit: lists, tuples and dicts are nested more than 544 deep"),
             ("deep", "1000000", "Limit: lists and tuples are nested too deep"),
             ("lambda x: (lambda f: f(x))(kinds)", "0", "Type: kinds() missing 1 required positional argument: 'b'"),
             ("lambda x: kinds(1, 2, f=3, b=x)", "0", "Type: kinds() got multiple values for argument 'b'"),
@@ -220,8 +220,36 @@ def counted(x):
             ("lambda x: {x: 1}", "[]", "Type: unhashable type: 'list'"),
             ("lambda x: x.split()", "0", "Attribute: 'int' object has no attribute 'split'"),
             ("lambda x: lambda y: y", "0", "Type: a function cannot leave a lambda"),
+            ("lambda x: range(3)", "0", "Type: a range cannot leave a lambda: write list(range(...))"),
+            ("lambda x: [range(3)]", "0", "Type: a range cannot leave a lambda: write list(range(...))"),
+            ("lambda x: list(range(3))", "0", "[0, 1, 2]"),
         ],
     );
+}
+
+/// One limit, for both ways to run: what a state is to hold may be written and read back.
+#[test]
+fn values_nest_only_as_deep_as_they_can_be_kept() {
+    let nested = |depth: usize| (0..depth).fold(Value::Int(1), |inner, _| Value::list(vec![inner]));
+    let deepest = crate::model::encode::MAX_VALUE_DEPTH;
+    for (source, library, allowed) in [
+        ("lambda x: x", "", deepest),
+        ("lambda x: [x]", "", deepest - 1),
+        ("lambda x: (x, 1)", "", deepest - 1),
+        ("lambda x: {1: x}", "", deepest - 1),
+        ("wrap", "def wrap(x):\n    out = []\n    out.append(x)\n    return out\n", deepest - 1),
+    ] {
+        let function = compile(source, &library.replace("\\n", "\n"), 1).unwrap();
+        for (depth, fits) in [(allowed, true), (allowed + 1, false)] {
+            let called = Evaluator::default().call(&function, &[nested(depth)]);
+            assert_eq!(called.is_ok(), fits, "{source} at {depth}: {called:?}");
+            let (mapped, poison) = Evaluator::default().map(&function, &Column::from_values(vec![nested(depth)]));
+            assert_eq!((mapped.len(), poison.len()), if fits { (1, 0) } else { (0, 1) }, "{source} at {depth}");
+            if let Err(error) = called {
+                assert_eq!(error.message, "lists, tuples and dicts are nested more than 544 deep");
+            }
+        }
+    }
 }
 
 #[test]

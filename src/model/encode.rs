@@ -20,8 +20,14 @@ use super::{Dict, Record, Struct, TopicPartition, Value, key::Key};
 /// Name and version of this encoding.
 pub const VALUE_ENCODING: &str = "kstream-value/1";
 
-/// How deep values may nest; deeper ones are refused by the reader and never built by a lambda.
-pub const MAX_DEPTH: usize = 512;
+/// How deep a value may nest where it leaves a lambda: JSON (512) and what a lambda puts around it.
+pub const MAX_VALUE_DEPTH: usize = 544;
+
+/// How deep what is written may nest: the rest is room for what operators and state put around a value.
+pub const MAX_DEPTH: usize = 600;
+
+/// No value has this tag: an opaque one was written, and cannot be read.
+const OPAQUE: u8 = 0xff;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
@@ -35,6 +41,8 @@ pub enum DecodeError {
     OutOfRange,
     #[error("a {0} is no key")]
     NoKey(&'static str),
+    #[error("a {0} cannot be kept")]
+    Opaque(SmolStr),
     #[error("values nest deeper than {MAX_DEPTH}")]
     TooDeep,
 }
@@ -56,10 +64,14 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends `value`. An opaque value, which no lambda returns, is written as None.
+/// Appends `value`. An opaque value, which no lambda returns, is written as what no reader takes.
 pub fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::None | Value::Opaque(_) => out.push(0x00),
+        Value::None => out.push(0x00),
+        Value::Opaque(opaque) => {
+            out.push(OPAQUE);
+            put_bytes(out, opaque.type_name().as_bytes());
+        }
         Value::Bool(b) => out.push(if *b { 0x02 } else { 0x01 }),
         Value::Int(int) => {
             out.push(0x03);
@@ -223,8 +235,76 @@ impl<'a> Reader<'a> {
                 value: self.nested(depth + 1)?,
                 headers: self.named(depth)?,
             })),
+            OPAQUE => return Err(DecodeError::Opaque(self.text()?.into())),
             tag => return Err(DecodeError::UnknownTag(tag)),
         })
+    }
+
+    /// Reads over a value: whether it could be read, without making it.
+    pub fn skip(&mut self) -> Result<(), DecodeError> {
+        self.skip_nested(0)
+    }
+
+    /// Reads over a value that is to be a key.
+    pub fn skip_key(&mut self) -> Result<(), DecodeError> {
+        self.key_tag()?;
+        self.skip_nested(0)
+    }
+
+    fn key_tag(&self) -> Result<(), DecodeError> {
+        let name = match self.rest.first() {
+            Some(0x08) => "list",
+            Some(0x0a) => "dict",
+            Some(0x0b) => "struct",
+            Some(0x0c) => "record",
+            _ => return Ok(()),
+        };
+        Err(DecodeError::NoKey(name))
+    }
+
+    fn skip_nested(&mut self, depth: usize) -> Result<(), DecodeError> {
+        if depth > MAX_DEPTH {
+            return Err(DecodeError::TooDeep);
+        }
+        match self.byte()? {
+            0x00..=0x02 => {}
+            0x03 => drop(self.varint()?),
+            0x04 | 0x06 | 0x07 => drop(self.bytes()?),
+            0x05 => drop(self.take(8)?),
+            0x08 | 0x09 => {
+                for _ in 0..self.count()? {
+                    self.skip_nested(depth + 1)?;
+                }
+            }
+            0x0a => {
+                for _ in 0..self.count()? {
+                    self.key_tag()?;
+                    self.skip_nested(depth + 1)?;
+                    self.skip_nested(depth + 1)?;
+                }
+            }
+            0x0b => self.skip_named(depth)?,
+            0x0c => {
+                self.bytes()?;
+                for _ in 0..3 {
+                    self.varint()?;
+                }
+                self.skip_nested(depth + 1)?;
+                self.skip_nested(depth + 1)?;
+                self.skip_named(depth)?;
+            }
+            OPAQUE => return Err(DecodeError::Opaque(self.text()?.into())),
+            tag => return Err(DecodeError::UnknownTag(tag)),
+        }
+        Ok(())
+    }
+
+    fn skip_named(&mut self, depth: usize) -> Result<(), DecodeError> {
+        for _ in 0..self.count()? {
+            self.bytes()?;
+            self.skip_nested(depth + 1)?;
+        }
+        Ok(())
     }
 
     fn items(&mut self, depth: usize) -> Result<Vec<Value>, DecodeError> {

@@ -132,6 +132,22 @@ impl StepState for KeyedState {
         Ok(())
     }
 
+    fn check(&self, delta: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(delta);
+        while !reader.rest.is_empty() {
+            match reader.byte()? {
+                0 => reader.skip_key()?,
+                1 => {
+                    reader.zigzag()?;
+                    reader.skip_key()?;
+                    reader.skip()?;
+                }
+                tag => return Err(DecodeError::UnknownTag(tag)),
+            }
+        }
+        Ok(())
+    }
+
     fn slots(&self) -> u32 {
         self.slots.len() as u32
     }
@@ -201,11 +217,43 @@ mod tests {
     }
 
     #[test]
+    fn a_check_takes_what_can_be_applied() {
+        #[derive(Debug)]
+        struct Range;
+        impl crate::model::Opaque for Range {
+            fn type_name(&self) -> &'static str {
+                "range"
+            }
+            fn as_any(&self) -> &dyn Any {
+                self
+            }
+        }
+        let check = |value: Value, expected: Result<(), DecodeError>| {
+            let mut delta = Vec::new();
+            put_entry(&mut delta, &Value::str("key"), Some(&Held { value, touched_ms: 0 }));
+            assert_eq!(KeyedState::new(1).check(&delta), expected);
+            assert_eq!(KeyedState::new(1).apply(&delta), expected);
+        };
+        let nested = |depth: usize| (0..depth).fold(Value::Int(1), |inner, _| Value::list(vec![inner]));
+        let (deepest, too_deep) = (crate::model::encode::MAX_DEPTH, DecodeError::TooDeep);
+        check(nested(deepest), Ok(()));
+        check(nested(deepest + 1), Err(too_deep));
+        check(Value::Opaque(std::sync::Arc::new(Range)), Err(DecodeError::Opaque("range".into())));
+        let dict = [(Key::from("a"), Value::tuple([Value::Float(1.5), Value::None]))].into_iter().collect();
+        check(Value::Dict(std::sync::Arc::new(dict)), Ok(()));
+        let mut no_key = vec![0];
+        put_entry(&mut no_key, &Value::None, None);
+        no_key[1] = 0x08;
+        assert_eq!(KeyedState::new(1).check(&no_key), Err(DecodeError::NoKey("list")));
+    }
+
+    #[test]
     fn a_damaged_delta_is_an_error() {
         let mut delta = Vec::new();
         put_entry(&mut delta, &Value::str("key"), Some(&Held { value: Value::Int(1), touched_ms: 0 }));
         for len in 1..delta.len() {
             assert!(KeyedState::new(1).apply(&delta[..len]).is_err());
+            assert!(KeyedState::new(1).check(&delta[..len]).is_err());
         }
     }
 }

@@ -17,6 +17,9 @@ pub trait StepState: Send + Sync {
     /// Applies what one batch changed. An error leaves the state unusable: the caller stops.
     fn apply(&mut self, delta: &[u8]) -> Result<(), DecodeError>;
 
+    /// Whether [`StepState::apply`] will take a delta; asked before anything of its batch is published.
+    fn check(&self, delta: &[u8]) -> Result<(), DecodeError>;
+
     /// How many pieces a snapshot has; one is written at a time.
     fn slots(&self) -> u32;
 

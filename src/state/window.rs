@@ -142,6 +142,32 @@ impl StepState for WindowState {
         Ok(())
     }
 
+    fn check(&self, delta: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(delta);
+        while !reader.rest.is_empty() {
+            match reader.byte()? {
+                0 => {
+                    reader.zigzag()?;
+                    reader.zigzag()?;
+                    for _ in 0..reader.count()? {
+                        skip_part(&mut reader)?;
+                    }
+                }
+                1 => {
+                    reader.zigzag()?;
+                    for _ in 0..reader.count()? {
+                        match reader.byte()? {
+                            0 => reader.skip_key()?,
+                            _ => skip_part(&mut reader)?,
+                        }
+                    }
+                }
+                tag => return Err(DecodeError::UnknownTag(tag)),
+            }
+        }
+        Ok(())
+    }
+
     fn slots(&self) -> u32 {
         1
     }
@@ -189,6 +215,12 @@ impl WindowState {
         self.bytes -= old.map_or(0, |old| held(&key, &old.value));
         Ok(())
     }
+}
+
+fn skip_part(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    reader.skip_key()?;
+    reader.skip()?;
+    reader.varint().map(drop)
 }
 
 fn read_part(reader: &mut Reader<'_>) -> Result<Part, DecodeError> {

@@ -27,8 +27,8 @@ use crate::{
     model::{Dict, Opaque, Struct, Value},
 };
 
-/// Deepest nesting of a value that leaves a function.
-const MAX_NESTING: usize = 600;
+/// Deepest nesting of a value that leaves a function, and of one that a loop builds.
+const MAX_NESTING: usize = crate::model::encode::MAX_VALUE_DEPTH;
 /// What one element costs of the memory limit.
 pub const ELEMENT_BYTES: u64 = 32;
 
@@ -240,11 +240,10 @@ pub fn plain(value: Value, budget: &mut Budget) -> Result<Value, Fault> {
 
 fn copy(value: &Value, budget: &mut Budget, depth: usize) -> Result<Value, Fault> {
     if depth > MAX_NESTING {
-        let message = format!("lists and dicts are nested more than {MAX_NESTING} deep");
-        return Err(Fault { kind: EvalErrorKind::Limit, message });
+        return Err(too_deep());
     }
     if let Some(cell) = cell(value) {
-        return copy(&cell.get(), budget, depth + 1);
+        return copy(&cell.get(), budget, depth);
     }
     if !is_container(value) && !matches!(value, Value::Struct(_)) {
         return Ok(value.clone());
@@ -279,11 +278,24 @@ fn charge(len: usize, budget: &mut Budget) -> Result<(), Fault> {
     budget.allocate(len as u64 * ELEMENT_BYTES)
 }
 
-/// Nothing of the evaluator's own may leave a function. Costs a step for each container.
+fn too_deep() -> Fault {
+    let message = format!("lists, tuples and dicts are nested more than {MAX_NESTING} deep");
+    Fault { kind: EvalErrorKind::Limit, message }
+}
+
+/// Nothing of the evaluator's own may leave a function, and nothing that nests deeper than state and files hold. Costs
+/// a step for each container.
 pub fn leaves(value: &Value, budget: &mut Budget) -> Result<(), Fault> {
-    fn all<'a>(mut items: impl Iterator<Item = &'a Value>, budget: &mut Budget) -> Result<(), Fault> {
+    leaves_within(value, budget, 0)
+}
+
+fn leaves_within(value: &Value, budget: &mut Budget, depth: usize) -> Result<(), Fault> {
+    fn all<'a>(mut items: impl Iterator<Item = &'a Value>, budget: &mut Budget, depth: usize) -> Result<(), Fault> {
+        if depth >= MAX_NESTING {
+            return Err(too_deep());
+        }
         budget.step()?;
-        items.try_for_each(|item| leaves(item, budget))
+        items.try_for_each(|item| leaves_within(item, budget, depth + 1))
     }
     match value {
         Value::Opaque(opaque) => {
@@ -293,11 +305,27 @@ pub fn leaves(value: &Value, budget: &mut Budget) -> Result<(), Fault> {
             };
             Err(Fault { kind: EvalErrorKind::Type, message })
         }
-        Value::List(items) => all(items.iter(), budget),
-        Value::Tuple(items) => all(items.iter(), budget),
-        Value::Dict(dict) => all(dict.values(), budget),
-        Value::Struct(fields) => all(fields.fields.iter().map(|(_, value)| value), budget),
+        Value::List(items) => all(items.iter(), budget, depth),
+        Value::Tuple(items) => all(items.iter(), budget, depth),
+        Value::Dict(dict) => all(dict.iter().flat_map(|(key, value)| [key.value(), value]), budget, depth),
+        Value::Struct(fields) => all(fields.fields.iter().map(|(_, value)| value), budget, depth),
+        Value::Record(record) => all([&record.key, &record.value].into_iter(), budget, depth),
         _ => Ok(()),
+    }
+}
+
+/// Whether a value nests no deeper than one may that leaves a function, `above` levels down.
+pub fn fits(value: &Value, above: usize) -> bool {
+    fn all<'a>(mut items: impl Iterator<Item = &'a Value>, above: usize) -> bool {
+        above < MAX_NESTING && items.all(|item| fits(item, above + 1))
+    }
+    match value {
+        Value::List(items) => all(items.iter(), above),
+        Value::Tuple(items) => all(items.iter(), above),
+        Value::Dict(dict) => all(dict.iter().flat_map(|(key, value)| [key.value(), value]), above),
+        Value::Struct(fields) => all(fields.fields.iter().map(|(_, value)| value), above),
+        Value::Record(record) => all([&record.key, &record.value].into_iter(), above),
+        _ => true,
     }
 }
 

@@ -73,8 +73,26 @@ impl Machine {
         }
     }
 
-    /// One call from outside, on plain values, with a budget of its own.
+    /// One call from outside, on plain values, with a budget of its own. What it gives can be kept.
     pub fn run(
+        &mut self,
+        shared: &Arc<Shared>,
+        code: &Arc<Code>,
+        defaults: &[Value],
+        arguments: &[Value],
+    ) -> Evaluated {
+        let result = self.run_for_elements(shared, code, defaults, arguments)?;
+        if !matches!(result, Value::Opaque(_)) {
+            return Ok(result);
+        }
+        match cell::leaves(&result, &mut self.budget) {
+            Ok(()) => Ok(result),
+            Err(fault) => Err(self.stop(code.span, fault)),
+        }
+    }
+
+    /// Like `run`, for a result that is gone over at once: it may be a range.
+    pub fn run_for_elements(
         &mut self,
         shared: &Arc<Shared>,
         code: &Arc<Code>,
@@ -114,7 +132,6 @@ impl Machine {
             Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => Ok(result),
             result => match cell::leaves(&result, &mut self.budget) {
                 Ok(()) => Ok(result),
-                // What flat_map goes over need not be a list.
                 Err(_) if result.type_name() == "range" => Ok(result),
                 Err(fault) => Err(self.stop(span, fault)),
             },

@@ -1,7 +1,7 @@
 //! `map_partitions` and `glom`: a whole partition as one list, also an empty one.
 
 use crate::{
-    expr::{Evaluator, Function, iterate},
+    expr::{Evaluator, Function},
     model::{Column, Value},
     operator::{Narrow, PoisonElement, StepFailure, values},
 };
@@ -33,8 +33,7 @@ impl Narrow for MapPartitions {
         let Some(function) = &self.function else {
             return Ok(Some(Column::from_values(vec![partition])));
         };
-        let result = evaluator.call(function, &[partition]).map_err(StepFailure::lambda)?;
-        let elements = iterate(&result).map_err(StepFailure::lambda)?;
+        let elements = evaluator.call_for_elements(function, &[partition]).map_err(StepFailure::lambda)?;
         Ok(Some(Column::from_values(elements)))
     }
 

@@ -2,7 +2,7 @@
 
 use super::collect::{Elements, elements};
 use crate::{
-    expr::{Function, iterate},
+    expr::Function,
     model::{Value, key},
     operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key},
 };
@@ -62,7 +62,8 @@ impl Wide for Transform {
         let time = Value::Int(context.batch_time_ms);
         let arguments = [batch, time];
         let taken = self.0.arity().min(2);
-        let result = (context.evaluator)().call(&self.0, &arguments[..taken]).map_err(StepFailure::lambda)?;
-        Ok(Dataset::single(iterate(&result).map_err(StepFailure::lambda)?).into())
+        let mut evaluator = (context.evaluator)();
+        let elements = evaluator.call_for_elements(&self.0, &arguments[..taken]).map_err(StepFailure::lambda)?;
+        Ok(Dataset::single(elements).into())
     }
 }
