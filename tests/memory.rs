@@ -135,7 +135,8 @@ fn fits(words: Words, steps: &str, is_halved: bool) {
     let ended = ended.expect(0);
     eprintln!("{words:?}: {} lines, {size:?}, peak RSS {peak_mib} MiB", size.lines);
     assert!(peak_mib < size.peak_mib, "{peak_mib} MiB");
-    assert_eq!(sum(&place.read("out.log")), size.lines * WORDS_PER_LINE);
+    let told = || format!("{}\n{:?}", ended.err, place.ledger());
+    assert_eq!(sum(&place.read("out.log")), size.lines * WORDS_PER_LINE, "{}", told());
     assert_eq!(ended.err.contains("reading half of the batch"), is_halved, "{}", ended.err);
 }
 

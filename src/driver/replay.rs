@@ -195,7 +195,9 @@ impl Replay<'_> {
         for source in &mut job.sources {
             let given = self.job.sources.iter().find(|given| given.name == source.name).map(|given| &given.kind);
             match (&mut source.kind, given) {
-                (SourceKind::Kafka(_), Some(SourceKind::Kafka(_))) => {}
+                (SourceKind::Kafka(stored), Some(SourceKind::Kafka(given))) => {
+                    stored.embedded.clone_from(&given.embedded)
+                }
                 (SourceKind::Queue { path, .. }, Some(SourceKind::Queue { path: now, .. })) => path.clone_from(now),
                 (_, None) => gone.push(format!("Source `{}` is gone from the job file.", source.name)),
                 (_, Some(_)) => gone.push(format!("Source `{}` is of another kind now.", source.name)),

@@ -154,7 +154,7 @@ fn the_room_kept_for_a_merge_is_what_it_takes() {
                     kept as f64 / bytes as f64,
                     took as f64 / bytes as f64
                 );
-                if kept + kept / 20 < took || kept > 4 * took {
+                if kept + kept / 20 < took || kept > 5 * took {
                     wrong.push(format!("{case}: {} KiB kept, {} KiB taken", kept >> 10, took >> 10));
                 }
             }
