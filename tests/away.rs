@@ -135,7 +135,7 @@ fn a_broker_that_dies_amid_a_transaction_is_told_within_seconds_and_a_stop_ends_
         wait_until("the warning", || running.err().contains("waiting for Kafka") || !running.is_running());
         assert!(killed.elapsed() < Duration::from_secs(15), "{:?}", killed.elapsed());
         let asked = Instant::now();
-        running.signal("TERM");
+        running.signal("-TERM");
         let ended = running.wait().expect(6).says(&["asked to stop while Kafka was away", "output out", "next start"]);
         assert!(asked.elapsed() < Duration::from_secs(15), "{:?}\n{}", asked.elapsed(), ended.err);
         own.start_again();
