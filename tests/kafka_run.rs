@@ -466,7 +466,7 @@ fn a_listener_that_does_not_fit_is_explained() {
         (plain, tls(&ca), &["SSL connection closed", "security.protocol"]),
         (ssl, String::new(), &["security.protocol"]),
         (sasl_ssl, String::new(), &["security.protocol"]),
-        (ssl, tls("no/such/ca.pem"), &["ssl.ca.location", "no/such/ca.pem", "No such file"]),
+        (ssl, tls("no/such/ca.pem"), &["ssl.ca.location", "no/such/ca.pem", "no such file"]),
     ];
     let running: Vec<_> = cases
         .into_iter()

@@ -291,10 +291,12 @@ fn a_throttled_client_waits_as_long_as_it_was_told() {
 #[test]
 fn a_quota_or_a_slow_link_costs_time_and_no_record() {
     let broker = ScriptedBroker::start();
-    let mut plane = open(&broker);
+    let mut config = quick(&broker);
+    config.properties.insert("socket.timeout.ms".into(), "2000".into());
+    let mut plane = Plane::open(&config, TOPIC, &[0]);
     plane.stall_timeout_ms = 300;
     // The announced time is longer than a silence may be, and so is the response.
-    for fault in [Fault::Quota(900), Fault::Throttle(900), Fault::Trickle { bytes: 40, pause_ms: 60 }] {
+    for fault in [Fault::Quota(900), Fault::Throttle(900), Fault::Trickle { bytes: 20, pause_ms: 60 }] {
         let begun = Instant::now();
         broker.push(fault.clone());
         check_all(&plane, &format!("{fault:?}"));

@@ -204,7 +204,7 @@ impl Control {
             let unknown = matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
             let kind = kind_of(code);
             if kind != SourceErrorKind::Unreachable || unknown || Instant::now() + PAUSE >= deadline {
-                let background = self.consumer.context().explanation().filter(|(other, _)| *other != code);
+                let background = self.consumer.context().explanation().filter(|(_, other)| *other != reason);
                 let reason = background.map_or(reason.clone(), |(_, background)| format!("{reason}; {background}"));
                 let verb = if kind == SourceErrorKind::Refused { "refused" } else { "did not answer within" };
                 let limit = match kind {

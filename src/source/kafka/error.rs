@@ -73,7 +73,7 @@ pub fn hint_for(code: Code) -> Option<&'static str> {
 
 /// What to do about brokers that do not answer, by the words for why.
 pub fn hint_for_unreachable(reason: &str) -> &'static str {
-    let speaks_of_tls = ["security.protocol", "SSL_HANDSHAKE", "SSL connection closed", "SSL handshake"];
+    let speaks_of_tls = ["security.protocol", "APIVERSION_QUERY", "SSL_HANDSHAKE", "SSL connection closed"];
     match speaks_of_tls.iter().any(|words| reason.contains(words)) {
         true => "Check that security.protocol is what the broker's listener speaks, and ssl.ca.location if it is TLS.",
         false => "Check that the brokers run and can be reached from here.",
@@ -136,7 +136,7 @@ mod tests {
             "ssl://b:1/bootstrap: Disconnected: SSL connection closed by peer (after 24ms in state SSL_HANDSHAKE)",
             true,
         );
-        check("b:1/bootstrap: Disconnected: might be caused by incorrect security.protocol configuration", true);
+        check("b:1/bootstrap: Disconnected: receive 0 after POLLIN (after 2ms in state APIVERSION_QUERY)", true);
         check("b:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused", false);
     }
 

@@ -31,6 +31,8 @@ pub struct Events {
     name: String,
     token: Option<TokenSource>,
     trouble: Mutex<Trouble>,
+    /// Logs that were found to be cut: the position that was compared, and where the log ends instead.
+    cuts: Mutex<Vec<(i64, i64)>>,
     /// The handle is being closed: nobody waits for what it says.
     closing: AtomicBool,
 }
@@ -78,9 +80,22 @@ impl Events {
         self.closing.store(true, Ordering::Relaxed);
     }
 
+    /// Where the log ends of a partition that librdkafka has given up at `position`, because it was cut before that. Which
+    /// partition it is librdkafka does not say: the caller is one that waits at this position and gets nothing.
+    pub fn take_cut(&self, position: i64) -> Option<i64> {
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = cuts.iter().position(|(compared, _)| *compared == position)?;
+        Some(cuts.swap_remove(found).1)
+    }
+
     pub fn note(&self, code: Code, reason: &str) {
         if self.closing.load(Ordering::Relaxed) {
             return;
+        }
+        if let Some(cut) = cut_of(reason) {
+            let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+            cuts.retain(|known| *known != cut);
+            cuts.push(cut);
         }
         // It says so as a broken connection, as if it were to heal.
         let code = if reason.contains("certificate verify failed") { Code::SSL } else { code };
@@ -103,6 +118,16 @@ impl Events {
     }
 }
 
+/// What librdkafka found of a log that was cut, in words alone: the position compared, and where the log ends.
+pub fn cut_of(reason: &str) -> Option<(i64, i64)> {
+    let number = |before: &str| -> Option<i64> {
+        let (_, rest) = reason.split_once(before)?;
+        rest.split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let end = number("broker end offset is ")?;
+    Some((number("detected at offset ").or_else(|| number("equal to offset "))?, end))
+}
+
 /// The last error explains most, unless it only repeats that something is wrong.
 fn remember(last: &mut Option<(Code, String)>, code: Code, reason: &str) {
     let says_little = code == Code::AllBrokersDown || reason.starts_with(NO_MORE_THAN_A_CODE);
@@ -116,8 +141,10 @@ impl ClientContext for Events {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(client = self.name, ?level, facility, message, "librdkafka");
-        // Of a broker that hangs up on the first request librdkafka writes the likely cause into its log alone.
-        if message.contains("security.protocol") && !self.closing.load(Ordering::Relaxed) {
+        // Of a broker that hangs up on the first request librdkafka tells its log alone.
+        let hangs_up = message.contains("APIVERSION_QUERY") || message.contains("security.protocol");
+        if hangs_up && !self.closing.load(Ordering::Relaxed) {
+            let message = message.split_once("]: ").map_or(message, |(_thread, message)| message);
             remember(&mut self.trouble().last, Code::BrokerTransportFailure, message);
         }
     }
@@ -151,13 +178,31 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_log_is_read_from_librdkafkas_words_and_given_to_whoever_waits_there() {
+        let events = Events::default();
+        events.note(
+            Code::AutoOffsetReset,
+            "Partition log truncation detected at offset 400 (leader epoch 3): broker end offset is 180 (offset leader \
+             epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
+        );
+        events.note(
+            Code::AutoOffsetReset,
+            "No epoch found less or equal to offset 4 (leader epoch 0): broker end offset is -1 (offset leader epoch -1).",
+        );
+        events.note(Code::AutoOffsetReset, "fetch failed due to requested offset not available on the broker");
+        assert_eq!((events.take_cut(399), events.take_cut(400), events.take_cut(400)), (None, Some(180), None));
+        assert_eq!(events.take_cut(4), Some(-1));
+    }
+
+    #[test]
     fn what_says_most_is_remembered() {
         let events = Events::default();
         events.note(Code::AllBrokersDown, "1/1 brokers are down");
-        events.log(RDKafkaLogLevel::Info, "FAIL", "might be caused by incorrect security.protocol configuration");
+        let hangs_up = "b:1/bootstrap: Disconnected: receive 0 after POLLIN (after 2ms in state APIVERSION_QUERY)";
+        events.log(RDKafkaLogLevel::Info, "FAIL", &format!("[thrd:b:1/bootstrap]: {hangs_up}"));
         events.note(Code::AllBrokersDown, "1/1 brokers are down");
         events.note(Code::BrokerTransportFailure, "Message consumption error: BrokerTransportFailure");
-        assert!(events.explanation().unwrap().1.contains("incorrect security.protocol"));
+        assert_eq!(events.explanation(), Some((Code::BrokerTransportFailure, hangs_up.to_owned())));
         assert_eq!(events.refusal(), None);
         let reason = "error:0A000086:SSL routines::certificate verify failed (after 11ms in state SSL_HANDSHAKE)";
         events.note(Code::BrokerTransportFailure, reason);

@@ -18,7 +18,7 @@ use super::{
     chunk::ChunkBuilder,
     control::drain,
     error::{hint_for, kind_of},
-    events::Events,
+    events::{Events, cut_of},
     librdkafka::{LibrdkafkaPlane, Partition},
     raw::RawMessage,
 };
@@ -146,7 +146,7 @@ impl<'a> LibrdkafkaRange<'a> {
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
                 self.partition.next = None; // librdkafka has given the partition up
-                if let Some(end) = cut_end(reason) {
+                if let Some((_, end)) = cut_of(reason) {
                     return Err(self.cut(end));
                 }
                 self.check_bounds(PROOFS)?;
@@ -206,6 +206,10 @@ impl<'a> LibrdkafkaRange<'a> {
         let now = Instant::now();
         if now.duration_since(self.doubted_at) >= DOUBT_AFTER {
             drain(self.consumer);
+            if let Some(end) = self.consumer.context().take_cut(self.next()) {
+                self.partition.next = None;
+                return Err(self.cut(end));
+            }
             self.short += 1;
             self.check_bounds(self.short)?;
             self.doubted_at = Instant::now();
@@ -215,6 +219,7 @@ impl<'a> LibrdkafkaRange<'a> {
         }
         drain(self.consumer);
         let (tp, next, until) = (&self.range.tp, self.next(), self.range.until);
+        self.partition.next = None; // librdkafka may have given the partition up: the next range begins anew
         let explanation = self.consumer.context().explanation();
         let reason = explanation.as_ref().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
         let message = format!(
@@ -259,12 +264,6 @@ pub(super) fn data_loss(range: &OffsetRange, earliest: i64, latest: i64) -> Sour
     }
 }
 
-/// Where the log ends, by what librdkafka says of a log that was cut before the position; it says so in words alone.
-fn cut_end(reason: &str) -> Option<i64> {
-    let (_, rest) = reason.split_once("broker end offset is ")?;
-    rest.split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
-}
-
 fn text_of(message: &RawMessage) -> String {
     message.value().map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
 }
@@ -299,22 +298,5 @@ impl RangeReader for LibrdkafkaRange<'_> {
         }
         self.partition.chunk_bytes = chunk.bytes() + chunk.bytes() / 8;
         Ok(Some(chunk.finish(&self.range.tp, self.plane.options.formats)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_cut_log_is_read_from_librdkafkas_words() {
-        let check = |reason, expected| assert_eq!(cut_end(reason), expected, "{reason}");
-        check(
-            "Partition log truncation detected at offset 400 (leader epoch 3): broker end offset is 180 (offset leader \
-             epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)",
-            Some(180),
-        );
-        check("No epoch found less or equal to offset 4: broker end offset is -1 (offset leader epoch -1).", Some(-1));
-        check("fetch failed due to requested offset not available on the broker", None);
     }
 }

@@ -36,6 +36,9 @@ const SMALL_RESPONSE_PAUSE: Duration = Duration::from_millis(200);
 const AWAITED_WAIT: Duration = Duration::from_millis(20);
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 const THROTTLE_MAX: Duration = Duration::from_secs(300);
+/// Below, a broker only smooths the traffic; and how often it is said otherwise.
+const THROTTLE_WORTH_SAYING: Duration = Duration::from_secs(1);
+const THROTTLE_SAID_FOR: Duration = Duration::from_secs(300);
 /// Responses without the progress they owe, before the lane fails.
 const STUCK_MAX: u32 = 3;
 /// A set that is a smaller part of its response is copied, so that it does not keep the whole in memory.
@@ -53,7 +56,8 @@ pub struct Fetcher {
     connection: Option<Connection>,
     backoff: Backoff,
     not_before: Instant,
-    is_throttled: bool,
+    /// When the log last said so.
+    throttled_at: Option<Instant>,
 }
 
 impl Fetcher {
@@ -73,7 +77,7 @@ impl Fetcher {
             connection: None,
             backoff,
             not_before: Instant::now(),
-            is_throttled: false,
+            throttled_at: None,
         }
     }
 
@@ -248,13 +252,12 @@ impl Fetcher {
     /// Keeps away from the broker for as long as it said. That is no silence: readers wait so much longer.
     fn throttle(&mut self, connection: &Connection, throttle: Duration) {
         self.not_before = Instant::now() + throttle;
-        if self.is_throttled != !throttle.is_zero() {
-            self.is_throttled = !throttle.is_zero();
-            if self.is_throttled {
-                let (source, broker) = (&self.dialer.settings.source, connection.endpoint());
-                let throttle_ms = throttle.as_millis() as u64;
-                tracing::info!(%source, %broker, throttle_ms, "a quota (consumer_byte_rate) slows the source down");
-            }
+        let is_news = self.throttled_at.is_none_or(|said| said.elapsed() >= THROTTLE_SAID_FOR);
+        if throttle >= THROTTLE_WORTH_SAYING && is_news {
+            self.throttled_at = Some(Instant::now());
+            let (source, broker) = (&self.dialer.settings.source, connection.endpoint());
+            let throttle_ms = throttle.as_millis() as u64;
+            tracing::info!(%source, %broker, throttle_ms, "a quota (consumer_byte_rate) slows the source down");
         }
         if !throttle.is_zero() {
             let trouble = format!("broker {} {THROTTLES} for {} ms", connection.endpoint(), throttle.as_millis());
