@@ -1,15 +1,34 @@
 //! Records sent by tests, alone and in transactions.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
 use super::{Broker, admin::TIMEOUT, unique_name};
+
+/// A producer that knows which of its records the broker did not take.
+pub type TestProducer = BaseProducer<Undelivered>;
+
+/// Why records were not delivered. Without it they would only be missing.
+#[derive(Default)]
+pub struct Undelivered(Mutex<Vec<String>>);
+
+impl ClientContext for Undelivered {}
+
+impl ProducerContext for Undelivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.0.lock().expect("undelivered").push(error.to_string());
+        }
+    }
+}
 
 /// One record to send. `None` is Kafka's null.
 #[derive(Debug, Clone, Default)]
@@ -89,24 +108,24 @@ impl Broker {
     }
 
     /// A producer ready for `begin_transaction`, under an id of its own: for transactions left open or interleaved.
-    pub fn transactional_producer(&self) -> BaseProducer {
+    pub fn transactional_producer(&self) -> TestProducer {
         let producer = self.producer(&[("transactional.id", &unique_name("test"))]);
         producer.init_transactions(TIMEOUT).expect("init transactions");
         producer
     }
 
-    fn producer(&self, properties: &[(&str, &str)]) -> BaseProducer {
+    fn producer(&self, properties: &[(&str, &str)]) -> TestProducer {
         let mut config: ClientConfig = self.client();
         config.set("linger.ms", "5").set("acks", "all");
         for (key, value) in properties {
             config.set(*key, *value);
         }
-        config.create().expect("producer")
+        config.create_with_context(Undelivered::default()).expect("producer")
     }
 }
 
 /// Hands one record to the producer; a full queue is waited for.
-pub fn send(producer: &BaseProducer, topic: &str, partition: i32, record: &NewRecord) {
+pub fn send(producer: &TestProducer, topic: &str, partition: i32, record: &NewRecord) {
     let mut message = BaseRecord::<[u8], [u8]>::to(topic).partition(partition);
     if let Some(key) = &record.key {
         message = message.key(key);
@@ -133,7 +152,9 @@ pub fn send(producer: &BaseProducer, topic: &str, partition: i32, record: &NewRe
 }
 
 /// Waits until the broker has everything that was sent.
-pub fn flush(producer: &BaseProducer) {
+pub fn flush(producer: &TestProducer) {
     producer.flush(TIMEOUT).expect("flush");
     assert_eq!(producer.in_flight_count(), 0, "records were not delivered");
+    let undelivered = producer.context().0.lock().expect("undelivered");
+    assert!(undelivered.is_empty(), "{} records were not delivered: {:?}", undelivered.len(), undelivered.first());
 }

@@ -53,6 +53,8 @@ pub enum Content {
 
 #[derive(Debug)]
 pub struct FetchedSet {
+    /// The position it was fetched for: where the set before it ended.
+    pub from: i64,
     pub bytes: Bytes,
     /// Producer id and first offset of each aborted transaction.
     pub aborted: Vec<(i64, i64)>,
@@ -292,10 +294,12 @@ impl Lane {
         quota.saturating_sub(queued).max(1)
     }
 
+    /// Hands over what was fetched for the present position.
     pub fn deliver(&self, bytes: Bytes, aborted: Vec<(i64, i64)>, broker: Arc<str>) {
         self.shared.queued_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
         let hold = self.shared.memory.hold(bytes.len());
-        self.send(Content::Set(FetchedSet { bytes, aborted, broker, topic_id: self.topic_id, hold }), None);
+        let (from, topic_id) = (self.position, self.topic_id);
+        self.send(Content::Set(FetchedSet { from, bytes, aborted, broker, topic_id, hold }), None);
     }
 
     /// Ends the lane with this until the reader seeks; a reader that comes later asks once more.

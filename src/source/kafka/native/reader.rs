@@ -219,6 +219,16 @@ impl<'a> NativeReader<'a> {
             return Err(self.lost(0, 0, message));
         }
         self.deadline = Instant::now() + Duration::from_millis(self.options.stall_timeout_ms);
+        // Offsets may be missing within a set, as compaction leaves them; between two sets none may.
+        let position = self.reading.feed.position;
+        if position < set.from {
+            let (broker, from, tp) = (&set.broker, set.from, self.range.tp.clone());
+            if self.may_refetch() {
+                tracing::warn!(%broker, %tp, position, from, "fetching again what is missing between two record sets");
+                return Ok(());
+            }
+            return Err(corrupt(format!("broker {broker}: {tp}: nothing came for offsets {position}..{from}")));
+        }
         let aborted = match self.reading.isolation {
             Isolation::ReadCommitted => Some(AbortedTransactions::new(set.aborted)),
             Isolation::ReadUncommitted => None,
@@ -337,9 +347,19 @@ pub fn print_topic_id(id: Uuid) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use bytes::Bytes;
 
-    use super::*;
+    use super::{
+        super::{
+            lane::{Lane, lane},
+            made::MadeBatch,
+            memory::Memory,
+            settings::BackoffRange,
+        },
+        *,
+    };
     use crate::model::{RawColumn, TopicPartition, ValueFormat, View};
 
     #[test]
@@ -375,6 +395,52 @@ mod tests {
         check(Malformed::OldMagic(1), SourceErrorKind::Refused, "rewrite the topic");
         check(Malformed::TooLarge { offset: 3, limit: 9 }, SourceErrorKind::Refused, "smaller");
         check(Malformed::Checksum { offset: 3, expected: 1, found: 2 }, SourceErrorKind::Corrupt, "damaged");
+    }
+
+    #[test]
+    fn a_set_that_is_missing_between_two_is_fetched_again() {
+        let most = Duration::from_millis(1);
+        let (mut lane, feed) =
+            lane(TopicPartition::new("t", 0), 0, 1 << 20, Memory::new(1 << 20), BackoffRange { first: most, most });
+        let shape = ChunkShape {
+            tp: TopicPartition::new("t", 0),
+            key_format: ValueFormat::Bytes,
+            value_format: ValueFormat::Bytes,
+        };
+        let reading = Mutex::new(Reading::new(feed, shape, Isolation::ReadCommitted, BufferPool::default()));
+        let range = OffsetRange {
+            source: "source".into(),
+            tp: TopicPartition::new("t", 0),
+            start: 0,
+            until: 9,
+            topic_id: None,
+            leader_epoch: None,
+            start_epoch: None,
+        };
+        let options = ReadOptions { chunk_records: 100, stall_timeout_ms: 10_000 };
+        let deliver = |lane: &mut Lane, from: i64| {
+            lane.position = from;
+            lane.deliver(MadeBatch::of(from..from + 3).bytes().into(), Vec::new(), "b".into());
+        };
+        deliver(&mut lane, 0);
+        deliver(&mut lane, 6);
+        let mut reader = NativeReader::new(reading.lock().unwrap(), &range, options);
+        let mut offsets = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while lane.is_current() {
+                    std::thread::yield_now();
+                }
+                lane.take_order();
+                assert_eq!(lane.position, 3, "asked for again from where the reader stands");
+                deliver(&mut lane, 3);
+                deliver(&mut lane, 6);
+            });
+            while let Some(Column::Record(chunk)) = reader.next().unwrap() {
+                offsets.extend(chunk.offsets.iter().copied());
+            }
+        });
+        assert_eq!(offsets, (0..9).collect::<Vec<_>>());
     }
 
     #[test]
