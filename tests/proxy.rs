@@ -186,7 +186,7 @@ impl Shared {
                 Some(Fault::Refused(code)) => {
                     self.scene().plan = None;
                     let answer = refusal::of(key, version, header.correlation_id, request, code);
-                    write_frame(&mut *client.lock().expect("lock"), &answer)?;
+                    write_frame(&mut client.lock().expect("lock"), &answer)?;
                     continue;
                 }
                 _ => {}
@@ -221,7 +221,7 @@ impl Shared {
                 }
             }
             if !self.scene().mute {
-                write_frame(&mut *client.lock().expect("lock"), &frame)?;
+                write_frame(&mut client.lock().expect("lock"), &frame)?;
             }
         }
     }
