@@ -1,6 +1,9 @@
 //! The context of every producer kstream makes: remembers the first record that could not be delivered.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use rdkafka::{
     ClientContext,
@@ -16,11 +19,18 @@ use crate::source::kafka::events::Events;
 pub struct Deliveries {
     pub events: Events,
     failed: Mutex<Option<KafkaError>>,
+    reports: AtomicU64,
 }
 
 impl Deliveries {
     pub fn new(events: Events) -> Deliveries {
-        Deliveries { events, failed: Mutex::default() }
+        Deliveries { events, failed: Mutex::default(), reports: AtomicU64::new(0) }
+    }
+
+    /// Records that brokers have answered for, one way or the other. What is under way counts errors of connections too,
+    /// so its decrease is no sign of life.
+    pub fn reports(&self) -> u64 {
+        self.reports.load(Ordering::Relaxed)
     }
 
     /// The first failure since the last call.
@@ -51,6 +61,7 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.reports.fetch_add(1, Ordering::Relaxed);
         if let Err((error, message)) = result {
             tracing::debug!(%error, topic = message.topic(), "record not delivered");
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());

@@ -116,10 +116,10 @@ impl Writer {
 
     /// Serves delivery reports for a moment. Every acknowledgement ends a silence.
     fn poll(&self, listening: &mut Listening<'_>, doing: &str, meanwhile: &mut Meanwhile<'_>) -> Result<(), SinkError> {
-        let before = self.producer.in_flight_count();
+        let before = self.producer.context().reports();
         self.producer.poll(POLL);
         self.check_deliveries()?;
-        if self.producer.in_flight_count() < before {
+        if self.producer.context().reports() > before {
             listening.heard();
             return Ok(());
         }
