@@ -77,8 +77,10 @@ pub(super) struct Partition {
     pub carried: VecDeque<RawMessage>,
     /// Bytes of the last chunk, to size the next one's buffer.
     pub chunk_bytes: usize,
-    /// A range has been read.
+    /// A range has been read since librdkafka was told where to begin.
     pub has_begun: bool,
+    /// librdkafka has found its log cut, and given it up.
+    pub is_cut: bool,
 }
 
 impl LibrdkafkaPlane {
@@ -186,6 +188,8 @@ impl LibrdkafkaPlane {
         if let Some(epoch) = epoch {
             self.compare(consumer, tp, offset, epoch)?;
         }
+        // Without an epoch librdkafka knows nothing of what was read before: the next range says it.
+        partition.has_begun = epoch.is_some();
         (partition.next, partition.end, partition.distrusted) = (Some(offset), -1, -1);
         Ok(())
     }
@@ -193,6 +197,10 @@ impl LibrdkafkaPlane {
 
 impl DataPlane for LibrdkafkaPlane {
     fn assign(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
+        // What a handle knows of positions and ends holds for the log before the cut: a new one knows nothing.
+        if self.partitions.values_mut().any(|slot| slot.get_mut().unwrap_or_else(PoisonError::into_inner).is_cut) {
+            self.close();
+        }
         let consumer = self.consumer_for(positions.len())?;
         drain(&consumer);
         let wanted: HashMap<&TopicPartition, i64> = positions.iter().map(|(tp, offset)| (tp, *offset)).collect();
@@ -221,6 +229,7 @@ impl DataPlane for LibrdkafkaPlane {
                 carried,
                 chunk_bytes: 0,
                 has_begun: false,
+                is_cut: false,
             };
             self.start(&consumer, tp, *offset)?;
             self.partitions.insert(tp.clone(), Mutex::new(partition));

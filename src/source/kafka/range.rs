@@ -179,7 +179,8 @@ impl<'a> LibrdkafkaRange<'a> {
     }
 
     /// The log was cut at `end`, before where it is read; negative where nothing of it is as old as what was read.
-    fn cut(&self, end: i64) -> SourceError {
+    fn cut(&mut self, end: i64) -> SourceError {
+        (self.partition.next, self.partition.is_cut) = (None, true);
         let OffsetRange { tp, start, until, .. } = &self.range;
         let bounds = self.plane.control.bounds(tp, Instant::now() + DOUBT_AFTER);
         let earliest = bounds.map_or(0, |(earliest, _)| earliest);
@@ -207,7 +208,6 @@ impl<'a> LibrdkafkaRange<'a> {
         if now.duration_since(self.doubted_at) >= DOUBT_AFTER {
             drain(self.consumer);
             if let Some(end) = self.consumer.context().take_cut(self.next()) {
-                self.partition.next = None;
                 return Err(self.cut(end));
             }
             self.short += 1;
