@@ -84,7 +84,9 @@ fn the_order_of_lines_may_be_free() {
     assert_eq!(run(batch, &[]).0, Some(7));
     assert_eq!(run(&format!("unordered = true\n{batch}"), &[]).0, Some(0));
     assert_eq!(run(&format!("unordered = ['pprint#1']\n{batch}"), &[]).0, Some(0));
-    assert_eq!(run(&format!("unordered = ['other']\n{batch}"), &[]).0, Some(7));
+    let (code, told, _) = run(&format!("unordered = ['other']\n{batch}"), &[]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("`unordered`: `other` is no output of the job; it has pprint#1"), "{told}");
 }
 
 #[test]
@@ -108,6 +110,24 @@ fn an_expected_error_must_come_where_it_is_expected() {
     assert_eq!(failing("[[batch]]\nsource = [0]\nexpect = []\n"), Some(7));
     assert_eq!(failing("[[batch]]\nsource = [1]\nerror = 'modulo by zero'\n"), Some(7));
     assert_eq!(failing("[[batch]]\nsource = [1]\n[[batch]]\nsource = [0]\nerror = 'modulo by zero'\n"), Some(0));
+    let (_, told, _) = run("[[batch]]\nsource = [1]\n[[batch]]\nsource = [0]\nerror = 'modulo by zero'\n", &[]);
+    assert!(told.contains("(2 batches)"), "{told}");
+}
+
+#[test]
+fn nothing_can_be_expected_behind_an_expected_error() {
+    let failing = "[[batch]]\nsource = [0]\nerror = 'modulo by zero'\n";
+    for (batches, message) in [
+        (
+            format!("{failing}[[batch]]\nsource = [1]\nexpect = ['anything']\n"),
+            "batch 1: the run ends with the `error`",
+        ),
+        (format!("{failing}expect = ['anything']\n"), "batch 0: a batch with an `error` gives nothing"),
+    ] {
+        let (code, told, _) = run(&batches, &[]);
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.contains(message), "{message}: {told}");
+    }
 }
 
 #[test]
@@ -124,7 +144,7 @@ fn a_fixture_that_cannot_run_is_bad_usage() {
         ("[[batch]]\nsource = [1]\n", "it expects nothing"),
         ("[[batch]]\nsuorce = [1]\nexpect = []\n", "`suorce` is no source of the job"),
         ("[[batch]]\nexpect.pprint = []\n", "`pprint` is no output of the job; it has pprint#1"),
-        ("[[batch]]\nstate.totals = []\n", "`totals` has no keyed state"),
+        ("[[batch]]\nstate.totals = []\n", "`totals` has no keyed state; no step of the job has"),
         ("bach = 1\n", "unknown key `bach`"),
         ("set = { batch_interval = '0s' }\n", "a duration must be positive"),
     ] {

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 use smol_str::SmolStr;
 
 use super::{
-    LambdaError, Reducer,
+    EvalError, EvalErrorKind, LambdaError, Reducer,
     compile::{self, Compiler, did_you_mean, names},
     evaluate::callable::{self, Closure, downcast},
     kernel,
@@ -87,6 +87,17 @@ impl Function {
     /// Whether chunks of fitting types run as column kernels; else why not ("calls re.match").
     pub fn native(&self) -> Result<(), String> {
         self.inner.kernel.clone()
+    }
+
+    /// The failure of a call whose result is none that its caller can use; it points at the whole function.
+    pub fn wrong_result(&self, message: String) -> EvalError {
+        EvalError {
+            kind: EvalErrorKind::Type,
+            message,
+            span: self.inner.code.span.range(),
+            in_library: self.inner.code.in_library,
+            function: Some(Arc::clone(&self.inner.source)),
+        }
     }
 
     /// A fold that is recognised, so that typed columns need no calls.

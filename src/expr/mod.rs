@@ -54,10 +54,16 @@ pub struct LambdaError {
 pub enum Reducer {
     /// `a + b`
     Add,
+    /// `a * b`
+    Multiply,
     /// `min(a, b)`
     Min,
     /// `max(a, b)`
     Max,
+    /// `a if a < b else b` and its kin: a minimum of ints; of equal floats and beside NaN it gives another than `min`.
+    MinOfInts,
+    /// `a if a > b else b` and its kin
+    MaxOfInts,
     /// `a`
     First,
     /// `b`

@@ -17,6 +17,7 @@ pub fn recognise(code: &Code, shared: &Shared) -> Reducer {
         Kind::Local(0) => Reducer::First,
         Kind::Local(1) => Reducer::Last,
         Kind::Binary(BinaryOp::Add, pair) if locals(&pair.0, &pair.1) == Some((0, 1)) => Reducer::Add,
+        Kind::Binary(BinaryOp::Multiply, pair) if locals(&pair.0, &pair.1) == Some((0, 1)) => Reducer::Multiply,
         Kind::If(parts) => choice(&parts.0, &parts.1, &parts.2),
         Kind::Call(call) if call.named.is_empty() && call.rest.is_none() && call.named_rest.is_none() => {
             let [a, b] = &*call.positional else { return Reducer::Other };
@@ -58,16 +59,28 @@ fn locals(a: &Node, b: &Node) -> Option<(u32, u32)> {
     }
 }
 
-/// `b if b < a else a` and its kin: exactly what min and max do, also for NaN and for equal values of different form.
-/// (`a if a < b else b` gives the other one of two that are equal.)
+/// `b if b < a else a`: exactly what min and max do, also for NaN and for equal values of different form; or one of the
+/// other spellings, which differ there and not in ints.
 fn choice(condition: &Node, then: &Node, otherwise: &Node) -> Reducer {
     let Kind::Compare(op, pair) = &condition.kind else { return Reducer::Other };
-    if locals(then, otherwise) != Some((1, 0)) {
+    let less = match op {
+        CompareOp::Less | CompareOp::LessOrEqual => true,
+        CompareOp::Greater | CompareOp::GreaterOrEqual => false,
+        _ => return Reducer::Other,
+    };
+    let strict = matches!(op, CompareOp::Less | CompareOp::Greater);
+    let (Some(given), Some(compared)) = (locals(then, otherwise), locals(&pair.0, &pair.1)) else {
+        return Reducer::Other;
+    };
+    if !matches!((given, compared), ((0, 1) | (1, 0), (0, 1) | (1, 0))) {
         return Reducer::Other;
     }
-    match (op, locals(&pair.0, &pair.1)) {
-        (CompareOp::Less, Some((1, 0))) | (CompareOp::Greater, Some((0, 1))) => Reducer::Min,
-        (CompareOp::Greater, Some((1, 0))) | (CompareOp::Less, Some((0, 1))) => Reducer::Max,
-        _ => Reducer::Other,
+    // The one that is given is the left one of the comparison, or the right one.
+    let is_min = less == (given == compared);
+    match (is_min, strict && given == (1, 0)) {
+        (true, true) => Reducer::Min,
+        (false, true) => Reducer::Max,
+        (true, false) => Reducer::MinOfInts,
+        (false, false) => Reducer::MaxOfInts,
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::{Lineage, Need, Node, Root, Stage};
 use crate::{
-    expr::Function,
-    job::{Job, Operator, SourceKind, TopicSelection},
+    expr::{Function, Reducer},
+    job::{Job, Operator, SourceKind, ToTopic, TopicSelection},
 };
 
 /// What a batch of `job` does, in the order in which it is done.
@@ -77,34 +77,96 @@ fn put_wide(text: &mut String, job: &Job, lineage: &Lineage) {
 fn put_lambdas(text: &mut String, job: &Job) {
     let mut first = true;
     for step in &job.steps {
-        for function in functions(&step.operator) {
+        for (function, folds) in functions(&step.operator) {
             if std::mem::take(&mut first) {
                 text.push_str("\nlambdas:\n");
             }
             let source = function.source().split_whitespace().collect::<Vec<_>>().join(" ");
-            let runs = match function.native() {
-                Ok(()) => "native".to_owned(),
-                Err(why) => format!("starlark: because {why}"),
+            let runs = match (function.native(), function.reducer()) {
+                (_, Reducer::Other) if folds => {
+                    "starlark: of folds, `a + b`, `a * b`, minimum, maximum, `a` and `b` are native".to_owned()
+                }
+                (_, Reducer::MinOfInts | Reducer::MaxOfInts) if folds => "native for ints".to_owned(),
+                (_, Reducer::First | Reducer::Last) if folds => "native".to_owned(),
+                (_, _) if folds => "native for ints and floats".to_owned(),
+                (Ok(()), _) => "native".to_owned(),
+                (Err(why), _) => format!("starlark: because it {why}"),
             };
             let _ = writeln!(text, "  {} `{source}`: {runs}", step.id);
         }
     }
 }
 
-fn functions(operator: &Operator) -> Vec<&Function> {
+/// The functions of a step, and whether each is one that folds two values of a column.
+fn functions(operator: &Operator) -> Vec<(&Function, bool)> {
+    let plain = |function| (function, false);
     match operator {
+        Operator::Reduce(func) | Operator::ReduceByKey { func, .. } => vec![(func, true)],
         Operator::CombineByKey { create, merge_value, merge_combiners, .. } => {
-            vec![create, merge_value, merge_combiners]
+            [create, merge_value, merge_combiners].map(plain).to_vec()
         }
         Operator::ReduceByWindow { func, inverse, .. } => {
-            [Some(func), inverse.as_ref()].into_iter().flatten().collect()
+            std::iter::once((func, true)).chain(inverse.as_ref().map(plain)).collect()
         }
         Operator::ReduceByKeyAndWindow { func, inverse, filter, .. } => {
-            [Some(func), inverse.as_ref(), filter.as_ref()].into_iter().flatten().collect()
+            let others = [inverse, filter].into_iter().flatten().map(plain);
+            std::iter::once((func, true)).chain(others).collect()
         }
         Operator::ToKafka(spec) => {
-            [&spec.key, &spec.value, &spec.headers, &spec.partition].into_iter().flatten().collect()
+            let by = match &spec.topic {
+                ToTopic::By(function) => Some(function),
+                ToTopic::Name(_) => None,
+            };
+            let others = [&spec.key, &spec.value, &spec.headers, &spec.partition].into_iter().flatten();
+            by.into_iter().chain(others).map(plain).collect()
         }
-        other => other.function().into_iter().collect(),
+        other => other.function().map(plain).into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Overrides, load};
+
+    /// The lambdas of a job with these steps, and how each runs.
+    fn verdicts(steps: &str) -> String {
+        let text = format!(
+            "name = 'a'\nbatch_interval = '1s'\n[source]\nkind = 'kafka'\ntopics = ['t']\nbrokers = 'b:9092'\n{steps}"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("job.toml");
+        std::fs::write(&path, text).unwrap();
+        let (job, _) = load(&path, &Overrides::default(), &|_| None).unwrap();
+        explain(&job).split_once("lambdas:\n").map(|(_, verdicts)| verdicts.to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn how_each_lambda_runs_is_told() {
+        let steps = [
+            "map = 'lambda r: (r.value, 1)'",
+            "reduce_by_key = 'lambda a, b: a + b'",
+            "reduce_by_key = 'lambda a, b: a if a < b else b'",
+            "reduce_by_key = 'lambda a, b: b'",
+            "reduce_by_key = 'lambda a, b: a - b'",
+            "reduce_by_key_and_window = { func = 'lambda a, b: a + b', inverse = 'lambda a, b: a - b', length = '2s' }",
+            "reduce = 'max'",
+            "flat_map = 'lambda x: [y for y in x for z in y]'",
+            "to_kafka = { topic_by = 'lambda x: str(x)', commit_topic = 'c', value = 'lambda x: str(x)' }",
+        ];
+        let steps: String = steps.iter().map(|step| format!("[[steps]]\n{step}\n")).collect();
+        let expected = "  map#1 `lambda r: (r.value, 1)`: native
+  reduce_by_key#1 `lambda a, b: a + b`: native for ints and floats
+  reduce_by_key#2 `lambda a, b: a if a < b else b`: native for ints
+  reduce_by_key#3 `lambda a, b: b`: native
+  reduce_by_key#4 `lambda a, b: a - b`: starlark: of folds, `a + b`, `a * b`, minimum, maximum, `a` and `b` are native
+  reduce_by_key_and_window#1 `lambda a, b: a + b`: native for ints and floats
+  reduce_by_key_and_window#1 `lambda a, b: a - b`: starlark: because it takes 2 arguments
+  reduce#1 `max`: native for ints and floats
+  flat_map#1 `lambda x: [y for y in x for z in y]`: starlark: because it has a comprehension of several loops
+  to_kafka#1 `lambda x: str(x)`: native
+  to_kafka#1 `lambda x: str(x)`: native
+";
+        assert_eq!(verdicts(&steps), expected);
     }
 }

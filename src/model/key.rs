@@ -48,7 +48,8 @@ impl From<&str> for Key {
     }
 }
 
-fn check(value: &Value) -> Result<(), &'static str> {
+/// Whether a value may be a key; else the name of the type that cannot.
+pub fn check(value: &Value) -> Result<(), &'static str> {
     match value {
         Value::None | Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_) => Ok(()),
         Value::Str(_) | Value::Bytes(_) => Ok(()),

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     expr::{Evaluator, Function, Reducer, element},
     model::{Column, Value},
+    operator::no_pair,
 };
 
 /// How two values of one key become one.
@@ -149,7 +150,7 @@ pub fn split_pairs(pairs: &Column) -> (Column, Column, Vec<(u32, String)>) {
                     keys.push(key.clone());
                     values.push(part.clone());
                 }
-                None => others.push((idx as u32, format!("a {} is no (key, value) pair", value.type_name()))),
+                None => others.push((idx as u32, no_pair(&value))),
             },
             Err(error) => others.push((idx as u32, error.message)),
         }

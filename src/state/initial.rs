@@ -4,6 +4,7 @@ use super::keyed::{Held, put_entry};
 use crate::{
     expr::{Limits, primitive},
     model::{Value, key::Key},
+    operator::no_key,
 };
 
 /// The content of a file as a delta; errors name the line.
@@ -17,7 +18,7 @@ pub fn read(text: &[u8], touched_ms: i64) -> Result<Vec<u8>, String> {
         let mut budget = primitive::Budget::new(Limits::default());
         let value = primitive::parse_json(line, &mut budget).map_err(|fault| fail(fault.message))?;
         let Some((key, value)) = value.as_pair() else { return Err(fail("expected a pair [key, value]".to_owned())) };
-        let key = Key::new(tuples(key)).map_err(|name| fail(format!("a {name} is no key")))?;
+        let key = Key::new(tuples(key)).map_err(|name| fail(no_key(name)))?;
         put_entry(&mut delta, key.value(), Some(&Held { value: value.clone(), touched_ms }));
     }
     Ok(delta)

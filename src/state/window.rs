@@ -5,12 +5,14 @@
 //!  window at t3 [----------------]
 //!  window at t5           [----------------]   t1 and t2 leave, t4 and t5 come
 //! ```
-//! A batch's content is combined per key before it gets here wherever the operator allows it. Deltas may be put one
+//! A batch of elements has as many partitions as it came in, and each part the number of its own for a key; one of an
+//! older checkpoint has no such numbers and is one partition. A batch's content is combined per key before it gets here wherever the operator allows it. Deltas may be put one
 //! behind the other:
 //!
 //! ```text
 //! 0x00 time(zigzag) horizon(zigzag) count (key value records(varint))*     a batch; those up to the horizon go
 //! 0x01 grid(zigzag) count (0x00 key | 0x01 key value records(varint))*     the running fold as of grid time
+//! 0x02 time(zigzag) partitions(varint)                                     how many partitions a batch has
 //! ```
 
 use std::{any::Any, collections::VecDeque};
@@ -55,6 +57,8 @@ pub struct WindowState {
     /// Oldest first; only batches with records.
     pub batches: VecDeque<WindowBatch>,
     pub running: HashMap<Key, Running>,
+    /// Batch times and how many partitions each batch has, oldest first; also batches without records.
+    partitions: VecDeque<(i64, usize)>,
     /// Grid time of `running`.
     pub grid_ms: Option<i64>,
     bytes: u64,
@@ -66,6 +70,12 @@ impl WindowState {
         self.batches.iter().filter(move |batch| after_ms < batch.time_ms && batch.time_ms <= until_ms)
     }
 
+    /// Batches in `(after, until]` whose partitions are known, oldest first: time, and how many.
+    pub fn partitions_between(&self, after_ms: i64, until_ms: i64) -> impl Iterator<Item = (i64, usize)> {
+        let within = move |time_ms: i64| after_ms < time_ms && time_ms <= until_ms;
+        self.partitions.iter().copied().filter(move |(time_ms, _)| within(*time_ms))
+    }
+
     /// Time of the newest batch with records.
     pub fn last_records_ms(&self) -> Option<i64> {
         self.batches.back().map(|batch| batch.time_ms)
@@ -75,6 +85,7 @@ impl WindowState {
         while let Some(gone) = self.batches.pop_front_if(|old| old.time_ms <= horizon_ms) {
             self.bytes -= gone.parts.iter().map(part_bytes).sum::<u64>();
         }
+        while self.partitions.pop_front_if(|(time_ms, _)| *time_ms <= horizon_ms).is_some() {}
         if !batch.parts.is_empty() {
             self.bytes += batch.parts.iter().map(part_bytes).sum::<u64>();
             self.batches.push_back(batch);
@@ -97,6 +108,13 @@ pub fn put_batch(delta: &mut Vec<u8>, batch: &WindowBatch, horizon_ms: i64) {
         put_value(delta, &part.value);
         put_varint(delta, part.records);
     }
+}
+
+/// Appends the part of a delta that says how many partitions a batch has.
+pub fn put_partitions(delta: &mut Vec<u8>, time_ms: i64, partitions: usize) {
+    delta.push(2);
+    put_zigzag(delta, time_ms);
+    put_varint(delta, partitions as u64);
 }
 
 /// Appends the part of a delta that changes the running fold; `None` is a key that left.
@@ -136,6 +154,7 @@ impl StepState for WindowState {
                         self.apply_running(&mut reader)?;
                     }
                 }
+                2 => self.partitions.push_back(read_partitions(&mut reader)?),
                 tag => return Err(DecodeError::UnknownTag(tag)),
             }
         }
@@ -162,6 +181,7 @@ impl StepState for WindowState {
                         }
                     }
                 }
+                2 => drop(read_partitions(&mut reader)?),
                 tag => return Err(DecodeError::UnknownTag(tag)),
             }
         }
@@ -176,6 +196,7 @@ impl StepState for WindowState {
         let mut snapshot = Vec::new();
         // A horizon as far back as can be: nothing goes while a snapshot is read back.
         self.batches.iter().for_each(|batch| put_batch(&mut snapshot, batch, i64::MIN));
+        self.partitions.iter().for_each(|(time_ms, count)| put_partitions(&mut snapshot, *time_ms, *count));
         if let Some(grid_ms) = self.grid_ms {
             put_running(&mut snapshot, grid_ms, self.running.iter().map(|(key, running)| (key, Some(running))));
         }
@@ -192,7 +213,9 @@ impl StepState for WindowState {
     }
 
     fn memory_bytes(&self) -> u64 {
-        self.bytes + (self.running.capacity() * (size_of::<(Key, Running)>() + 8)) as u64
+        self.bytes
+            + (self.partitions.capacity() * size_of::<(i64, usize)>()) as u64
+            + (self.running.capacity() * (size_of::<(Key, Running)>() + 8)) as u64
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -214,6 +237,15 @@ impl WindowState {
         };
         self.bytes -= old.map_or(0, |old| held(&key, &old.value));
         Ok(())
+    }
+}
+
+fn read_partitions(reader: &mut Reader<'_>) -> Result<(i64, usize), DecodeError> {
+    let time_ms = reader.zigzag()?;
+    // Fewer than topics have anywhere: a damaged number must not make as many partitions.
+    match reader.varint()? {
+        count if count < 1 << 24 => Ok((time_ms, count as usize)),
+        _ => Err(DecodeError::OutOfRange),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn recognise(code: &Code, shared: &Shared, arity: usize) -> Result<(), Strin
 
 fn function(code: &Code, shared: &Shared, depth: usize) -> Result<(), String> {
     if depth > MAX_INLINED {
-        return Err(format!("functions call each other more than {MAX_INLINED} deep"));
+        return Err(format!("calls functions more than {MAX_INLINED} deep"));
     }
     if code.mutates {
         return Err("changes a list or dict".to_owned());

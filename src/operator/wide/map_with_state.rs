@@ -10,7 +10,7 @@ use crate::{
     expr::{Evaluator, Function},
     job::Emit,
     model::{Column, Value, key::Key},
-    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key},
+    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, a, no_key, no_pair},
     shuffle::merge::each_partition,
     state::keyed::{Held, KeyedState, put_entry},
 };
@@ -43,7 +43,7 @@ impl Work<'_> {
         }
     }
 
-    /// One call. Its state is kept, or dropped where it is None or the key timed out.
+    /// One call. Its state is kept, or dropped where it is None, as it must be where the key timed out.
     fn call(&mut self, key: &Key, value: Value, timed_out: bool) -> Result<(), StepFailure> {
         let old = self.current(key).map_or(Value::None, |held| held.value.clone());
         let arguments = [key.value().clone(), value, old, Value::Bool(timed_out)];
@@ -51,14 +51,21 @@ impl Work<'_> {
         let fail = |cause| StepFailure { key: Some(key.value().clone()), cause };
         let result =
             self.evaluator.call(&self.step.func, &arguments[..taken]).map_err(|error| fail(Cause::Lambda(error)))?;
-        let Value::Tuple(parts) = &result else { return Err(fail(wrong_result(&result))) };
-        let [emitted, new] = &parts[..] else { return Err(fail(wrong_result(&result))) };
+        let wrong = |message| fail(Cause::Lambda(self.step.func.wrong_result(message)));
+        let Value::Tuple(parts) = &result else { return Err(wrong(expected(&a(result.type_name())))) };
+        let [emitted, new] = &parts[..] else {
+            return Err(wrong(expected(&format!("a tuple of {}", parts.len()))));
+        };
+        if timed_out && !matches!(new, Value::None) {
+            return Err(wrong(
+                "a key that times out keeps no state: give None where the fourth argument is True".to_owned(),
+            ));
+        }
         if !matches!(emitted, Value::None) {
             self.emitted.push(emitted.clone());
         }
         let held = match new {
             Value::None => None,
-            _ if timed_out => None,
             new => Some(Held { value: new.clone(), touched_ms: self.now_ms }),
         };
         self.changes.insert(key.clone(), held);
@@ -101,8 +108,8 @@ impl Work<'_> {
     }
 }
 
-fn wrong_result(result: &Value) -> Cause {
-    Cause::Element(format!("the function must give (emitted or None, new state or None), not a {}", result.type_name()))
+fn expected(given: &str) -> String {
+    format!("the function must give (emitted or None, new state or None), not {given}")
 }
 
 impl MapWithState {
@@ -138,7 +145,7 @@ impl MapWithState {
 
 impl Wide for MapWithState {
     fn collector(&self, _: usize) -> Box<dyn Collector> {
-        Box::new(Elements::default())
+        Box::new(Elements::pairs())
     }
 
     fn merge_factor(&self) -> u64 {
@@ -151,7 +158,7 @@ impl Wide for MapWithState {
         let mut records: Vec<Vec<(Key, Value)>> = vec![Vec::new(); self.partitions];
         for element in elements(inputs)? {
             let Some((key, value)) = element.as_pair() else {
-                return Err(StepFailure::element(format!("a {} is no (key, value) pair", element.type_name())));
+                return Err(StepFailure::element(no_pair(&element)));
             };
             let key = Key::new(key.clone()).map_err(|name| StepFailure::element(no_key(name)))?;
             records[(key.partition_hash() % self.partitions as u64) as usize].push((key, value.clone()));

@@ -3,7 +3,7 @@
 use super::collect::{Elements, elements};
 use crate::{
     model::{Column, Value, key::Key},
-    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key},
+    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key, no_pair},
 };
 
 /// Deals the elements of the batch out in turn, so that every partition gets as many (give or take one).
@@ -32,14 +32,14 @@ pub struct PartitionBy {
 
 impl Wide for PartitionBy {
     fn collector(&self, _: usize) -> Box<dyn Collector> {
-        Box::new(Elements::default())
+        Box::new(Elements::pairs())
     }
 
     fn merge(&self, inputs: Vec<Vec<Partial>>, _: &MergeContext<'_>) -> Result<Merge, StepFailure> {
         let mut partitions: Vec<Vec<Value>> = vec![Vec::new(); self.partitions];
         for value in elements(inputs)? {
             let Some((key, _)) = value.as_pair() else {
-                return Err(StepFailure::element(format!("a {} is no (key, value) pair", value.type_name())));
+                return Err(StepFailure::element(no_pair(&value)));
             };
             let key = Key::new(key.clone()).map_err(|name| StepFailure::element(no_key(name)))?;
             partitions[(key.partition_hash() % self.partitions as u64) as usize].push(value);

@@ -3,8 +3,8 @@
 use super::collect::{Elements, elements};
 use crate::{
     expr::Function,
-    model::{Value, key},
-    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key},
+    model::{Value, key, text},
+    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, a},
 };
 
 /// Stable: elements with equal keys keep their order, also when descending.
@@ -23,7 +23,10 @@ impl Wide for SortBy {
         let mut keyed = Vec::new();
         for value in elements(inputs)? {
             let sort_key = evaluator.call(&self.key, std::slice::from_ref(&value)).map_err(StepFailure::lambda)?;
-            let sort_key = key::Key::new(sort_key).map_err(|name| StepFailure::element(no_key(name)))?;
+            let sort_key = key::Key::new(sort_key).map_err(|name| StepFailure {
+                key: None,
+                cause: Cause::Lambda(self.key.wrong_result(no_sort_key(name, &value))),
+            })?;
             keyed.push((sort_key, value));
         }
         match self.descending {
@@ -33,6 +36,22 @@ impl Wide for SortBy {
         Ok(Dataset::single(keyed.into_iter().map(|(_, value)| value).collect()).into())
     }
 }
+
+fn no_sort_key(type_name: &str, element: &Value) -> String {
+    let mut shown: String = text::repr(element).chars().take(SHOWN).collect();
+    if shown.chars().count() == SHOWN {
+        shown.push_str("...");
+    }
+    let hint = match type_name {
+        "list" => ": write tuple(...)",
+        "record" => ": write r.key, r.value or r.offset",
+        _ => "",
+    };
+    format!("the sort key of {shown} holds {}, which has no order{hint}", a(type_name))
+}
+
+/// Most characters of an element in a message.
+const SHOWN: usize = 200;
 
 /// The first so many elements of the batch.
 pub struct Take(pub usize);

@@ -3,6 +3,8 @@
 //! A window at grid time g (`zero + k * slide`) holds the batches with time in `(g - length, g]`. Off the grid the stream
 //! yields nothing, but the batch is kept.
 
+use std::collections::BTreeMap;
+
 use super::{
     collect::Elements,
     count::Counter,
@@ -15,7 +17,7 @@ use crate::{
     model::{Column, Value, key::Key},
     operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, take_all},
     shuffle::combine::Fold,
-    state::window::{Part, WindowBatch, WindowState, put_batch},
+    state::window::{Part, WindowBatch, WindowState, put_batch, put_partitions},
 };
 
 /// The working part of a windowed step; `None` for steps of another shape.
@@ -46,7 +48,7 @@ struct Window {
 }
 
 enum Kind {
-    /// Every element, a partition a batch.
+    /// Every element, in the partitions it came in; its key is the number of its partition.
     Elements,
     Count,
     /// All values of a key, oldest batch first.
@@ -61,8 +63,11 @@ impl Window {
         let partials: Vec<Partial> = inputs.into_iter().flatten().collect();
         match &self.kind {
             Kind::Elements => {
-                let elements = take_all::<Vec<Value>>(partials)?.into_iter().flatten();
-                elements.map(|value| part(Value::None, value, 1)).collect()
+                let numbered = take_all::<Vec<Value>>(partials)?.into_iter().zip(0i64..);
+                numbered
+                    .flat_map(|(values, number)| values.into_iter().map(move |value| (number, value)))
+                    .map(|(number, value)| part(Value::Int(number), value, 1))
+                    .collect()
             }
             Kind::Count => {
                 let count: usize = take_all::<usize>(partials)?.into_iter().sum();
@@ -86,14 +91,14 @@ impl Window {
     }
 
     /// The windows that are no folds, made anew from their batches.
-    fn contents(&self, batches: &[&WindowBatch], context: &MergeContext<'_>) -> Result<Dataset, StepFailure> {
+    fn contents(
+        &self,
+        batches: &[&WindowBatch],
+        partitions: BTreeMap<i64, usize>,
+        context: &MergeContext<'_>,
+    ) -> Result<Dataset, StepFailure> {
         Ok(match &self.kind {
-            Kind::Elements => Dataset {
-                partitions: batches
-                    .iter()
-                    .map(|batch| vec![Column::from_values(batch.parts.iter().map(|part| part.value.clone()).collect())])
-                    .collect(),
-            },
+            Kind::Elements => elements(batches, partitions),
             Kind::Count => {
                 let records: u64 = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.records).sum();
                 Dataset::single(vec![Value::Int(records as i64)])
@@ -107,6 +112,34 @@ impl Window {
 pub(super) fn part(key: Value, value: Value, records: u64) -> Result<Part, StepFailure> {
     let key = Key::new(key).map_err(|name| StepFailure::element(crate::operator::no_key(name)))?;
     Ok(Part { key, value, records })
+}
+
+/// The elements of all batches, oldest first, each batch in its own partitions (one where their number is not known).
+fn elements(batches: &[&WindowBatch], mut counts: BTreeMap<i64, usize>) -> Dataset {
+    for batch in batches {
+        counts.entry(batch.time_ms).or_insert(1);
+    }
+    let mut batches = batches.iter().peekable();
+    let mut partitions = Vec::new();
+    for (time_ms, count) in counts {
+        let mut own: Vec<Vec<Value>> = vec![Vec::new(); count];
+        while let Some(batch) = batches.next_if(|batch| batch.time_ms <= time_ms) {
+            for part in &batch.parts {
+                let number = match part.key.value() {
+                    Value::Int(number) => usize::try_from(*number).unwrap_or(0),
+                    _ => 0,
+                };
+                if let Some(partition) = own.get_mut(number) {
+                    partition.push(part.value.clone());
+                }
+            }
+        }
+        partitions.extend(own.into_iter().map(|values| vec![Column::from_values(values)]));
+    }
+    if partitions.is_empty() {
+        partitions.push(Vec::new());
+    }
+    Dataset { partitions }
 }
 
 /// Per key, the values of all batches, oldest first.
@@ -160,6 +193,7 @@ impl Wide for Window {
         let empty = WindowState::default();
         let state = context.state.and_then(|state| state.as_any().downcast_ref::<WindowState>()).unwrap_or(&empty);
         let now_ms = context.batch_time_ms;
+        let came_in = inputs.iter().map(Vec::len).sum::<usize>();
         let batch = WindowBatch { time_ms: now_ms, parts: self.parts(inputs, context)? };
         let on_grid = (now_ms - context.zero_ms) % self.spec.slide_ms == 0;
         let mut delta = Vec::new();
@@ -172,6 +206,9 @@ impl Wide for Window {
             return Ok(Merge { dataset, delta: Some(delta) });
         }
         let from_ms = now_ms - self.spec.length_ms;
+        if let Kind::Elements = self.kind {
+            put_partitions(&mut delta, now_ms, came_in);
+        }
         put_batch(&mut delta, &batch, from_ms);
         if !on_grid {
             return Ok(Merge { dataset: None, delta: Some(delta) });
@@ -180,7 +217,10 @@ impl Wide for Window {
         batches.push(&batch);
         let dataset = match &self.kind {
             Kind::Fold(fold) => fold.whole_window(&batches, context)?,
-            _ => self.contents(&batches, context)?,
+            _ => {
+                let partitions = state.partitions_between(from_ms, now_ms).chain([(now_ms, came_in)]).collect();
+                self.contents(&batches, partitions, context)?
+            }
         };
         Ok(Merge { dataset: Some(dataset), delta: Some(delta) })
     }
