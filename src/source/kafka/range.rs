@@ -159,7 +159,7 @@ impl<'a> LibrdkafkaRange<'a> {
                 self.corrupt += 1;
                 if self.corrupt <= CORRUPT_RETRIES {
                     tracing::warn!(%tp, offset = next, reason, "damaged bytes from the broker; fetching again");
-                    return self.plane.reposition(&tp, &mut self.partition, next, None);
+                    return self.plane.reposition(&tp, &mut self.partition, next);
                 }
                 self.partition.next = None;
                 let message =
