@@ -130,7 +130,8 @@ for call in ["re.sub(r'(\w) (\w)', r'\\2 \\1', 'ab cd')", "re.sub('a', lambda m:
 for f in ["sqrt", "floor", "ceil", "trunc", "exp", "log", "log2", "log10", "fabs", "sin", "isnan"]:
     for x in ["0", "2", "-1", "2.5", "-2.5", "1e300", "1" + "0" * 30]:
         add(f"math.{f}({x})")
-for x in ["math.pi", "math.gcd(12, 18)", "math.lcm(4, 6)", "math.factorial(20)", "math.factorial(30)", "math.hypot(3, 4)", "math.log(8, 2)", "math.pow(2, 0.5)", "math.fmod(-7, 3)", "math.atan2(1, -1)", "math.copysign(1, -0.0)", "math.inf"]:
+for x in ["math.pi", "math.gcd(12, 18)", "math.lcm(4, 6)", "math.factorial(20)", "math.factorial(30)", "math.hypot(3, 4)", "math.log(8, 2)", "math.pow(2, 0.5)", "math.fmod(-7, 3)", "math.atan2(1, -1)", "math.copysign(1, -0.0)", "math.inf",
+          "'{:d}'.format(float('nan'))", "'{:f}'.format(float('inf'))", "math.degrees(1e308)", "math.degrees(180.0)"]:
     add(x)
 for x in ["json.loads(chr(123) + chr(125))", "json.dumps({'a': [1, 2.5, None, 'é']})", "json.dumps([1, (2, 3)])", "json.dumps('a\\nb')", "json.dumps({'b': 1, 'a': 2}, sort_keys=1)", "json.dumps([1, [2]], indent=2)", "json.loads('[1,')", "json.loads('1e400')", "json.dumps({1: 2, None: 3})", "json.dumps(b'a')", "json.dumps([1e22, 0.1, 1.0])"]:
     add(x)

@@ -72,7 +72,10 @@ pub fn report_unknown_key(reader: &mut Reader<'_>, entry: &Entry, known: &[&str]
         hint = Some("properties of the Kafka client stand in `properties`".to_owned());
     }
     if hint.is_none() && known.len() <= MOST_LISTED {
-        hint = Some(format!("the keys here are {}", all_of(known)));
+        hint = Some(match known {
+            [] => "no keys are known here".to_owned(),
+            known => format!("the keys here are {}", all_of(known)),
+        });
     }
     reader.report(Mistake::at(&entry.key_span, format!("unknown key `{}`", entry.key)).hint(hint));
 }

@@ -17,6 +17,9 @@ pub fn advice(word: &str) -> Option<&'static str> {
         }
         "enableautocommit" | "autocommit" | "commit" => "offsets are committed with the batch, in the checkpoint",
         "cache" | "persist" | "unpersist" | "broadcast" => "there is nothing to cache: a step is computed once a batch",
+        "slice" => "`kstream replay JOB --from ID --to ID` computes committed batches again",
+        "sortbykey" => "write `sort_by = \"lambda kv: kv[0]\"`; results by key come in key order anyway",
+        "top" | "takeordered" => "write `sort_by = { key = \"...\", descending = true }`, then a step `take = N`",
         "master" | "executor" | "executors" | "cores" | "cluster" => "kstream is one process; see `run --threads`",
         "threads" | "parallelism" => "threads are no part of the job: `kstream run --threads N`",
         "loglevel" | "logging" | "log" => "the log is no part of the job: `KSTREAM_LOG=debug`, or `-v`",

@@ -52,7 +52,10 @@ impl Compiler<'_> {
             }
             Expr::List(parts) => Kind::List(self.all(parts)),
             Expr::Dict(pairs) => {
-                Kind::Dict(pairs.iter().map(|(key, value)| (self.expression(key), self.expression(value))).collect())
+                let pairs: Box<[(Node, Node)]> =
+                    pairs.iter().map(|(key, value)| (self.expression(key), self.expression(value))).collect();
+                self.check_keys(&pairs);
+                Kind::Dict(pairs)
             }
             Expr::Dot(of, name) => self.attribute(of, &name.node, name.span),
             Expr::Call(callee, arguments) => self.call(callee, arguments, expr.span),
@@ -229,11 +232,23 @@ impl Compiler<'_> {
         }
     }
 
+    /// `{True: 1, 1: 2}` has one key in Python, and two here.
+    fn check_keys(&mut self, pairs: &[(Node, Node)]) {
+        let of_type = |names: &[&str]| {
+            pairs.iter().map(|(key, _)| key).find(|key| check::type_of(key).is_some_and(|name| names.contains(&name)))
+        };
+        if let (Some(bool), Some(_)) = (of_type(&["bool"]), of_type(&["int", "float"])) {
+            self.error_at(bool.span, "bool is no number", Some("write `int(x)`, or another key"));
+        }
+    }
+
     fn compare(&mut self, op: CompareOp, pair: Box<(Node, Node)>) -> Kind {
         let (left, right) = (&pair.0, &pair.1);
         let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
         for (this, other) in [(left, right), (right, left)] {
-            if ordered && check::type_of(this) == Some("bool") && check::type_of(other) != Some("bool") {
+            let number = matches!(check::type_of(other), Some("int" | "float"));
+            let not_bool = check::type_of(other) != Some("bool");
+            if check::type_of(this) == Some("bool") && (number || ordered && not_bool) {
                 self.error_at(this.span, "bool is no number", Some("write `int(x)`"));
             }
             if check::is_type_name(this) && check::calls(other, "type") {

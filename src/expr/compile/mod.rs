@@ -240,6 +240,10 @@ impl<'a> Compiler<'a> {
             "nil" | "undefined" | "NULL" | "NONE" => Some("write `None`".to_owned()),
             "TRUE" => Some("write `True`".to_owned()),
             "FALSE" => Some("write `False`".to_owned()),
+            "operator" => Some("write the operator in a lambda: `lambda a, b: a + b`".to_owned()),
+            "collections" | "Counter" | "defaultdict" | "OrderedDict" => {
+                Some("a dict does it, it keeps its order: `d[k] = d.get(k, 0) + 1` in a def of [functions]".to_owned())
+            }
             "functools" | "reduce" => Some("write a def with a for loop in [functions]".to_owned()),
             "unicode" | "basestring" => Some("write str".to_owned()),
             "long" => Some("write int".to_owned()),

@@ -61,7 +61,7 @@ pub fn member(name: &str) -> Option<BuiltinFn> {
         "ceil" => |a, _| whole("ceil", a, f64::ceil),
         "copysign" => |a, _| two("copysign", a, f64::copysign),
         "cos" => |a, _| real("cos", a, f64::cos),
-        "degrees" => |a, _| real("degrees", a, f64::to_degrees),
+        "degrees" => |a, _| Ok(Value::Float(one("degrees", a)?.to_degrees())),
         "exp" => |a, _| real("exp", a, f64::exp),
         "fabs" => |a, _| real("fabs", a, f64::abs),
         "factorial" => factorial,

@@ -81,3 +81,30 @@ fn what_grows_asks_the_budget_first() {
         );
     }
 }
+
+/// The table of differences that users read: what its second column says is so, and the third is no repetition of it.
+#[test]
+fn the_table_of_differences_is_true() {
+    let readme = include_str!("../../../jobs/README.md");
+    let (_, table) = readme.split_once("| expression | here | Python |\n|---|---|---|\n").unwrap();
+    let mut evaluator = Evaluator::new(Limits::default());
+    let argument = crate::model::Value::list(vec![crate::model::Value::Int(3), crate::model::Value::Int(1)]);
+    let mut rows = 0;
+    for line in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(|cell| cell.trim()).collect();
+        let [expression, here, python] = cells[..] else { panic!("{line}") };
+        let plain = |cell: &str| cell.trim_matches('`').to_owned();
+        let source = format!("lambda x: {}", plain(expression));
+        let found = match Function::compile(&source, &Library::default(), 1..=1) {
+            Err(_) => "refused".to_owned(),
+            Ok(function) => match evaluator.call(&function, std::slice::from_ref(&argument)) {
+                Ok(value) => repr(&value),
+                Err(_) => "an error".to_owned(),
+            },
+        };
+        assert_eq!(found, plain(here), "{expression}");
+        assert!(here != python || here == "an error", "{expression} is no difference");
+        rows += 1;
+    }
+    assert!(rows > 40, "only {rows} rows are read");
+}

@@ -224,8 +224,9 @@ pub fn format_float(float: f64, spec: &Spec, budget: &mut Budget) -> Result<Stri
     budget.allocate((precision as u64).saturating_add(320))?;
     let magnitude = float.abs();
     let mut body = match kind {
-        _ if magnitude.is_nan() => "nan".to_owned(),
-        _ if magnitude.is_infinite() => "inf".to_owned(),
+        None | Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | 'n' | '%') if !magnitude.is_finite() => {
+            if magnitude.is_nan() { "nan" } else { "inf" }.to_owned()
+        }
         Some('f' | 'F') => fixed(magnitude, precision, spec.alternate),
         Some('%') => fixed(magnitude * 100.0, precision, spec.alternate),
         Some('e' | 'E') => scientific(magnitude, precision, spec.alternate),
