@@ -9,6 +9,7 @@ pub mod encode;
 pub mod json_column;
 pub mod key;
 pub mod offset;
+pub mod refusal;
 pub mod text;
 pub mod value;
 

@@ -14,7 +14,7 @@ use std::any::Any;
 use crate::{
     expr::{EvalError, EvalErrorKind, Evaluator, Poison},
     lineage::Need,
-    model::{Column, Value},
+    model::{Column, Value, refusal::no_key},
     shuffle::combine::CombineError,
 };
 
@@ -77,27 +77,6 @@ impl From<CombineError> for StepFailure {
             CombineError::Fold { key, error } => StepFailure { key: Some(key), cause: Cause::Lambda(error) },
         }
     }
-}
-
-pub(crate) fn no_key(type_name: &str) -> String {
-    match type_name {
-        "record" => "a record is no key: map it to (r.key, r.value) first".to_owned(),
-        "list" => "a list is no key: make a tuple of it, tuple(x), first".to_owned(),
-        other => format!("{} is no key", a(other)),
-    }
-}
-
-/// The name of a type with its article.
-pub(crate) fn a(type_name: &str) -> String {
-    match type_name {
-        "None" | "NoneType" => "None".to_owned(),
-        vowel if vowel.starts_with(['a', 'e', 'i', 'o']) => format!("an {vowel}"),
-        other => format!("a {other}"),
-    }
-}
-
-pub(crate) fn no_pair(value: &Value) -> String {
-    format!("{} is no (key, value) pair", a(value.type_name()))
 }
 
 /// The working part of a narrow step in one task.

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::{
     expr::{Evaluator, Function, Reducer, element},
-    model::{Column, Value},
-    operator::no_pair,
+    model::{Column, Value, refusal::no_pair},
 };
 
 /// How two values of one key become one.

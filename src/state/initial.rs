@@ -3,8 +3,7 @@
 use super::keyed::{Held, put_entry};
 use crate::{
     expr::{Limits, primitive},
-    model::{Value, key::Key},
-    operator::no_key,
+    model::{Value, key::Key, refusal::no_key},
 };
 
 /// The content of a file as a delta; errors name the line.

@@ -2,8 +2,11 @@
 
 use crate::{
     expr::{Evaluator, element},
-    model::{Column, Value, key},
-    operator::{Cause, Collector, Partial, PoisonElement, StepFailure, no_key, no_pair, take_all, values},
+    model::{
+        Column, Value, key,
+        refusal::{no_key, no_pair},
+    },
+    operator::{Cause, Collector, Partial, PoisonElement, StepFailure, take_all, values},
     shuffle::accumulator::value_bytes,
 };
 

@@ -2,10 +2,9 @@
 
 use crate::{
     expr::{EvalError, Evaluator, Function},
-    model::{Column, Value},
+    model::{Column, Value, refusal::no_key},
     operator::{
-        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_key, no_pairs,
-        take_all,
+        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, take_all,
     },
     shuffle::{
         KeyTable,

@@ -3,8 +3,8 @@
 use super::group::{CutTable, Group, GroupTable};
 use crate::{
     job::JoinKind,
-    model::{Column, Value},
-    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key, take_all},
+    model::{Column, Value, refusal::no_key},
+    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, take_all},
     shuffle::{
         KeyTable,
         merge::{cut_keys, each_partition, sort_entries},

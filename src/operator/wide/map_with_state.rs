@@ -9,8 +9,12 @@ use super::{
 use crate::{
     expr::{Evaluator, Function},
     job::Emit,
-    model::{Column, Value, key::Key},
-    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, a, no_key, no_pair},
+    model::{
+        Column, Value,
+        key::Key,
+        refusal::{a, no_key, no_pair},
+    },
+    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide},
     shuffle::merge::each_partition,
     state::keyed::{Held, KeyedState, put_entry},
 };

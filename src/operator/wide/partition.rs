@@ -2,8 +2,12 @@
 
 use super::collect::{Elements, elements};
 use crate::{
-    model::{Column, Value, key::Key},
-    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key, no_pair},
+    model::{
+        Column, Value,
+        key::Key,
+        refusal::{no_key, no_pair},
+    },
+    operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide},
 };
 
 /// Deals the elements of the batch out in turn, so that every partition gets as many (give or take one).

@@ -5,8 +5,8 @@ use hashbrown::HashMap;
 use super::group::{CutTable, Group, GroupTable};
 use crate::{
     expr::Function,
-    model::{Column, Value, encode::put_value, key::Key},
-    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, no_key, take_all},
+    model::{Column, Value, encode::put_value, key::Key, refusal::no_key},
+    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, take_all},
     shuffle::merge::{cut_keys, each_partition},
     state::keyed::{Held, KeyedState, put_entry},
 };

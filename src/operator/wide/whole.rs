@@ -3,8 +3,8 @@
 use super::collect::{Elements, elements};
 use crate::{
     expr::Function,
-    model::{Value, key, text},
-    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, a},
+    model::{Value, key, refusal::a, text},
+    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide},
 };
 
 /// Stable: elements with equal keys keep their order, also when descending.

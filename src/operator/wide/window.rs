@@ -110,7 +110,7 @@ impl Window {
 }
 
 pub(super) fn part(key: Value, value: Value, records: u64) -> Result<Part, StepFailure> {
-    let key = Key::new(key).map_err(|name| StepFailure::element(crate::operator::no_key(name)))?;
+    let key = Key::new(key).map_err(|name| StepFailure::element(crate::model::refusal::no_key(name)))?;
     Ok(Part { key, value, records })
 }
 

@@ -16,10 +16,8 @@ use super::window::{by_partition, part};
 use crate::{
     expr::{Evaluator, Function},
     job::WindowSpec,
-    model::{Column, Value, key::Key},
-    operator::{
-        Cause, Collector, Dataset, MergeContext, Partial, PoisonElement, StepFailure, no_key, no_pairs, values,
-    },
+    model::{Column, Value, key::Key, refusal::no_key},
+    operator::{Cause, Collector, Dataset, MergeContext, Partial, PoisonElement, StepFailure, no_pairs, values},
     shuffle::{
         CombineTable,
         combine::{Fold, split_pairs},
