@@ -162,7 +162,7 @@ fn a_checkpoint_that_was_cut_short_says_so() {
         let _ = fs::remove_file(place.path("checkpoint/checkpoint.db-shm"));
         place.write("checkpoint/checkpoint.db", whole.get(..part).unwrap());
         for command in ["run job.toml", "batches job.toml", "replay job.toml"] {
-            let ended = place.kstream(command).expect(3).says(&["checkpoint.db", "damaged"]);
+            let ended = place.kstream(command).expect(3).says(&["is refused", "damaged"]);
             let raw = ["Conversion error", "Invalid column", "FromSql"];
             assert!(!raw.iter().any(|raw| ended.err.contains(raw)), "{part}: {}", ended.err);
             let pages_are_gone = (4096..=whole.len() / 2).contains(&part);

@@ -154,7 +154,8 @@ fn the_room_kept_for_a_merge_is_what_it_takes() {
                     kept as f64 / bytes as f64,
                     took as f64 / bytes as f64
                 );
-                if kept + kept / 20 < took || kept > 5 * took {
+                // What the tables before the merge gave back is used again, so that little may seem taken.
+                if kept + kept / 20 < took || kept > 8 * took {
                     wrong.push(format!("{case}: {} KiB kept, {} KiB taken", kept >> 10, took >> 10));
                 }
             }
