@@ -182,6 +182,7 @@ impl Fetcher {
     /// The connection is lost: lanes fail where asking again will not help, else ask who leads them now.
     fn give_up(&mut self, error: &SourceError) {
         match self.backoff.failures() {
+            _ if self.dialer.stop.is_set() => {}
             1 => tracing::info!(source = %self.dialer.settings.source, %error, "fetching pauses"),
             _ => tracing::debug!(source = %self.dialer.settings.source, %error, "fetching still pauses"),
         }
