@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    broker::{broker, own_broker, unique_name},
+    broker::{Broker, broker, own_broker, unique_name},
     proxy::Proxy,
     support::{Ended, Place, START_MS, wait_until},
 };
@@ -63,6 +63,11 @@ fn an_output_that_is_not_there_ends_the_run_after_the_limit() {
     }
 }
 
+/// Keys of a source that gives one record a batch.
+fn one_a_batch(broker: &Broker, topic: &str) -> String {
+    format!("brokers = \"{}\"\ntopics = [\"{topic}\"]\nmax_records_per_partition = 1", broker.brokers)
+}
+
 #[test]
 fn an_output_that_goes_away_amid_batches_ends_the_run_after_the_limit() {
     let Some(broker) = broker() else { return };
@@ -71,10 +76,8 @@ fn an_output_that_goes_away_amid_batches_ends_the_run_after_the_limit() {
         let (input, output) = (broker.topic("in", 1), unique_name("out"));
         own.create_topic(&output, 1, &[]);
         broker.produce(input.name(), 0, ["first"]);
-        let source =
-            format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 1", broker.brokers, input.name());
-        let output_keys = format!("topic = \"{output}\", brokers = \"{}\", delivery = \"{delivery}\"", own.brokers);
-        let place = Place::with_job(&job(&source, "6s", &output_keys));
+        let keys = format!("topic = \"{output}\", brokers = \"{}\", delivery = \"{delivery}\"", own.brokers);
+        let place = Place::with_job(&job(&one_a_batch(broker, input.name()), "6s", &keys));
         let mut running = place.start("run job.toml");
         wait_until("the first delivery", || !own.read_committed(&output).is_empty() || !running.is_running());
         thread::sleep(Duration::from_millis(500));
@@ -95,11 +98,9 @@ fn an_output_that_falls_silent_amid_batches_ends_the_run_after_the_limit() {
     for delivery in ["exactly_once", "at_least_once"] {
         let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));
         broker.produce(input.name(), 0, ["first"]);
-        let source =
-            format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 1", broker.brokers, input.name());
         let proxy = Proxy::before(&broker.brokers);
         let keys = format!("topic = \"{}\", brokers = \"{}\", delivery = \"{delivery}\"", output.name(), proxy.address);
-        let place = Place::with_job(&job(&source, "6s", &keys));
+        let place = Place::with_job(&job(&one_a_batch(broker, input.name()), "6s", &keys));
         let mut running = place.start("run job.toml");
         wait_until("the first delivery", || !broker.read_committed(output.name()).is_empty() || !running.is_running());
         thread::sleep(Duration::from_millis(500));
@@ -122,10 +123,8 @@ fn a_broker_that_dies_amid_a_transaction_is_told_within_seconds_and_a_stop_ends_
         let (input, output) = (broker.topic("in", 1), unique_name("out"));
         own.create_topic(&output, 1, &[]);
         broker.produce(input.name(), 0, ["first"]);
-        let source =
-            format!("brokers = \"{}\"\ntopics = [\"{}\"]\nmax_records_per_partition = 1", broker.brokers, input.name());
         let keys = format!("topic = \"{output}\", brokers = \"{}\", delivery = \"{delivery}\"", own.brokers);
-        let place = Place::with_job(&job(&source, "10m", &keys));
+        let place = Place::with_job(&job(&one_a_batch(broker, input.name()), "10m", &keys));
         let mut running = place.start("run job.toml");
         wait_until("the first delivery", || !own.read_committed(&output).is_empty() || !running.is_running());
         thread::sleep(Duration::from_millis(500));

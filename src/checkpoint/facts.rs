@@ -240,8 +240,8 @@ pub fn job_text(conn: &Connection, hash: &str) -> Result<String, ReadError> {
 
 /// Refuses a database that holds less than the mark that was read before it.
 pub fn check_mark(conn: &Connection, mark: Option<&Mark>) -> Result<(), ReadError> {
-    check_format(conn)?;
     let Some(mark) = mark else { return Ok(()) };
+    check_format(conn)?;
     let identity: Identity = required(conn, "identity")?;
     Ok(mark.check(&identity.checkpoint, counted(conn)?, &required(conn, "head")?)?)
 }

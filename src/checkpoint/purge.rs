@@ -9,7 +9,7 @@ use super::{
     Checkpoint, CheckpointError,
     facts::{self, Head, id},
     restore,
-    schema::ReadError,
+    schema::{self, ReadError},
 };
 use crate::{
     crash,
@@ -69,7 +69,7 @@ impl Checkpoint {
     /// Copies a log of at least `pages` pages into the database, as far as no reader is in the way.
     fn copy_log(&mut self, pages: i64) -> Result<(), CheckpointError> {
         let dir = self.archive().dir().to_owned();
-        let log = dir.join("checkpoint.db-wal");
+        let log = dir.join(schema::LOG);
         let page_bytes = match self.page_bytes {
             Some(known) => known,
             None => self.archive().read(|conn| Ok(conn.pragma_query_value(None, "page_size", |row| row.get(0))?))?,

@@ -11,7 +11,7 @@ use super::{CheckpointError, mark::MARK};
 use crate::{open_files, protocol::Reason};
 
 pub const DATABASE: &str = "checkpoint.db";
-const LOG: &str = "checkpoint.db-wal";
+pub const LOG: &str = "checkpoint.db-wal";
 pub const ASIDE: &str = "checkpoint.db.new";
 
 /// "kstr": tells file(1) and people what the database is.
@@ -279,8 +279,7 @@ fn cut_short(path: &Path) -> Option<(u64, u64)> {
 
 /// SQLite calls a page that the disk does not give back malformed, as if it had read it. Whether that is so.
 fn unreadable(dir: &Path) -> Option<std::io::Error> {
-    let log = dir.join(format!("{DATABASE}-wal"));
-    [database(dir), log].iter().find_map(|path| {
+    [database(dir), dir.join(LOG)].iter().find_map(|path| {
         let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
         read.err().filter(|error| error.kind() != std::io::ErrorKind::NotFound)
     })
@@ -298,7 +297,7 @@ mod tests {
         let damaged = read_error(dir.path(), malformed());
         assert!(matches!(damaged, CheckpointError::Refused { .. }), "{damaged:?}");
         // Its first page is not there: a read fails as one of a broken disk does.
-        std::os::unix::fs::symlink("/proc/self/mem", dir.path().join("checkpoint.db-wal")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/mem", dir.path().join(LOG)).unwrap();
         let failed = read_error(dir.path(), malformed());
         assert_eq!(failed.to_string(), format!("cannot read checkpoint {}", dir.path().display()));
         assert_eq!(failed.detail().unwrap(), "Input/output error (os error 5).");

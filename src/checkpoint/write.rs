@@ -418,7 +418,7 @@ type CreateError = Box<dyn std::error::Error + Send + Sync>;
 /// Writes the new database aside and renames it: a database is there whole or not at all.
 fn create_aside(dir: &Path, new: &NewCheckpoint<'_>, page_bytes: u32) -> Result<(), CreateError> {
     let aside = dir.join(schema::ASIDE);
-    for stray in [schema::ASIDE, "checkpoint.db.new-journal", "checkpoint.db-wal", "checkpoint.db-shm"] {
+    for stray in [schema::ASIDE, "checkpoint.db.new-journal", schema::LOG, "checkpoint.db-shm"] {
         match fs::remove_file(dir.join(stray)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

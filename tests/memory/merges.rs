@@ -155,7 +155,7 @@ fn the_room_kept_for_a_merge_is_what_it_takes() {
                     took as f64 / bytes as f64
                 );
                 // What the tables before the merge gave back is used again, so that little may seem taken.
-                if kept + kept / 20 < took || kept > 8 * took {
+                if kept + kept / 20 < took || kept > 8 * took || kept > bytes * 3 + bytes / 20 {
                     wrong.push(format!("{case}: {} KiB kept, {} KiB taken", kept >> 10, took >> 10));
                 }
             }
