@@ -344,6 +344,10 @@ impl Feed {
         start_check: Option<EpochCheck>,
         topic_id: Option<Uuid>,
     ) {
+        // Before the order is out: what comes after it may be for it.
+        while let Ok(item) = self.items.try_recv() {
+            self.count_out(&item);
+        }
         self.generation += 1;
         self.position = position;
         {
@@ -351,9 +355,6 @@ impl Feed {
             let topic_id = topic_id.unwrap_or_default();
             *order = Order { generation: self.generation, position, check, start_check, topic_id };
             self.shared.generation.store(self.generation, Ordering::Release);
-        }
-        while let Ok(item) = self.items.try_recv() {
-            self.count_out(&item);
         }
         self.shared.ring();
     }
@@ -443,5 +444,28 @@ mod tests {
         assert_eq!(second.room(), 0, "what is being read counts");
         drop(held);
         assert!(first.room() > 0 && second.room() > 0);
+    }
+
+    #[test]
+    fn what_comes_while_the_reader_seeks_is_not_dropped() {
+        const SETS: usize = 8;
+        let ((mut lane, mut feed), _other) = two();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    if !lane.is_current() {
+                        lane.take_order();
+                        (0..SETS).for_each(|_| deliver(&lane, 1));
+                    }
+                }
+            });
+            let lost = (0..20_000).find(|&position| {
+                feed.seek(position, None, None, None);
+                (0..SETS).any(|_| feed.receive(Instant::now() + Duration::from_secs(5)).is_none())
+            });
+            is_over.store(true, Ordering::Release);
+            assert_eq!(lost, None, "an order brings all of its sets");
+        });
     }
 }
