@@ -155,9 +155,7 @@ fn a_topic_made_again_past_the_committed_offset_is_data_loss_or_skipped_and_reco
 }
 
 /// The broker dies, half of a log does not come back, and producers write past the offsets that were read.
-#[test]
-fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_over_own_connections() {
-    let fetch = "native";
+fn cut_and_grown_again(fetch: &str) {
     let Some(mut own) = own_broker() else { return };
     let topic = unique_name("cut");
     own.create_topic(&topic, 1, &[]);
@@ -185,6 +183,16 @@ fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_over_own_conne
     own.produce(&topic, 0, ["behind"]);
     place.kstream(&bounded()).expect(0);
     assert!(place.read("out.log").contains("'behind'"), "{fetch}");
+}
+
+#[test]
+fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_over_own_connections() {
+    cut_and_grown_again("native");
+}
+
+#[test]
+fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_by_librdkafka() {
+    cut_and_grown_again("librdkafka");
 }
 
 #[test]

@@ -122,6 +122,26 @@ fn markers_aborted_and_open_transactions_end_ranges_exactly() {
     open.abort_transaction(Duration::from_secs(10)).unwrap();
 }
 
+/// Before metadata has come, clients know a partition only by its name, and may forget what was set up for it.
+#[test]
+fn a_range_elsewhere_right_after_the_assignment_is_read_whole() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("source-elsewhere", 1);
+    let name = topic.name();
+    let values: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    broker.produce(name, 0, values.iter().map(String::as_str));
+    let planned = available(&mut *source(broker, name, Fetch::Librdkafka));
+    for (fetch, round) in PLANES.into_iter().flat_map(|fetch| (0..5).map(move |round| (fetch, round))) {
+        let mut source = source(broker, name, fetch);
+        source.assign(&[(tp(name, 0), 0)]).unwrap();
+        for (start, until) in [(5, 9), (2, 4), (4, 20)] {
+            let read = read(&*source, &range(&planned[0], start, until)).unwrap();
+            let expected: Vec<_> = (start..until).map(|offset| (offset, offset.to_string())).collect();
+            assert_eq!(read, expected, "{start}..{until} by {fetch:?}, round {round}");
+        }
+    }
+}
+
 #[test]
 fn read_uncommitted_sees_what_was_aborted() {
     let Some(broker) = broker() else { return };

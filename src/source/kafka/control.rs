@@ -15,6 +15,7 @@ use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    message::Message,
     types::RDKafkaErrorCode as Code,
 };
 
@@ -254,11 +255,15 @@ pub fn drain(consumer: &BaseConsumer<Events>) {
     // A poll that serves a callback looks like one that finds nothing.
     const QUIET: usize = 8;
     let mut quiet = 0;
+    let mut strays = consumer.context().strays();
     for _ in 0..AT_MOST {
         match consumer.poll(Duration::ZERO) {
             None if quiet == QUIET => return,
             None => quiet += 1,
-            Some(Ok(_)) => {} // cannot be: every assigned partition has a queue of its own
+            // Every assigned partition has a queue of its own; a range of one whose records come here is refused.
+            Some(Ok(message)) => {
+                strays.insert((message.topic().to_owned(), message.partition()));
+            }
             Some(Err(error)) => {
                 let code = code_of(&error);
                 if !matches!(code, Code::NoError | Code::PartitionEOF) {

@@ -33,6 +33,8 @@ pub struct Events {
     trouble: Mutex<Trouble>,
     /// Logs that were found to be cut: the position that was compared, and where the log ends instead.
     cuts: Mutex<Vec<(i64, i64)>>,
+    /// Partitions whose records came by the handle's own queue.
+    strays: Mutex<HashSet<(String, i32)>>,
     /// The handle is being closed: nobody waits for what it says.
     closing: AtomicBool,
 }
@@ -86,6 +88,12 @@ impl Events {
         let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
         let found = cuts.iter().position(|(compared, _)| *compared == position)?;
         Some(cuts.swap_remove(found).1)
+    }
+
+    /// Held while the handle's own queue is served: whoever sees a position that a stray record moved, and looks here
+    /// then, finds the record.
+    pub fn strays(&self) -> MutexGuard<'_, HashSet<(String, i32)>> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn note(&self, code: Code, reason: &str) {

@@ -6,8 +6,7 @@
 //! unassigning and assigning the one partition always works and leaves the others alone.
 //!
 //! A log that was cut and has grown again shows only in its leader epochs. librdkafka compares them for what it fetched
-//! itself; of what another process read before it knows nothing, so a cut between two runs goes unseen here. Naming the
-//! epoch in a seek has it compared, but the first range after such a seek came back empty.
+//! itself; what another process read before is compared by a seek that names the epoch, once a partition.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,6 +18,7 @@ use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    types::RDKafkaErrorCode as Code,
 };
 
 use super::{
@@ -28,7 +28,7 @@ use super::{
     error::{code_of, kind_of},
     events::Events,
     range::LibrdkafkaRange,
-    raw::{PartitionQueue, RawMessage},
+    raw::{self, PartitionQueue, RawMessage},
     settings::{ClientSettings, Prefetch},
 };
 use crate::{
@@ -39,6 +39,8 @@ use crate::{
 
 /// How long librdkafka may take to stop fetching one partition.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to begin at an offset with an epoch.
+const SEEK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the plane needs to know of its source.
 #[derive(Debug, Clone)]
@@ -75,6 +77,8 @@ pub(super) struct Partition {
     pub carried: VecDeque<RawMessage>,
     /// Bytes of the last chunk, to size the next one's buffer.
     pub chunk_bytes: usize,
+    /// A range has been read since librdkafka was told where to begin.
+    pub has_begun: bool,
     /// librdkafka has found its log cut, and given it up.
     pub is_cut: bool,
 }
@@ -131,12 +135,39 @@ impl LibrdkafkaPlane {
             .map_err(|error| self.refused(tp, "unassign", &error))
     }
 
-    /// Lets `partition` go on at `offset`, whatever was fetched of it before.
+    /// Compares the log with what is known of it: all before `offset` was written in epochs up to `epoch`. A log that was
+    /// cut since is an error event of the partition.
+    fn compare(
+        &self,
+        consumer: &BaseConsumer<Events>,
+        tp: &TopicPartition,
+        offset: i64,
+        epoch: i32,
+    ) -> Result<(), SourceError> {
+        let limit = Instant::now() + SEEK_LIMIT;
+        loop {
+            let sought = one(tp, Offset::Offset(offset)).and_then(|mut list| {
+                raw::set_leader_epoch(&mut list, epoch);
+                consumer.seek_partitions(list, SEEK_LIMIT)
+            });
+            let sought = sought.and_then(|list| list.elements().iter().try_for_each(|element| element.error()));
+            match sought {
+                // The assignment before it may still be on its way to the fetcher.
+                Err(error) if code_of(&error) == Code::State && Instant::now() < limit => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                sought => return sought.map_err(|error| self.refused(tp, "seek", &error)),
+            }
+        }
+    }
+
+    /// Lets `partition` go on at `offset`, whatever was fetched of it before. With an epoch, the log is compared first.
     pub(super) fn reposition(
         &self,
         tp: &TopicPartition,
         partition: &mut Partition,
         offset: i64,
+        epoch: Option<i32>,
     ) -> Result<(), SourceError> {
         let Some(consumer) = &self.consumer else {
             return Err(SourceError::unreachable(format!("{tp} is not assigned")));
@@ -153,7 +184,17 @@ impl LibrdkafkaPlane {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        // Before metadata has come, librdkafka forgets a partition that is unassigned, and makes another one with another
+        // queue: what came by it would go to the handle's own queue, where nobody looks for records.
+        partition.queue = PartitionQueue::split(consumer, tp)
+            .ok_or_else(|| SourceError::refused(format!("{tp} is no topic partition"), "Correct the topic's name."))?;
+        consumer.context().strays().remove(&(tp.topic.to_string(), tp.partition));
         self.start(consumer, tp, offset)?;
+        if let Some(epoch) = epoch {
+            self.compare(consumer, tp, offset, epoch)?;
+        }
+        // Without an epoch librdkafka knows nothing of what was read before: the next range says it.
+        partition.has_begun = epoch.is_some();
         (partition.next, partition.end, partition.distrusted) = (Some(offset), -1, -1);
         Ok(())
     }
@@ -177,7 +218,7 @@ impl DataPlane for LibrdkafkaPlane {
             if let Some(partition) = self.partitions.get(tp) {
                 let mut partition = partition.lock().unwrap_or_else(PoisonError::into_inner);
                 if partition.next != Some(*offset) {
-                    self.reposition(tp, &mut partition, *offset)?;
+                    self.reposition(tp, &mut partition, *offset, None)?;
                 }
                 continue;
             }
@@ -192,6 +233,7 @@ impl DataPlane for LibrdkafkaPlane {
                 distrusted: -1,
                 carried,
                 chunk_bytes: 0,
+                has_begun: false,
                 is_cut: false,
             };
             self.start(&consumer, tp, *offset)?;
@@ -205,9 +247,13 @@ impl DataPlane for LibrdkafkaPlane {
             return Err(SourceError::unreachable(format!("{} is not assigned to source {}", range.tp, range.source)));
         };
         let mut partition = partition.lock().unwrap_or_else(PoisonError::into_inner);
-        if partition.next != Some(range.start) && !range.is_empty() {
-            self.reposition(&range.tp, &mut partition, range.start)?;
+        // The embedded broker holds the same records under any epoch.
+        let epoch = range.start_epoch.filter(|_| range.start > 0 && !self.options.embedded);
+        let compares = !partition.has_begun && epoch.is_some();
+        if (partition.next != Some(range.start) || compares) && !range.is_empty() {
+            self.reposition(&range.tp, &mut partition, range.start, epoch)?;
         }
+        partition.has_begun |= !range.is_empty();
         Ok(Box::new(LibrdkafkaRange::new(self, consumer, partition, range, options)))
     }
 

@@ -120,11 +120,7 @@ fn data_plane(
         Fetch::Auto if !embedded => match own() {
             Ok(own) => Ok(own),
             Err(reason) => {
-                tracing::info!(
-                    source = opening.source_name,
-                    %reason,
-                    "fetching through librdkafka: a log that is cut and grows again between two runs goes unseen"
-                );
+                tracing::info!(source = opening.source_name, %reason, "fetching through librdkafka");
                 return Ok(through_librdkafka(spec, opening, settings, control, embedded));
             }
         },

@@ -88,6 +88,19 @@ impl<'a> LibrdkafkaRange<'a> {
         position.is_some_and(|position| position >= self.range.until && position != self.partition.distrusted)
     }
 
+    /// Records that went to the handle's own queue have moved the position as if they had been read here.
+    fn check_strays(&mut self) -> Result<(), SourceError> {
+        let tp = &self.range.tp;
+        if !self.consumer.context().strays().remove(&(tp.topic.to_string(), tp.partition)) {
+            return Ok(());
+        }
+        self.partition.next = None;
+        let (start, until) = (self.range.start, self.range.until);
+        Err(SourceError::unreachable(format!(
+            "librdkafka put records of {tp} into another queue; {start}..{until} must be fetched again"
+        )))
+    }
+
     /// Moves what is carried into the chunk; `false` once the chunk is full or the range at its end.
     fn take_carried(&mut self, chunk: &mut ChunkBuilder) -> bool {
         while let Some(message) = self.partition.carried.front() {
@@ -159,7 +172,7 @@ impl<'a> LibrdkafkaRange<'a> {
                 self.corrupt += 1;
                 if self.corrupt <= CORRUPT_RETRIES {
                     tracing::warn!(%tp, offset = next, reason, "damaged bytes from the broker; fetching again");
-                    return self.plane.reposition(&tp, &mut self.partition, next);
+                    return self.plane.reposition(&tp, &mut self.partition, next, None);
                 }
                 self.partition.next = None;
                 let message =
@@ -282,7 +295,9 @@ impl RangeReader for LibrdkafkaRange<'_> {
                 continue;
             }
             // The queue is empty. A chunk of some size is better handed over than waited with.
-            if chunk.len() > records / 4 || self.is_past_markers() {
+            let is_done = self.is_past_markers();
+            self.check_strays()?;
+            if chunk.len() > records / 4 || is_done {
                 break;
             }
             let before = self.next();
@@ -293,6 +308,7 @@ impl RangeReader for LibrdkafkaRange<'_> {
             }
         }
         if chunk.len() == 0 {
+            self.check_strays()?;
             self.partition.next = Some(self.range.until);
             return Ok(None);
         }

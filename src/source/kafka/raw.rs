@@ -177,6 +177,17 @@ pub fn leader_epochs(list: &TopicPartitionList) -> Vec<Option<i32>> {
     }
 }
 
+/// Has librdkafka compare each element's offset with the log when it is sought: all before it was written in epochs up to
+/// `epoch`.
+pub fn set_leader_epoch(list: &mut TopicPartitionList, epoch: i32) {
+    let elements = list.count();
+    // SAFETY: `list` is a live librdkafka list of `elements` elements, borrowed for this call alone.
+    unsafe {
+        (0..elements)
+            .for_each(|idx| rd::rd_kafka_topic_partition_set_leader_epoch((*list.ptr()).elems.add(idx), epoch));
+    }
+}
+
 /// Topic ids, in the order of `topics`; `None` where the broker knows none.
 pub fn topic_ids(
     consumer: &BaseConsumer<Events>,
