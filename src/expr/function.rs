@@ -32,6 +32,7 @@ pub(super) struct Inner {
     pub record: record::Use,
     kernel: Result<(), String>,
     reducer: Reducer,
+    is_difference: bool,
 }
 
 impl Function {
@@ -65,6 +66,7 @@ impl Function {
                 source: source.into(),
                 record: record::Use::of(&code),
                 reducer: reducer::recognise(&code, &shared),
+                is_difference: reducer::is_difference(&code),
                 code,
                 defaults,
                 shared,
@@ -103,6 +105,11 @@ impl Function {
     /// A fold that is recognised, so that typed columns need no calls.
     pub fn reducer(&self) -> Reducer {
         self.inner.reducer
+    }
+
+    /// Whether it is `a - b`.
+    pub fn is_difference(&self) -> bool {
+        self.inner.is_difference
     }
 }
 

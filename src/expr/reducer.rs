@@ -37,6 +37,15 @@ pub fn recognise(code: &Code, shared: &Shared) -> Reducer {
     }
 }
 
+/// Whether a function of two parameters is `a - b`: no fold, but what takes a value out of a sum.
+pub fn is_difference(code: &Code) -> bool {
+    code.parameters.positional.len() == 2
+        && code.boxes.is_empty()
+        && result(code).is_some_and(|node| {
+            matches!(&node.kind, Kind::Binary(BinaryOp::Subtract, pair) if locals(&pair.0, &pair.1) == Some((0, 1)))
+        })
+}
+
 /// The expression a function gives, if it is a single one.
 pub fn result(code: &Code) -> Option<&Node> {
     use super::node::{Statement, StatementKind};

@@ -77,40 +77,56 @@ fn put_wide(text: &mut String, job: &Job, lineage: &Lineage) {
 fn put_lambdas(text: &mut String, job: &Job) {
     let mut first = true;
     for step in &job.steps {
-        for (function, folds) in functions(&step.operator) {
+        for (function, role) in functions(&step.operator) {
             if std::mem::take(&mut first) {
                 text.push_str("\nlambdas:\n");
             }
             let source = function.source().split_whitespace().collect::<Vec<_>>().join(" ");
-            let runs = match (function.native(), function.reducer()) {
-                (_, Reducer::Other) if folds => {
+            let runs = match (role, function.reducer()) {
+                (Role::Fold, Reducer::Other) => {
                     "starlark: of folds, `a + b`, `a * b`, minimum, maximum, `a` and `b` are native".to_owned()
                 }
-                (_, Reducer::MinOfInts | Reducer::MaxOfInts) if folds => "native for ints".to_owned(),
-                (_, Reducer::First | Reducer::Last) if folds => "native".to_owned(),
-                (_, _) if folds => "native for ints and floats".to_owned(),
-                (Ok(()), _) => "native".to_owned(),
-                (Err(why), _) => format!("starlark: because it {why}"),
+                (Role::Fold, Reducer::MinOfInts | Reducer::MaxOfInts) => "native for ints".to_owned(),
+                (Role::Fold, Reducer::First | Reducer::Last) => "native".to_owned(),
+                (Role::Fold, _) => "native for ints and floats".to_owned(),
+                (Role::Inverse, _) if function.is_difference() => "native for ints and floats".to_owned(),
+                (Role::Inverse, _) => "starlark: of inverse functions, `a - b` is native".to_owned(),
+                (Role::Plain, _) => match function.native() {
+                    Ok(()) => "native".to_owned(),
+                    Err(why) => format!("starlark: because it {why}"),
+                },
             };
             let _ = writeln!(text, "  {} `{source}`: {runs}", step.id);
         }
     }
 }
 
-/// The functions of a step, and whether each is one that folds two values of a column.
-fn functions(operator: &Operator) -> Vec<(&Function, bool)> {
-    let plain = |function| (function, false);
+/// What a step does with a function.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    /// Calls it for each element.
+    Plain,
+    /// Makes one value of two.
+    Fold,
+    /// Takes a value out of a fold.
+    Inverse,
+}
+
+/// The functions of a step.
+fn functions(operator: &Operator) -> Vec<(&Function, Role)> {
+    let plain = |function| (function, Role::Plain);
+    let inverse_of = |function| (function, Role::Inverse);
     match operator {
-        Operator::Reduce(func) | Operator::ReduceByKey { func, .. } => vec![(func, true)],
+        Operator::Reduce(func) | Operator::ReduceByKey { func, .. } => vec![(func, Role::Fold)],
         Operator::CombineByKey { create, merge_value, merge_combiners, .. } => {
             [create, merge_value, merge_combiners].map(plain).to_vec()
         }
         Operator::ReduceByWindow { func, inverse, .. } => {
-            std::iter::once((func, true)).chain(inverse.as_ref().map(plain)).collect()
+            std::iter::once((func, Role::Fold)).chain(inverse.as_ref().map(inverse_of)).collect()
         }
         Operator::ReduceByKeyAndWindow { func, inverse, filter, .. } => {
-            let others = [inverse, filter].into_iter().flatten().map(plain);
-            std::iter::once((func, true)).chain(others).collect()
+            let others = inverse.as_ref().map(inverse_of).into_iter().chain(filter.as_ref().map(plain));
+            std::iter::once((func, Role::Fold)).chain(others).collect()
         }
         Operator::ToKafka(spec) => {
             let by = match &spec.topic {
@@ -161,7 +177,7 @@ mod tests {
   reduce_by_key#3 `lambda a, b: b`: native
   reduce_by_key#4 `lambda a, b: a - b`: starlark: of folds, `a + b`, `a * b`, minimum, maximum, `a` and `b` are native
   reduce_by_key_and_window#1 `lambda a, b: a + b`: native for ints and floats
-  reduce_by_key_and_window#1 `lambda a, b: a - b`: starlark: because it takes 2 arguments
+  reduce_by_key_and_window#1 `lambda a, b: a - b`: native for ints and floats
   reduce#1 `max`: native for ints and floats
   flat_map#1 `lambda x: [y for y in x for z in y]`: starlark: because it has a comprehension of several loops
   to_kafka#1 `lambda x: str(x)`: native

@@ -20,6 +20,7 @@ use crate::{
     operator::{Cause, Collector, Dataset, MergeContext, Partial, PoisonElement, StepFailure, no_pairs, values},
     shuffle::{
         CombineTable,
+        accumulator::Accumulator,
         combine::{Fold, split_pairs},
     },
     state::window::{Part, Running, WindowBatch, WindowState, put_running},
@@ -170,9 +171,8 @@ impl WindowFold {
         }
         let came_after_ms = state.grid_ms.map_or(from_ms, |previous_ms| previous_ms.max(from_ms));
         let came = state.between(came_after_ms, grid_ms).chain([batch]);
-        for (key, value, records) in self.fold_batches(came, &mut evaluator)? {
-            self.add(state, &mut changes, key, value, records, &mut evaluator)?;
-        }
+        let came = self.fold_batches(came, &mut evaluator)?;
+        self.add(state, &mut changes, came, &mut evaluator)?;
         let mut sorted: Vec<(&Key, Option<&Running>)> = changes.iter().map(|(k, r)| (k, r.as_ref())).collect();
         sorted.sort_unstable_by_key(|(key, _)| *key);
         put_running(delta, grid_ms, sorted.into_iter());
@@ -221,38 +221,51 @@ impl WindowFold {
         let new = if left == 0 {
             None
         } else {
-            let value = match (&self.inverse, &running.value, &value) {
-                (Some(Inverse::Function(inverse)), old, gone) => evaluator
-                    .call(inverse, &[old.clone(), gone.clone()])
-                    .map_err(|error| StepFailure { key: Some(key.value().clone()), cause: Cause::Lambda(error) })?,
-                (_, Value::Int(old), Value::Int(gone)) => Value::Int(old - gone),
-                (_, old, _) => old.clone(),
-            };
-            Some(Running { value, records: left })
+            Some(Running { value: self.without(&key, &running.value, &value, evaluator)?, records: left })
         };
         changes.insert(key, new);
         Ok(())
     }
 
+    /// What is left of the running fold `old` of a key when `gone` leaves it.
+    fn without(&self, key: &Key, old: &Value, gone: &Value, evaluator: &mut Evaluator) -> Result<Value, StepFailure> {
+        let Some(Inverse::Function(inverse)) = &self.inverse else {
+            return Ok(match (old, gone) {
+                (Value::Int(old), Value::Int(gone)) => Value::Int(old - gone),
+                (old, _) => old.clone(),
+            });
+        };
+        match (inverse.is_difference(), old, gone) {
+            (true, Value::Int(old), Value::Int(gone)) if let Some(left) = old.checked_sub(*gone) => {
+                Ok(Value::Int(left))
+            }
+            (true, Value::Float(old), Value::Float(gone)) => Ok(Value::Float(old - gone)),
+            _ => evaluator
+                .call(inverse, &[old.clone(), gone.clone()])
+                .map_err(|error| StepFailure { key: Some(key.value().clone()), cause: Cause::Lambda(error) }),
+        }
+    }
+
+    /// Folds what came, one entry a key, into the running folds.
     fn add(
         &self,
         state: &WindowState,
         changes: &mut Changes,
-        key: Key,
-        value: Value,
-        records: u64,
+        came: Vec<(Key, Value, u64)>,
         evaluator: &mut Evaluator,
     ) -> Result<(), StepFailure> {
-        let running = match current(state, changes, &key) {
-            None => Running { value, records },
-            Some(old) => {
-                let mut table = CombineTable::default();
-                table.add_value(key.value(), old.value.clone(), &self.fold, evaluator)?;
-                table.add_value(key.value(), value, &self.fold, evaluator)?;
-                Running { value: table.values.get(0), records: old.records + records }
+        let mut folded = Accumulator::default();
+        for (number, (key, value, records)) in (0..).zip(came) {
+            let old = current(state, changes, &key);
+            let before = old.map_or(0, |old| old.records);
+            for value in old.map(|old| old.value.clone()).into_iter().chain([value]) {
+                folded.fold_value(&self.fold, number, value, evaluator).map_err(|failed| StepFailure {
+                    key: Some(key.value().clone()),
+                    cause: Cause::Lambda(failed.error),
+                })?;
             }
-        };
-        changes.insert(key, Some(running));
+            changes.insert(key, Some(Running { value: folded.get(number), records: before + records }));
+        }
         Ok(())
     }
 
