@@ -8,6 +8,7 @@ use super::{
     EvalError, EvalErrorKind, LambdaError, Reducer,
     compile::{self, Compiler, did_you_mean, names},
     evaluate::callable::{self, Closure, downcast},
+    growing::{self, Added},
     kernel,
     library::{self, Library, Shared},
     node::{Body, CallNode, Callee, Code, Kind, MethodRef, Node, Parameter, Parameters, Span},
@@ -32,6 +33,7 @@ pub(super) struct Inner {
     pub record: record::Use,
     kernel: Result<(), String>,
     reducer: Reducer,
+    added: Option<Added>,
 }
 
 impl Function {
@@ -65,6 +67,7 @@ impl Function {
                 source: source.into(),
                 record: record::Use::of(&code),
                 reducer: reducer::recognise(&code, &shared),
+                added: growing::recognise(&code, &shared),
                 code,
                 defaults,
                 shared,
@@ -103,6 +106,11 @@ impl Function {
     /// A fold that is recognised, so that typed columns need no calls.
     pub fn reducer(&self) -> Reducer {
         self.inner.reducer
+    }
+
+    /// What it adds to the end of its first argument, if that is all it does.
+    pub(super) fn added(&self) -> Option<Added> {
+        self.inner.added
     }
 }
 

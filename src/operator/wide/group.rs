@@ -1,7 +1,9 @@
 //! `group_by_key`, `combine_by_key`: one list or combiner a key.
 
+use std::collections::HashMap;
+
 use crate::{
-    expr::{EvalError, Evaluator, Function},
+    expr::{EvalError, Evaluator, Function, Growing},
     model::{Column, Value, refusal::no_key},
     operator::{
         Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, take_all,
@@ -65,6 +67,8 @@ pub type CutTable = (GroupTable, Vec<Vec<Entry>>);
 struct Grouper {
     table: GroupTable,
     make: Make,
+    /// Long combiners that are added to at their end, by number, in place of that in the table.
+    growing: HashMap<usize, Growing>,
 }
 
 impl Collector for Grouper {
@@ -87,18 +91,43 @@ impl Collector for Grouper {
                 self.table.bytes += LIST_BYTES;
                 self.table.lists.push(Vec::new());
             }
+            if self.grows(number, &value, evaluator) {
+                continue;
+            }
             let list = &mut self.table.lists[number];
             self.make.add(list, value, evaluator).map_err(|error| failed(key, error))?;
         }
         Ok(poison)
     }
 
-    fn finish(self: Box<Self>) -> Partial {
+    fn finish(mut self: Box<Self>) -> Partial {
+        for (number, growing) in self.growing.drain() {
+            self.table.lists[number] = vec![growing.into_value()];
+        }
         Box::new(self.table)
     }
 
     fn memory_bytes(&self) -> usize {
         self.table.keys.memory_bytes() + self.table.bytes
+    }
+}
+
+impl Grouper {
+    /// Adds the value to a long combiner in place, where `merge_value` does just that.
+    fn grows(&mut self, number: usize, value: &Value, evaluator: &Evaluator) -> bool {
+        let Make::Combiner { merge_value, .. } = &self.make else { return false };
+        if !self.growing.contains_key(&number)
+            && let [combiner] = self.table.lists[number].as_slice()
+            && let Some(growing) = Growing::begin(merge_value, combiner, evaluator)
+        {
+            self.growing.insert(number, growing);
+        }
+        let Some(growing) = self.growing.get_mut(&number) else { return false };
+        let added = growing.add(merge_value, value, evaluator);
+        if !added && let Some(growing) = self.growing.remove(&number) {
+            self.table.lists[number] = vec![growing.into_value()];
+        }
+        added
     }
 }
 
@@ -173,7 +202,7 @@ impl Group {
 
 impl Wide for Group {
     fn collector(&self, _: usize) -> Box<dyn Collector> {
-        Box::new(Grouper { table: GroupTable::default(), make: self.make.clone() })
+        Box::new(Grouper { table: GroupTable::default(), make: self.make.clone(), growing: HashMap::new() })
     }
 
     fn merge_factor(&self) -> u64 {
