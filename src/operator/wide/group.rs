@@ -6,7 +6,8 @@ use crate::{
     expr::{EvalError, Evaluator, Function, Growing},
     model::{Column, Value, refusal::no_key},
     operator::{
-        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, take_all,
+        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, place,
+        take_all,
     },
     shuffle::{
         KeyTable,
@@ -74,13 +75,15 @@ struct Grouper {
 impl Collector for Grouper {
     fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
         let (keys, values, others) = split_pairs(&chunk);
-        let mut poison = no_pairs(others);
+        let others = no_pairs(others);
+        let mut poison = others.clone();
+        let mut leave_out = |idx, cause| poison.push(PoisonElement { idx: place(&others, idx as u32), cause });
         for idx in 0..keys.len() {
             let (Some(key), Some(value)) = (keys.get(idx), values.get(idx)) else { continue };
             let number = match self.table.keys.number(&key) {
                 Ok(number) => number as usize,
                 Err(name) => {
-                    poison.push(PoisonElement { idx: idx as u32, cause: Cause::Element(no_key(name)) });
+                    leave_out(idx, Cause::Element(no_key(name)));
                     continue;
                 }
             };
@@ -95,8 +98,14 @@ impl Collector for Grouper {
                 continue;
             }
             let list = &mut self.table.lists[number];
-            self.make.add(list, value, evaluator).map_err(|error| failed(key, error))?;
+            match self.make.begin(list, &value, evaluator) {
+                None => self.make.add(list, value, evaluator).map_err(|error| failed(key, error))?,
+                Some(Ok(())) => {}
+                // The key begins with its next element, if there is one.
+                Some(Err(error)) => leave_out(idx, Cause::Lambda(error)),
+            }
         }
+        poison.sort_by_key(|element| element.idx);
         Ok(poison)
     }
 
@@ -132,12 +141,25 @@ impl Grouper {
 }
 
 impl Make {
-    fn add(&self, list: &mut Vec<Value>, value: Value, evaluator: &mut Evaluator) -> Result<(), EvalError> {
-        match (self, list.pop()) {
-            (Make::List, old) => list.extend(old.into_iter().chain([value])),
-            (Make::Combiner { create, .. }, None) => list.push(evaluator.call(create, &[value])?),
-            (Make::Combiner { merge_value, .. }, Some(old)) => list.push(evaluator.call(merge_value, &[old, value])?),
+    /// Makes the combiner of a key from its first element; `None` where it is not the first.
+    fn begin(&self, list: &mut Vec<Value>, value: &Value, evaluator: &mut Evaluator) -> Option<Result<(), EvalError>> {
+        match self {
+            Make::Combiner { create, .. } if list.is_empty() => {
+                Some(evaluator.call(create, std::slice::from_ref(value)).map(|combiner| list.push(combiner)))
+            }
+            _ => None,
         }
+    }
+
+    fn add(&self, list: &mut Vec<Value>, value: Value, evaluator: &mut Evaluator) -> Result<(), EvalError> {
+        let added = match (self, list.pop()) {
+            (Make::Combiner { merge_value, .. }, Some(old)) => evaluator.call(merge_value, &[old, value])?,
+            (_, old) => {
+                list.extend(old);
+                value
+            }
+        };
+        list.push(added);
         Ok(())
     }
 
@@ -180,12 +202,16 @@ impl Group {
         let mut merged = GroupTable::default();
         for (table, cut) in tables {
             for entry in &cut[partition] {
+                let values = &table.lists[entry.number as usize];
+                if values.is_empty() {
+                    // Every element of the key was left out.
+                    continue;
+                }
                 let key = entry.key.value();
                 let number = merged.keys.number(&key).map_err(|name| StepFailure::element(no_key(name)))? as usize;
                 if number == merged.lists.len() {
                     merged.lists.push(Vec::new());
                 }
-                let values = &table.lists[entry.number as usize];
                 self.make
                     .join(&mut merged.lists[number], values, &mut evaluator)
                     .map_err(|error| failed(key, error))?;
