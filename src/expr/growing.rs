@@ -300,7 +300,7 @@ def join(a, b):
                 // One kind all the way, then each other kind in between.
                 for (usual, other) in more.iter().flat_map(|usual| more.iter().map(move |other| (usual, other))) {
                     let mut values = vec![begin.clone()];
-                    values.extend((0..30).map(|_| usual.clone()));
+                    values.extend((0..3).map(|_| usual.clone()));
                     values.extend([other.clone(), usual.clone()]);
                     let mut called = Evaluator { force_evaluator: true, ..Evaluator::default() };
                     let given = folded(&function, &values, &mut Evaluator::default());
