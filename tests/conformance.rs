@@ -5,7 +5,7 @@
 //! process starting anew before every batch; both must give what the file says.
 
 #[expect(non_snake_case, reason = "tests are named as the file names its cases")]
-mod by_id;
+pub mod by_id;
 mod exceptions;
 mod own;
 mod pipeline;

@@ -208,6 +208,7 @@ topics = ["pairs"]
 [source.embedded]
 lines = "feed.txt"
 rate = 1_000_000_000
+partitions = 1
 [[steps]]
 map = "lambda record: (record.value.split()[0], int(record.value.split()[1]))"
 [[steps]]
