@@ -191,3 +191,62 @@ fn letters_to_a_topic_are_delivered_once_with_the_batch() {
     assert!(header("kstream.reason").contains("invalid literal"));
     place.kstream("replay job.toml --verify").expect(0);
 }
+
+/// Lines `KEY NUMBER` of one partition as pairs, through a step.
+fn pairs(step: &str, lines: &str) -> Place {
+    let place = Place::with_job(&format!(
+        r#"
+name = "pairs"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+on_error = "dead_letter"
+dead_letter = {{ file = "dead.jsonl" }}
+[source]
+kind = "kafka"
+brokers = "embedded"
+topics = ["pairs"]
+[source.embedded]
+lines = "feed.txt"
+rate = 1_000_000_000
+partitions = 1
+[[steps]]
+map = "lambda record: (record.value.split()[0], int(record.value.split()[1]))"
+[[steps]]
+{step}
+[[steps]]
+pprint = {{ num = 100, to = "out.log" }}
+"#
+    ));
+    place.write("feed.txt", lines);
+    place
+}
+
+#[test]
+fn combiners_and_sort_keys_leave_out_single_elements_with_their_records() {
+    let lines = "a 0\na 5\nb 2\na 0\nc 0\nb 0\n";
+    let combine = r#"combine_by_key = { create = "lambda n: 10 // n", merge_value = "lambda a, n: a + n", merge_combiners = "lambda a, b: a + b" }"#;
+    let sort = "sort_by = \"lambda pair: (10 // pair[1], pair[0])\"";
+    // A record that is run alone is the first of its key; two of these were not.
+    for (step, offsets, shown) in
+        [(combine, vec![0, 4], "('a', 2)\n('b', 5)\n"), (sort, vec![0, 3, 4, 5], "('a', 5)\n('b', 2)\n")]
+    {
+        for chunk in ["1", "4096"] {
+            let place = pairs(step, lines);
+            let mut command = place.command(&bounded());
+            command.env("KSTREAM_CHUNK_RECORDS", chunk);
+            place.spawn(command).wait().expect(0);
+            let found = letters(&place, "dead.jsonl");
+            let told: Vec<_> = found.iter().map(|l| l["record"]["offset"].as_i64().unwrap()).collect();
+            assert_eq!(told, offsets, "{step} in chunks of {chunk}");
+            assert!(found.iter().all(|letter| letter["reason"] == "integer division or modulo by zero"), "{found:?}");
+            assert!(place.read("out.log").contains(shown), "{step}: {}", place.read("out.log"));
+        }
+        let place = pairs(step, "a 5\na 0\nb 0\n");
+        place.write(
+            "job.toml",
+            place.read("job.toml").replace("\"dead_letter\"", "\"fail\"").replace("dead_letter =", "# "),
+        );
+        let offset = if step == combine { "offset 2" } else { "offset 1" };
+        place.kstream(&bounded()).expect(1).says(&["10 //", "zero", offset]);
+    }
+}

@@ -139,6 +139,50 @@ fn a_refused_job_may_be_what_is_expected() {
 }
 
 #[test]
+fn mistakes_and_failures_of_a_job_in_a_fixture_are_cited_at_their_place_in_it() {
+    let table = "[job]\nname = 'x'\nbatch_interval = '1s'\n[job.source]\nkind = 'queue'\npath = \
+                 'jobs/data/batches.jsonl'\n[[batch]]\nsource = [0]\nexpect = []\n[[job.steps]]\nmap = 'lambda x: 10 // \
+                 x'\n[[job.steps]]\npprint = 3\n";
+    for (fixture, place, line) in [
+        (format!("{JOB}[[batch]]\nsource = [0]\nexpect = []\n"), "10:18", "map = \"lambda x: 10 // x\""),
+        (JOB.replace("lambda x: 10 // x", "lambda x: 10 // y"), "10:24", "map = \"lambda x: 10 // y\""),
+        (JOB.replace("pprint = 3", "map = \"lambda x: x\""), "4:1", "name = \"doubles\""),
+        (table.to_owned(), "11:18", "map = 'lambda x: 10 // x'"),
+        (table.replace("// x", "// y"), "11:24", "map = 'lambda x: 10 // y'"),
+        (JOB.replace("'''", "\"\"\"").replace("\"lambda x: 10 // x\"", "'lambda x: 10 // y'"), "10:24", "10 // y"),
+    ] {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("fixture.toml");
+        fs::write(&path, &fixture).expect("fixture");
+        let output = kstream(&[path.to_str().expect("path")]);
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(told.contains(&format!("--> {}:{place}\n", path.display())), "{place}: {told}\n{fixture}");
+        assert!(told.contains(line), "{line}: {told}");
+        assert!(!told.contains("kstream-test-"), "{told}");
+    }
+}
+
+#[test]
+fn what_is_no_fixture_is_told_what_it_is_and_what_to_do() {
+    let check = |path: &str, what: &str, hint: &str| {
+        let output = kstream(&[path]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(&format!("cannot run fixture {path}: {what}")), "{told}");
+        assert!(told.contains(&format!("hint: {hint}")), "{told}");
+    };
+    check("jobs/top_words.toml", "it is a job file, no fixture", "Its fixture may be jobs/fixtures/top_words.toml.");
+    check(
+        "tests/job/ok_minimal.toml",
+        "it is a job file, no fixture",
+        "A fixture is a file of its own, with `job = \"tests/job/ok_minimal.toml\"`",
+    );
+    check("jobs", "it is a directory", "Name the fixture files in it: `kstream test jobs/fixtures/*.toml`.");
+    check("tests/fixture", "it is a directory", "Name the fixture files in it: `kstream test tests/fixture/*.toml`.");
+    check("tests/fixture/join.toml", "no such file", "Did you mean tests/fixture/joins.toml?");
+}
+
+#[test]
 fn a_fixture_that_cannot_run_is_bad_usage() {
     for (batches, message) in [
         ("[[batch]]\nsource = [1]\n", "it expects nothing"),

@@ -16,6 +16,7 @@ mod example_jobs;
 mod faults;
 mod fixture;
 mod fuzz;
+mod growing;
 mod job;
 mod kafka_output;
 mod kafka_requests;

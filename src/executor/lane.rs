@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     expr::{EvalErrorKind, Evaluator, element},
-    job::OnError,
+    job::{OnError, Operator},
     lineage::{Root, Stage, Terminal},
     model::{Column, text::repr},
     operator::{Cause, Collector, Narrow, Partial, PoisonElement, narrow},
@@ -31,8 +31,8 @@ pub(super) struct Lane<'a> {
     /// Bytes of dead letters.
     letters: u64,
     result: LaneResult,
-    /// Whether some poison of the chunk in hand is to be kept: it is traced to its record.
-    has_letters: bool,
+    /// Poison of the chunk in hand that is to be kept: it is traced to its record.
+    letters_due: Vec<DeadLetter>,
 }
 
 struct LaneNode {
@@ -72,7 +72,7 @@ impl<'a> Lane<'a> {
             held: 0,
             letters: 0,
             result: LaneResult::default(),
-            has_letters: false,
+            letters_due: Vec::new(),
         }
     }
 
@@ -88,15 +88,20 @@ impl<'a> Lane<'a> {
         let flowed = self.flow(0, chunk.clone());
         match flowed {
             Err(BatchFailure::Poison { step, line, cause, value, .. }) => {
-                let position = self.trace(&chunk).into_iter().find(|traced| traced.step == step);
-                let position = position.and_then(|found| found.origin).map(|o| format!("{} offset {}", o.tp, o.offset));
+                let traced = self.trace(&chunk);
+                let mut of_step = traced.iter().filter(|traced| traced.step == step);
+                let found = of_step.clone().find(|traced| traced.value == value).or_else(|| of_step.next());
+                let position = found.and_then(|found| found.origin.as_ref());
+                let position = position.map(|origin| format!("{} offset {}", origin.tp, origin.offset));
                 return Err(BatchFailure::Poison { step, line, cause, value, position });
             }
             other => other?,
         }
-        if std::mem::take(&mut self.has_letters) {
+        let due = std::mem::take(&mut self.letters_due);
+        if !due.is_empty() {
             let mut letters = self.trace(&chunk);
             letters.retain(|letter| !matches!(letter.to, OnError::Fail | OnError::Skip));
+            self.keep_due(&mut letters, &due);
             self.letters += letters.iter().map(DeadLetter::memory_bytes).sum::<usize>() as u64;
             self.result.dead_letters.append(&mut letters);
         }
@@ -200,7 +205,10 @@ impl<'a> Lane<'a> {
                     });
                 }
                 OnError::Skip => {}
-                OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. } => self.has_letters = true,
+                OnError::DeadLetterFile(_) | OnError::DeadLetterTopic { .. } => {
+                    let due = self.dead(step, chunk, element);
+                    self.letters_due.push(due);
+                }
             }
         }
         if !poison.is_empty() {
@@ -260,6 +268,20 @@ impl<'a> Lane<'a> {
         }
         for &child in &stage.nodes[at].children {
             self.trace_node(stage, parts, child, chunk.clone(), found);
+        }
+    }
+
+    /// Whether a step can take an element may hang on those before it: `create` of `combine_by_key` gets the first of a
+    /// key, and a record that is run alone is always the first. What was not due is dropped; of two that look alike the
+    /// first one is it, since only elements before the key's first combiner are left out.
+    fn keep_due(&self, letters: &mut Vec<DeadLetter>, due: &[DeadLetter]) {
+        let steps = &self.executor.job.steps;
+        for step in steps.iter().filter(|step| matches!(step.operator, Operator::CombineByKey { .. })) {
+            let mut due = due.iter().filter(|letter| *letter.step == *step.id).peekable();
+            letters.retain(|letter| {
+                *letter.step != *step.id
+                    || due.next_if(|due| due.value == letter.value && due.cause == letter.cause).is_some()
+            });
         }
     }
 

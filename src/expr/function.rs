@@ -8,6 +8,7 @@ use super::{
     EvalError, EvalErrorKind, LambdaError, Reducer,
     compile::{self, Compiler, did_you_mean, names},
     evaluate::callable::{self, Closure, downcast},
+    growing::{self, Added},
     kernel,
     library::{self, Library, Shared},
     node::{Body, CallNode, Callee, Code, Kind, MethodRef, Node, Parameter, Parameters, Span},
@@ -33,6 +34,7 @@ pub(super) struct Inner {
     kernel: Result<(), String>,
     reducer: Reducer,
     is_difference: bool,
+    added: Option<Added>,
 }
 
 impl Function {
@@ -67,6 +69,7 @@ impl Function {
                 record: record::Use::of(&code),
                 reducer: reducer::recognise(&code, &shared),
                 is_difference: reducer::is_difference(&code),
+                added: growing::recognise(&code, &shared),
                 code,
                 defaults,
                 shared,
@@ -110,6 +113,11 @@ impl Function {
     /// Whether it is `a - b`.
     pub fn is_difference(&self) -> bool {
         self.inner.is_difference
+    }
+
+    /// What it adds to the end of its first argument, if that is all it does.
+    pub(super) fn added(&self) -> Option<Added> {
+        self.inner.added
     }
 }
 

@@ -22,6 +22,7 @@ mod chunk;
 mod compile;
 mod evaluate;
 mod function;
+mod growing;
 mod kernel;
 mod library;
 mod node;
@@ -36,7 +37,7 @@ mod slip;
 
 use std::{ops::Range, sync::Arc};
 
-pub use self::{chunk::element, function::Function, library::Library};
+pub use self::{chunk::element, function::Function, growing::Growing, library::Library};
 
 /// A mistake in a lambda or in `[functions]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -376,6 +376,14 @@ fn all_mistakes_of_a_lambda_are_found_at_once() {
                 ("spilt", "no type has a method `spilt`", "did you mean `split`?"),
             ][..],
         ),
+        (
+            "lambda rdd: rdd.sortBy(len)",
+            &[(
+                "sortBy",
+                "no type has a method `sortBy`",
+                "a batch is a list here, no RDD; sort_by, take, distinct and the like are steps, `[[steps]]`",
+            )][..],
+        ),
         ("lambda x: len(x, 1)", &[("len(x, 1)", "`len` takes 1 argument, not 2", "")][..]),
         ("lambda x: (x > 1) + 1", &[("x > 1", "bool is no number", "write `int(x)`, or `1 if x else 0`")][..]),
         (

@@ -89,6 +89,17 @@ fn load_file(
     load_with(reader, &path.display().to_string(), text, overrides, None)
 }
 
+/// As [`load()`], for a job that stands in another file, which messages name.
+pub fn load_inline(
+    name: &str,
+    text: String,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Job, Vec<Warning>), JobError> {
+    let directory = std::env::current_dir().map_err(|error| file_error(Path::new(name), reason(&error), None))?;
+    load_text(name, text, overrides, environment, directory, None)
+}
+
 /// Checks the text of a job. `recorded` holds what a job text knows besides the job file.
 pub fn load_text(
     name: &str,
@@ -173,7 +184,7 @@ fn read(path: &Path) -> Result<String, JobError> {
 }
 
 /// The job file whose name is closest, in the same directory.
-fn neighbour(path: &Path) -> Option<PathBuf> {
+pub fn neighbour(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let names = std::fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

@@ -162,8 +162,17 @@ fn render(texts: &[Text], mistake: &Mistake, level: Level<'static>, colour: Colo
     renderer.render(&[group])
 }
 
-/// Clips a span to the text, to whole characters and to its first line: a caret below one line reads best.
+/// Clips a span to the text, to whole characters and to its first line: a caret below one line reads best. What is said
+/// of the whole text is shown at its first line that is not blank.
 fn within_one_line(text: &str, range: &Range<usize>) -> Range<usize> {
+    if range.start == 0 && text.starts_with(['\r', '\n', ' ']) {
+        let begin = text.len() - text.trim_start().len();
+        return within_one_line_from(text, &(begin..range.end.max(begin)));
+    }
+    within_one_line_from(text, range)
+}
+
+fn within_one_line_from(text: &str, range: &Range<usize>) -> Range<usize> {
     let floor = |mut at: usize| {
         at = at.min(text.len());
         while !text.is_char_boundary(at) {

@@ -132,11 +132,30 @@ fn step(reader: &mut Reader<'_>, table: &Table, defaults: &Defaults) -> ReadStep
     step.key = OPERATORS.iter().find(|key| **key == first.key).copied();
     step.key_span = first.key_span.clone();
     step.operator = operator(reader, first, defaults);
+    report_idle_on_error(reader, table, &step);
     // The others are checked too, so that all their mistakes are known.
     for other in others {
         operator(reader, other, defaults);
     }
     step
+}
+
+/// A function that gets many elements at once fails for all of them: there is no single one to leave out.
+fn report_idle_on_error(reader: &mut Reader<'_>, table: &Table, step: &ReadStep) {
+    let gets = match step.key {
+        Some("map_partitions") => "a whole partition",
+        Some("transform") => "the whole batch",
+        Some("reduce" | "reduce_by_window") => "two elements",
+        _ => return,
+    };
+    let (Some(entry), Some(key)) = (table.get("on_error"), step.key) else { return };
+    if matches!(step.on_error, None | Some(OnError::Fail)) {
+        return;
+    }
+    let message = format!("`{key}` has no single element to leave out: its function gets {gets}");
+    let hint = "put it on the `map`, `filter` or `flat_map` before, where each element is taken by itself; for records \
+                that cannot be decoded, on the source or the job";
+    reader.report(Mistake::at(&entry.key_span, message).label("a failure fails the batch").hint(hint.to_owned()));
 }
 
 fn named(reader: &mut Reader<'_>, node: &Node) -> Option<Named> {

@@ -53,6 +53,21 @@ pub(crate) fn no_pairs(others: Vec<(u32, String)>) -> Vec<PoisonElement> {
     others.into_iter().map(|(idx, message)| PoisonElement { idx, cause: Cause::Element(message) }).collect()
 }
 
+/// Elements that are no pairs, and of the others those whose key is none: numbered among the pairs.
+pub(crate) fn no_pairs_and(others: Vec<PoisonElement>, no_keys: Vec<(u32, &'static str)>) -> Vec<PoisonElement> {
+    let no_keys = no_keys.into_iter().map(|(idx, name)| (place(&others, idx), no_key(name)));
+    let no_keys: Vec<(u32, String)> = no_keys.collect();
+    let mut poison = others;
+    poison.extend(no_pairs(no_keys));
+    poison.sort_by_key(|element| element.idx);
+    poison
+}
+
+/// The index in the chunk of the element that is number `idx` among those that `left_out` does not name (ascending).
+pub(crate) fn place(left_out: &[PoisonElement], idx: u32) -> u32 {
+    left_out.iter().fold(idx, |idx, out| if out.idx <= idx { idx + 1 } else { idx })
+}
+
 /// A function over several records failed: the batch fails, whatever `on_error` says.
 #[derive(Debug, Clone)]
 pub struct StepFailure {

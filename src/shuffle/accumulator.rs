@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 
 use super::combine::Fold;
 use crate::{
-    expr::{EvalError, Evaluator, Reducer, element},
+    expr::{EvalError, Evaluator, Growing, Reducer, element},
     model::{Column, Value},
 };
 
@@ -13,7 +13,38 @@ use crate::{
 pub enum Accumulator {
     Int(Vec<i64>),
     Float(Vec<f64>),
-    Any(Vec<Value>),
+    Any(Vec<Folded>),
+}
+
+/// One folded value.
+#[derive(Debug)]
+pub enum Folded {
+    Value(Value),
+    /// Long, and added to at its end.
+    Growing(Box<Growing>),
+}
+
+impl Folded {
+    pub fn value(&self) -> Value {
+        match self {
+            Folded::Value(value) => value.clone(),
+            Folded::Growing(growing) => growing.value(),
+        }
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Folded::Value(value) => value,
+            Folded::Growing(growing) => growing.into_value(),
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Folded::Value(value) => value_bytes(value),
+            Folded::Growing(growing) => growing.memory_bytes(),
+        }
+    }
 }
 
 /// A reducer that failed: on which key number, and why.
@@ -47,7 +78,7 @@ impl Accumulator {
             Accumulator::Int(values) => values.capacity() * 8,
             Accumulator::Float(values) => values.capacity() * 8,
             Accumulator::Any(values) => {
-                let sample: usize = values.iter().step_by(values.len() / 64 + 1).map(value_bytes).sum();
+                let sample: usize = values.iter().step_by(values.len() / 64 + 1).map(Folded::heap_bytes).sum();
                 let samples = values.len().div_ceil(values.len() / 64 + 1).max(1);
                 values.capacity() * 24 + values.len() * (sample / samples)
             }
@@ -58,7 +89,7 @@ impl Accumulator {
         match self {
             Accumulator::Int(values) => Value::Int(values[number as usize]),
             Accumulator::Float(values) => Value::Float(values[number as usize]),
-            Accumulator::Any(values) => values[number as usize].clone(),
+            Accumulator::Any(values) => values[number as usize].value(),
         }
     }
 
@@ -67,7 +98,7 @@ impl Accumulator {
         match self {
             Accumulator::Int(values) => Column::Int(numbers.map(|n| values[n as usize]).collect::<Vec<_>>().into()),
             Accumulator::Float(values) => Column::Float(numbers.map(|n| values[n as usize]).collect::<Vec<_>>().into()),
-            Accumulator::Any(values) => Column::from_values(numbers.map(|n| values[n as usize].clone()).collect()),
+            Accumulator::Any(values) => Column::from_values(numbers.map(|n| values[n as usize].value()).collect()),
         }
     }
 
@@ -139,18 +170,18 @@ impl Accumulator {
         }
         let values = self.any();
         if at == values.len() {
-            values.push(value);
+            values.push(Folded::Value(value));
             return Ok(());
         }
-        let old = std::mem::replace(&mut values[at], Value::None);
-        values[at] = fold.call(old, value, evaluator).map_err(|error| FoldError { number, error })?;
+        let old = std::mem::replace(&mut values[at], Folded::Value(Value::None));
+        values[at] = fold.add(old, value, evaluator).map_err(|error| FoldError { number, error })?;
         Ok(())
     }
 
-    fn any(&mut self) -> &mut Vec<Value> {
+    fn any(&mut self) -> &mut Vec<Folded> {
         let values = match self {
-            Accumulator::Int(values) => values.iter().map(|v| Value::Int(*v)).collect(),
-            Accumulator::Float(values) => values.iter().map(|v| Value::Float(*v)).collect(),
+            Accumulator::Int(values) => values.iter().map(|v| Folded::Value(Value::Int(*v))).collect(),
+            Accumulator::Float(values) => values.iter().map(|v| Folded::Value(Value::Float(*v))).collect(),
             Accumulator::Any(values) => std::mem::take(values),
         };
         *self = Accumulator::Any(values);
@@ -223,6 +254,26 @@ impl Fold {
             Reducer::Max => Some(|a, b| Some(if b > a { b } else { a })),
             Reducer::MinOfInts | Reducer::MaxOfInts | Reducer::Other => None,
         }
+    }
+
+    /// As [`Fold::call`], without copying what is only added to.
+    fn add(&self, old: Folded, new: Value, evaluator: &mut Evaluator) -> Result<Folded, EvalError> {
+        let Some(function) = &self.function else {
+            return self.call(old.into_value(), new, evaluator).map(Folded::Value);
+        };
+        let mut old = match old {
+            Folded::Value(value) => match Growing::begin(function, &value, evaluator) {
+                Some(growing) => Folded::Growing(Box::new(growing)),
+                None => Folded::Value(value),
+            },
+            growing => growing,
+        };
+        if let Folded::Growing(growing) = &mut old
+            && growing.add(function, &new, evaluator)
+        {
+            return Ok(old);
+        }
+        self.call(old.into_value(), new, evaluator).map(Folded::Value)
     }
 
     fn call(&self, old: Value, new: Value, evaluator: &mut Evaluator) -> Result<Value, EvalError> {

@@ -54,6 +54,17 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().expect("array").iter()
 }
 
+/// A feature of a later version: a job that asks for it is refused with `refusal`.
+pub fn is_refused_so_far(source: &str, step: &str, refusal: &str) -> Result<(), String> {
+    let scratch = Scratch::new().expect("directory");
+    fs::write(scratch.path().join("queue.jsonl"), "").expect("queue");
+    let job = format!("name = \"later\"\nbatch_interval = \"1s\"\n[source]\n{source}\n[[steps]]\n{step}\n");
+    fs::write(scratch.path().join("job.toml"), job).expect("job");
+    let checked = kstream(&scratch, 0, &["check", "job.toml"]);
+    same("check", code(&checked), Some(2))?;
+    same("says why", String::from_utf8_lossy(&checked.stderr).contains(refusal), true)
+}
+
 pub fn slices_are_replays(case: &Value) -> Result<(), String> {
     let scratch = Scratch::new().expect("directory");
     let lines: Vec<Value> = array(&case["inputs"]).cloned().collect();

@@ -110,6 +110,12 @@ impl Compiler<'_> {
             "map" | "filter" | "flatMap" | "mapValues" | "reduceByKey" | "groupByKey" | "collect" | "foreach" => {
                 Some("a function gets one element; a stream's operators are steps, `[[steps]]`".to_owned())
             }
+            "sortBy" | "sortByKey" | "distinct" | "take" | "top" | "takeOrdered" | "first" | "reduce" | "union"
+            | "coalesce" | "repartition" | "zipWithIndex" | "countByValue" | "foreachPartition" | "mapPartitions" => {
+                let hint =
+                    "a batch is a list here, no RDD; sort_by, take, distinct and the like are steps, `[[steps]]`";
+                Some(hint.to_owned())
+            }
             "decode" => Some("a str is text already; a bytes value has decode()".to_owned()),
             _ => did_you_mean(name, &primitive::method_names()),
         };

@@ -5,7 +5,7 @@ use crate::{
     expr::Evaluator,
     job::FileFormat,
     model::{Column, Value, digest::UnorderedDigest, encode::put_value},
-    operator::{Cause, Collector, Partial, PoisonElement, StepFailure, take_all, values},
+    operator::{Cause, Collector, Partial, PoisonElement, StepFailure, place, take_all, values},
     shuffle::accumulator::value_bytes,
     sink::{Content, line::put_line},
 };
@@ -20,7 +20,8 @@ struct ElementCollector {
 
 impl Collector for ElementCollector {
     fn push(&mut self, chunk: Column, _: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
-        let (elements, mut poison) = values(&chunk);
+        let (elements, undecodable) = values(&chunk);
+        let mut poison = undecodable.clone();
         let mut line = Vec::new();
         for (idx, element) in (0..).zip(elements.iter()) {
             line.clear();
@@ -29,7 +30,10 @@ impl Collector for ElementCollector {
                     self.bytes += size_of::<Value>() + value_bytes(element);
                     self.elements.push(element.clone());
                 }
-                Err(error) => poison.push(PoisonElement { idx, cause: Cause::Element(error.to_string()) }),
+                Err(error) => {
+                    let cause = Cause::Element(error.to_string());
+                    poison.push(PoisonElement { idx: place(&undecodable, idx), cause });
+                }
             }
         }
         Ok(poison)

@@ -7,7 +7,7 @@ use crate::{
     expr::{Evaluator, Function},
     job::{ToKafkaSpec, ToTopic},
     model::{Column, Value, digest::UnorderedDigest, encode::put_value},
-    operator::{Cause, Collector, Partial, PoisonElement, StepFailure, lambda_poison, take_all, values},
+    operator::{Cause, Collector, Partial, PoisonElement, StepFailure, place, take_all, values},
     shuffle::accumulator::value_bytes,
     sink::{Content, Row},
 };
@@ -60,15 +60,15 @@ struct MessageCollector {
 
 impl Collector for MessageCollector {
     fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
-        let (elements, mut poison) = values(&chunk);
+        let (elements, undecodable) = values(&chunk);
+        let mut poison = undecodable.clone();
         for (idx, element) in (0..).zip(&elements) {
             match self.messages.row(element, evaluator) {
                 Ok(row) => {
                     self.bytes += size_of::<Row>() + value_bytes(row.parts());
                     self.rows.push(row);
                 }
-                Err(Cause::Lambda(error)) => poison.extend(lambda_poison(vec![(idx, error)])),
-                Err(cause) => poison.push(PoisonElement { idx, cause }),
+                Err(cause) => poison.push(PoisonElement { idx: place(&undecodable, idx), cause }),
             }
         }
         Ok(poison)

@@ -2,9 +2,10 @@
 
 use crate::{
     expr::{Evaluator, Function},
-    model::{Column, Value, refusal::no_key},
+    model::{Column, Value},
     operator::{
-        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, take_all,
+        Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, no_pairs_and,
+        take_all,
     },
     shuffle::{
         CombineTable,
@@ -59,12 +60,8 @@ impl Collector for Combiner {
                 (chunk, ones, Vec::new())
             }
         };
-        // Indices of keys are indices of elements unless some element is no pair; those chunks are rare and named whole.
-        let mut poison = no_pairs(others);
         let no_keys = self.table.add(&keys, &values, &self.fold, evaluator)?;
-        poison
-            .extend(no_keys.into_iter().map(|(idx, name)| PoisonElement { idx, cause: Cause::Element(no_key(name)) }));
-        Ok(poison)
+        Ok(no_pairs_and(no_pairs(others), no_keys))
     }
 
     fn finish(self: Box<Self>) -> Partial {

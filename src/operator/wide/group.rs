@@ -1,10 +1,13 @@
 //! `group_by_key`, `combine_by_key`: one list or combiner a key.
 
+use std::collections::HashMap;
+
 use crate::{
-    expr::{EvalError, Evaluator, Function},
+    expr::{EvalError, Evaluator, Function, Growing},
     model::{Column, Value, refusal::no_key},
     operator::{
-        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, take_all,
+        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, place,
+        take_all,
     },
     shuffle::{
         KeyTable,
@@ -65,18 +68,22 @@ pub type CutTable = (GroupTable, Vec<Vec<Entry>>);
 struct Grouper {
     table: GroupTable,
     make: Make,
+    /// Long combiners that are added to at their end, by number, in place of that in the table.
+    growing: HashMap<usize, Growing>,
 }
 
 impl Collector for Grouper {
     fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
         let (keys, values, others) = split_pairs(&chunk);
-        let mut poison = no_pairs(others);
+        let others = no_pairs(others);
+        let mut poison = others.clone();
+        let mut leave_out = |idx, cause| poison.push(PoisonElement { idx: place(&others, idx as u32), cause });
         for idx in 0..keys.len() {
             let (Some(key), Some(value)) = (keys.get(idx), values.get(idx)) else { continue };
             let number = match self.table.keys.number(&key) {
                 Ok(number) => number as usize,
                 Err(name) => {
-                    poison.push(PoisonElement { idx: idx as u32, cause: Cause::Element(no_key(name)) });
+                    leave_out(idx, Cause::Element(no_key(name)));
                     continue;
                 }
             };
@@ -87,13 +94,25 @@ impl Collector for Grouper {
                 self.table.bytes += LIST_BYTES;
                 self.table.lists.push(Vec::new());
             }
+            if self.grows(number, &value, evaluator) {
+                continue;
+            }
             let list = &mut self.table.lists[number];
-            self.make.add(list, value, evaluator).map_err(|error| failed(key, error))?;
+            match self.make.begin(list, &value, evaluator) {
+                None => self.make.add(list, value, evaluator).map_err(|error| failed(key, error))?,
+                Some(Ok(())) => {}
+                // The key begins with its next element, if there is one.
+                Some(Err(error)) => leave_out(idx, Cause::Lambda(error)),
+            }
         }
+        poison.sort_by_key(|element| element.idx);
         Ok(poison)
     }
 
-    fn finish(self: Box<Self>) -> Partial {
+    fn finish(mut self: Box<Self>) -> Partial {
+        for (number, growing) in self.growing.drain() {
+            self.table.lists[number] = vec![growing.into_value()];
+        }
         Box::new(self.table)
     }
 
@@ -102,13 +121,45 @@ impl Collector for Grouper {
     }
 }
 
-impl Make {
-    fn add(&self, list: &mut Vec<Value>, value: Value, evaluator: &mut Evaluator) -> Result<(), EvalError> {
-        match (self, list.pop()) {
-            (Make::List, old) => list.extend(old.into_iter().chain([value])),
-            (Make::Combiner { create, .. }, None) => list.push(evaluator.call(create, &[value])?),
-            (Make::Combiner { merge_value, .. }, Some(old)) => list.push(evaluator.call(merge_value, &[old, value])?),
+impl Grouper {
+    /// Adds the value to a long combiner in place, where `merge_value` does just that.
+    fn grows(&mut self, number: usize, value: &Value, evaluator: &Evaluator) -> bool {
+        let Make::Combiner { merge_value, .. } = &self.make else { return false };
+        if !self.growing.contains_key(&number)
+            && let [combiner] = self.table.lists[number].as_slice()
+            && let Some(growing) = Growing::begin(merge_value, combiner, evaluator)
+        {
+            self.growing.insert(number, growing);
         }
+        let Some(growing) = self.growing.get_mut(&number) else { return false };
+        let added = growing.add(merge_value, value, evaluator);
+        if !added && let Some(growing) = self.growing.remove(&number) {
+            self.table.lists[number] = vec![growing.into_value()];
+        }
+        added
+    }
+}
+
+impl Make {
+    /// Makes the combiner of a key from its first element; `None` where it is not the first.
+    fn begin(&self, list: &mut Vec<Value>, value: &Value, evaluator: &mut Evaluator) -> Option<Result<(), EvalError>> {
+        match self {
+            Make::Combiner { create, .. } if list.is_empty() => {
+                Some(evaluator.call(create, std::slice::from_ref(value)).map(|combiner| list.push(combiner)))
+            }
+            _ => None,
+        }
+    }
+
+    fn add(&self, list: &mut Vec<Value>, value: Value, evaluator: &mut Evaluator) -> Result<(), EvalError> {
+        let added = match (self, list.pop()) {
+            (Make::Combiner { merge_value, .. }, Some(old)) => evaluator.call(merge_value, &[old, value])?,
+            (_, old) => {
+                list.extend(old);
+                value
+            }
+        };
+        list.push(added);
         Ok(())
     }
 
@@ -151,12 +202,16 @@ impl Group {
         let mut merged = GroupTable::default();
         for (table, cut) in tables {
             for entry in &cut[partition] {
+                let values = &table.lists[entry.number as usize];
+                if values.is_empty() {
+                    // Every element of the key was left out.
+                    continue;
+                }
                 let key = entry.key.value();
                 let number = merged.keys.number(&key).map_err(|name| StepFailure::element(no_key(name)))? as usize;
                 if number == merged.lists.len() {
                     merged.lists.push(Vec::new());
                 }
-                let values = &table.lists[entry.number as usize];
                 self.make
                     .join(&mut merged.lists[number], values, &mut evaluator)
                     .map_err(|error| failed(key, error))?;
@@ -173,7 +228,7 @@ impl Group {
 
 impl Wide for Group {
     fn collector(&self, _: usize) -> Box<dyn Collector> {
-        Box::new(Grouper { table: GroupTable::default(), make: self.make.clone() })
+        Box::new(Grouper { table: GroupTable::default(), make: self.make.clone(), growing: HashMap::new() })
     }
 
     fn merge_factor(&self) -> u64 {

@@ -2,9 +2,13 @@
 
 use super::collect::{Elements, elements};
 use crate::{
-    expr::Function,
-    model::{Value, key, refusal::a, text},
-    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide},
+    expr::{EvalError, Evaluator, Function},
+    model::{Column, Value, key::Key, refusal::a, text},
+    operator::{
+        Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, place, take_all,
+        values,
+    },
+    shuffle::accumulator::value_bytes,
 };
 
 /// Stable: elements with equal keys keep their order, also when descending.
@@ -13,22 +17,54 @@ pub struct SortBy {
     pub descending: bool,
 }
 
-impl Wide for SortBy {
-    fn collector(&self, _: usize) -> Box<dyn Collector> {
-        Box::new(Elements::default())
+/// The elements of a partition with their sort keys; those without one are poison.
+struct Keyed {
+    key: Function,
+    elements: Vec<(Key, Value)>,
+    bytes: usize,
+}
+
+impl Keyed {
+    fn sort_key(&self, element: &Value, evaluator: &mut Evaluator) -> Result<Key, EvalError> {
+        let sort_key = evaluator.call(&self.key, std::slice::from_ref(element))?;
+        Key::new(sort_key).map_err(|name| self.key.wrong_result(no_sort_key(name, element)))
+    }
+}
+
+impl Collector for Keyed {
+    fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
+        let (elements, undecodable) = values(&chunk);
+        let mut poison = undecodable.clone();
+        for (idx, element) in (0..).zip(elements) {
+            match self.sort_key(&element, evaluator) {
+                Ok(key) => {
+                    self.bytes += size_of::<(Key, Value)>() + value_bytes(key.value()) + value_bytes(&element);
+                    self.elements.push((key, element));
+                }
+                Err(error) => poison.push(PoisonElement { idx: place(&undecodable, idx), cause: Cause::Lambda(error) }),
+            }
+        }
+        poison.sort_by_key(|element| element.idx);
+        Ok(poison)
     }
 
-    fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
-        let mut evaluator = (context.evaluator)();
-        let mut keyed = Vec::new();
-        for value in elements(inputs)? {
-            let sort_key = evaluator.call(&self.key, std::slice::from_ref(&value)).map_err(StepFailure::lambda)?;
-            let sort_key = key::Key::new(sort_key).map_err(|name| StepFailure {
-                key: None,
-                cause: Cause::Lambda(self.key.wrong_result(no_sort_key(name, &value))),
-            })?;
-            keyed.push((sort_key, value));
-        }
+    fn finish(self: Box<Self>) -> Partial {
+        Box::new(self.elements)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Wide for SortBy {
+    fn collector(&self, _: usize) -> Box<dyn Collector> {
+        Box::new(Keyed { key: self.key.clone(), elements: Vec::new(), bytes: 0 })
+    }
+
+    fn merge(&self, inputs: Vec<Vec<Partial>>, _: &MergeContext<'_>) -> Result<Merge, StepFailure> {
+        let partitions = take_all::<Vec<(Key, Value)>>(inputs.into_iter().flatten().collect())?;
+        let mut keyed: Vec<(Key, Value)> = partitions.into_iter().flatten().collect();
         match self.descending {
             true => keyed.sort_by(|(a, _), (b, _)| b.cmp(a)),
             false => keyed.sort_by(|(a, _), (b, _)| a.cmp(b)),

@@ -17,7 +17,9 @@ use crate::{
     expr::{Evaluator, Function},
     job::WindowSpec,
     model::{Column, Value, key::Key, refusal::no_key},
-    operator::{Cause, Collector, Dataset, MergeContext, Partial, PoisonElement, StepFailure, no_pairs, values},
+    operator::{
+        Cause, Collector, Dataset, MergeContext, Partial, PoisonElement, StepFailure, no_pairs, no_pairs_and, values,
+    },
     shuffle::{
         CombineTable,
         accumulator::Accumulator,
@@ -68,7 +70,7 @@ pub struct CountedCollector {
 impl Collector for CountedCollector {
     fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
         let len = chunk.len();
-        let (keys, values, mut poison) = match self.counting {
+        let (keys, values, poison) = match self.counting {
             Counting::Pairs => {
                 let (keys, values, others) = split_pairs(&chunk);
                 (keys, values, no_pairs(others))
@@ -80,8 +82,7 @@ impl Collector for CountedCollector {
             }
         };
         let no_keys = self.counted.table.add(&keys, &values, &self.fold, evaluator)?;
-        poison
-            .extend(no_keys.into_iter().map(|(idx, name)| PoisonElement { idx, cause: Cause::Element(no_key(name)) }));
+        let poison = no_pairs_and(poison, no_keys);
         self.counted.records.resize(self.counted.table.keys.len(), 0);
         for &number in self.counted.table.numbers() {
             self.counted.records[number as usize] += 1;
