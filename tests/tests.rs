@@ -31,6 +31,7 @@ mod queue;
 mod refusal;
 mod run;
 mod scripted_broker;
+mod shapes;
 mod signal;
 mod simulator;
 mod support;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     job::Isolation,
     model::{Column, OffsetRange, RecordColumn},
+    source::kafka::error::QUOTA_HINT,
     source::{RangeReader, ReadOptions, SourceError, SourceErrorKind},
 };
 
@@ -30,8 +31,6 @@ const REFETCHES_MAX: u32 = 2;
 const CHUNK_BYTES: usize = 256 << 10;
 /// Records that a chunk may have however long they are.
 const CHUNK_RECORDS_MIN: usize = 64;
-
-const QUOTA_HINT: &str = "Raise the quota consumer_byte_rate of this user or client id, or have the job read less.";
 
 /// What a partition's task keeps between ranges.
 pub struct Reading {
