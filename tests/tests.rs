@@ -2,6 +2,7 @@
 
 mod architecture;
 mod away;
+mod bench;
 mod broker;
 mod cli;
 mod command;

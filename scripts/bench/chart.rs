@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Chart {
     #[arg(long, default_value = "target/bench/results.json")]
     results: PathBuf,
-    #[arg(long, default_value = "target/bench/chart.svg")]
+    #[arg(long, default_value = "scripts/bench/chart.svg")]
     out: PathBuf,
 }
 

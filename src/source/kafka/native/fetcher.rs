@@ -369,7 +369,10 @@ impl Fetcher {
                 fetch::epoch_end(connection, &self.dialer.settings, &lane, check)
                     .map(|end| end.filter(|&end| end < check.until))
             });
-            match ends.collect::<Result<Vec<_>, _>>() {
+            lane.note_asked(true);
+            let ends = ends.collect::<Result<Vec<_>, _>>();
+            lane.note_asked(false);
+            match ends {
                 Ok(ends) => {
                     if let Some(end) = ends.into_iter().flatten().min() {
                         truncated(&mut lane, connection, end);
