@@ -54,7 +54,7 @@ mod varint;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, TryLockError, atomic::Ordering},
+    sync::{Arc, Mutex, TryLockError, atomic::Ordering},
     time::Duration,
 };
 
@@ -100,13 +100,7 @@ struct Slot {
 
 impl Slot {
     fn reading_mut(&mut self) -> &mut Reading {
-        let is_poisoned = self.reading.is_poisoned();
-        self.reading.clear_poison();
-        let reading = self.reading.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if is_poisoned {
-            reading.fail();
-        }
-        reading
+        self.reading.get_mut().unwrap_or_else(reader::after_a_panic)
     }
 }
 
@@ -194,11 +188,8 @@ impl DataPlane for NativePlane {
         let reading = match slot.reading.try_lock() {
             Ok(reading) => reading,
             Err(TryLockError::Poisoned(poisoned)) => {
-                // A task came to grief in the middle of a set: what it had seen of it is not known.
                 slot.reading.clear_poison();
-                let mut reading = poisoned.into_inner();
-                reading.fail();
-                reading
+                reader::after_a_panic(poisoned)
             }
             Err(TryLockError::WouldBlock) => return Err(refused(format!("{} is being read already", range.tp), None)),
         };

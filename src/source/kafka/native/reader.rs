@@ -1,7 +1,8 @@
 //! The records of one range, taken from a lane: the task's side, where bytes become columns.
 
 use std::{
-    sync::{Arc, MutexGuard},
+    ops::DerefMut,
+    sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -136,6 +137,13 @@ impl Reading {
         let read = self.read_epoch.map(|epoch| EpochCheck { epoch, until: position });
         self.seek(position, end_check(range), read.or(planned), topic_id);
     }
+}
+
+/// Where a task came to grief in the middle of a set, what it had seen of it is not known: it is fetched again.
+pub fn after_a_panic<R: DerefMut<Target = Reading>>(poisoned: PoisonError<R>) -> R {
+    let mut reading = poisoned.into_inner();
+    reading.fail();
+    reading
 }
 
 fn end_check(range: &OffsetRange) -> Option<EpochCheck> {

@@ -231,6 +231,26 @@ fn a_set_that_finds_no_room_is_told_and_fetched_again() {
 }
 
 #[test]
+fn what_a_panic_left_half_read_is_fetched_again() {
+    let (mut lane, reading) = one();
+    deliver(&mut lane, 0);
+    std::thread::scope(|scope| {
+        let task = scope.spawn(|| {
+            let options = ReadOptions { chunk_records: 1, stall_timeout_ms: 10_000 };
+            let mut reader = NativeReader::new(reading.lock().unwrap(), &range(0, 3), options);
+            reader.next_chunk().unwrap();
+            panic!("planted");
+        });
+        assert!(task.join().is_err());
+    });
+    let guard = reading.lock().unwrap_or_else(after_a_panic);
+    assert!(guard.has_failed() && guard.position() == 1, "the task stood in the middle of a set");
+    let _reader = NativeReader::new(guard, &range(1, 3), ReadOptions { chunk_records: 1, stall_timeout_ms: 10_000 });
+    lane.take_order();
+    assert_eq!(lane.position, 1);
+}
+
+#[test]
 fn a_log_that_looks_short_is_lost_only_while_its_broker_says_so() {
     let (lane, reading) = one();
     let stall = || read(&mut reader(&reading, &range(0, 3), 1)).1.unwrap();
