@@ -17,6 +17,7 @@ mod admin;
 mod group;
 mod process;
 mod produce;
+mod quota;
 mod read;
 mod topic;
 

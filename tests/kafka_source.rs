@@ -143,6 +143,40 @@ fn a_range_elsewhere_right_after_the_assignment_is_read_whole() {
 }
 
 #[test]
+fn a_quota_costs_time_and_no_record_in_either_plane() {
+    const RECORDS: usize = 220;
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("source-quota", 1);
+    broker.produce(topic.name(), 0, (0..RECORDS).map(|nth| format!("{nth:0>10000}")));
+    for fetch in PLANES {
+        let job_name = unique_name("quota");
+        // Two megabytes in the ten seconds that Kafka counts are beyond it: it stays away for longer than a silence may be.
+        broker.limit_consumer(&format!("kstream-{job_name}"), 140_000.0);
+        let opening = Opening {
+            job_name: &job_name,
+            source_name: "source",
+            brokers: &broker.brokers,
+            mirror_offsets_to: None,
+            stored: &[],
+        };
+        let mut source = open(&spec(topic.name(), fetch), opening).unwrap();
+        let found = available(&mut *source);
+        source.assign(&[(tp(topic.name(), 0), 0)]).unwrap();
+        let options = ReadOptions { chunk_records: 100, stall_timeout_ms: 2_000 };
+        let mut reader = source.read(&range(&found[0], 0, RECORDS as i64), options).unwrap();
+        let (mut offsets, mut longest, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
+        while let Some(chunk) = reader.next_chunk().unwrap_or_else(|error| panic!("{fetch:?}: {error}")) {
+            let Column::Record(records) = chunk else { panic!("not a record column") };
+            offsets.extend(records.offsets.iter().copied());
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        assert_eq!(offsets, (0..RECORDS as i64).collect::<Vec<_>>(), "{fetch:?}");
+        assert!(longest > Duration::from_secs(3), "{fetch:?} was not held back: {longest:?}");
+    }
+}
+
+#[test]
 fn read_uncommitted_sees_what_was_aborted() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("source-uncommitted", 1);

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod away;
+mod bench;
 mod broker;
 mod cli;
 mod command;
@@ -32,6 +33,7 @@ mod queue;
 mod refusal;
 mod run;
 mod scripted_broker;
+mod shapes;
 mod signal;
 mod simulator;
 mod support;

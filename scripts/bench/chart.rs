@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Chart {
     #[arg(long, default_value = "target/bench/results.json")]
     results: PathBuf,
-    #[arg(long, default_value = "target/bench/chart.svg")]
+    #[arg(long, default_value = "scripts/bench/chart.svg")]
     out: PathBuf,
 }
 
@@ -143,7 +143,8 @@ impl Section<'_> {
                 text(svg, LABEL_AT, y + BAR * 0.7, bar.label, LIGHT);
                 let width = bar.cpu_seconds / most * (WIDTH - self.labels - NUMBERS);
                 rect(svg, (self.labels, y), (width, BAR - 2.0), bar.colour);
-                let number = format!("{:.2}{}", bar.cpu_seconds, bar.note);
+                let digits = if bar.cpu_seconds < 1.0 { 3 } else { 1 };
+                let number = format!("{:.digits$}{}", bar.cpu_seconds, bar.note);
                 text(svg, self.labels + width + 4.0, y + BAR * 0.7, &number, LIGHT);
                 y += BAR;
             }

@@ -16,12 +16,13 @@ use crate::{
 /// Starts that are timed.
 const STARTS: u32 = 7;
 
-const DEFAULT: [&str; 11] = [
+const DEFAULT: [&str; 12] = [
     "words",
     "lines",
     "json",
     "lines-lz4",
     "lines-zstd",
+    "lines-starlark",
     "idle",
     "light200",
     "fast50",

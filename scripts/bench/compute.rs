@@ -46,7 +46,7 @@ impl Reference {
 impl Computation for Reference {
     fn message(&mut self, value: &[u8]) {
         match self.workload {
-            Workload::Lines | Workload::LinesLz4 | Workload::LinesZstd => {
+            Workload::Lines | Workload::LinesStarlark | Workload::LinesLz4 | Workload::LinesZstd => {
                 let mut start = 0;
                 for space in memchr::memchr_iter(b' ', value) {
                     self.add(&value[start..space], 1);

@@ -34,6 +34,10 @@ impl Programs {
         command.env("KSTREAM_BROKERS", &self.brokers).env("BENCH_TOPIC", topic);
         command.env("BENCH_CHECKPOINT", checkpoint).env("BENCH_LOG", log);
         command.stdout(Stdio::null()).stderr(Stdio::null());
+        match workload.is_evaluated() {
+            true => command.env("KSTREAM_LAMBDAS", "starlark"),
+            false => command.env_remove("KSTREAM_LAMBDAS"),
+        };
         command
     }
 

@@ -129,7 +129,7 @@ impl Report {
             "threads": self.threads,
             "rounds": self.rounds,
             "idle": self.idle,
-            "start_ms": self.start_ms,
+            "start": (!self.start_ms.is_empty()).then(|| json!({ "ms": self.start_ms })),
             "live": self.live,
             "rows": rows.collect::<Vec<_>>(),
             "runs": runs.collect::<Vec<_>>(),

@@ -22,6 +22,8 @@ pub enum Workload {
     Lines,
     /// JSON objects of 300 bytes; those with status 200, bytes summed by country.
     Json,
+    /// `lines` once more, with every lambda left to the Starlark evaluator.
+    LinesStarlark,
     /// As `lines`, compressed with lz4.
     LinesLz4,
     /// As `lines`, compressed with zstd.
@@ -55,6 +57,7 @@ impl Workload {
             Workload::Words => "words",
             Workload::Lines => "lines",
             Workload::Json => "json",
+            Workload::LinesStarlark => "lines-starlark",
             Workload::LinesLz4 => "lines-lz4",
             Workload::LinesZstd => "lines-zstd",
             Workload::Distinct10m => "distinct10m",
@@ -70,6 +73,7 @@ impl Workload {
     pub fn topic(self) -> &'static str {
         match self {
             Workload::State10m => Workload::Distinct10m.name(),
+            Workload::LinesStarlark => Workload::Lines.name(),
             other => other.name(),
         }
     }
@@ -83,7 +87,7 @@ impl Workload {
 
     /// Whether the bare consumer and the reference do it too.
     pub fn is_compared(self) -> bool {
-        !matches!(self, Workload::Distinct10m | Workload::State10m)
+        !matches!(self, Workload::Distinct10m | Workload::State10m | Workload::LinesStarlark)
     }
 
     pub fn pace(self) -> Option<Pace> {
@@ -94,6 +98,11 @@ impl Workload {
             _ => return None,
         };
         Some(Pace { backlog, messages_a_second, seconds: 20 })
+    }
+
+    /// Whether kstream's own forms of common lambdas are switched off.
+    pub fn is_evaluated(self) -> bool {
+        self == Workload::LinesStarlark
     }
 
     pub fn codec(self) -> &'static str {
@@ -108,7 +117,7 @@ impl Workload {
     pub fn job(self) -> &'static str {
         match self {
             Workload::Words => "words",
-            Workload::Lines | Workload::LinesLz4 | Workload::LinesZstd => "lines",
+            Workload::Lines | Workload::LinesStarlark | Workload::LinesLz4 | Workload::LinesZstd => "lines",
             Workload::Json => "json",
             Workload::Idle => "words",
             Workload::Distinct10m => "distinct",
@@ -149,7 +158,7 @@ impl Messages {
             _ => (0..ZIPF_WORDS).map(|idx| word(idx, 3 + idx * 7 % 6)).collect(),
         };
         let cumulated = match workload {
-            Workload::Lines | Workload::LinesLz4 | Workload::LinesZstd => (1..=ZIPF_WORDS)
+            Workload::Lines | Workload::LinesStarlark | Workload::LinesLz4 | Workload::LinesZstd => (1..=ZIPF_WORDS)
                 .scan(0.0, |sum, rank| {
                     *sum += 1.0 / rank as f64;
                     Some(*sum)

@@ -309,14 +309,20 @@ fn a_quota_or_a_slow_link_costs_time_and_no_record() {
 #[test]
 fn silence_behind_a_quota_names_the_quota() {
     let broker = ScriptedBroker::start();
+    broker.push(Fault::Quota(600));
+    broker.change(|state| state.lasting_fault = Some(Fault::NoRecords));
     let mut plane = open(&broker);
     plane.stall_timeout_ms = 300;
-    broker.push(Fault::Quota(1));
-    broker.change(|state| state.lasting_fault = Some(Fault::NoRecords));
+    let begun = Instant::now();
     let error = plane.read(0, 0, 20).unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::Unreachable, "{error}");
+    assert!(error.message.contains("after a quota held them back"), "{error}");
+    assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("consumer_byte_rate")), "{error:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    let error = plane.read(0, 0, 20).unwrap_err();
+    assert_eq!(error.hint, None, "the quota was over before: {error}");
     broker.change(|state| state.lasting_fault = None);
-    check_all(&plane, "a second try goes on with what was under way");
+    check_all(&plane, "a later try goes on with what was under way");
 }
 
 #[test]

@@ -71,6 +71,9 @@ pub fn hint_for(code: Code) -> Option<&'static str> {
     })
 }
 
+/// What to do about a broker that holds a consumer back.
+pub const QUOTA_HINT: &str = "Raise the quota consumer_byte_rate of this user or client id, or have the job read less.";
+
 /// What to do about brokers that do not answer, by the words for why.
 pub fn hint_for_unreachable(reason: &str) -> &'static str {
     let speaks_of_tls = ["security.protocol", "APIVERSION_QUERY", "SSL_HANDSHAKE", "SSL connection closed"];

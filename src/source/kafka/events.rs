@@ -2,18 +2,21 @@
 //! once, not once a poll; logs go to DEBUG; OAuth tokens are fetched when librdkafka asks.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     error::Error,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientContext, client::OAuthToken, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
     types::RDKafkaErrorCode as Code,
 };
+
+use serde::Deserialize;
 
 use super::{
     error::{code_of, kind_of},
@@ -23,6 +26,12 @@ use crate::source::SourceErrorKind;
 
 /// How an error reads that was polled; the callback before it said more.
 const NO_MORE_THAN_A_CODE: &str = "Message consumption error";
+
+/// Below, a broker only smooths the traffic; and how often it is said otherwise.
+const THROTTLE_WORTH_SAYING: Duration = Duration::from_secs(1);
+const THROTTLE_SAID_FOR: Duration = Duration::from_secs(300);
+/// More than a broker asks for.
+const THROTTLE_MAX: Duration = Duration::from_secs(300);
 
 /// The context of every client handle kstream makes.
 #[derive(Debug, Default)]
@@ -35,8 +44,34 @@ pub struct Events {
     cuts: Mutex<Vec<(i64, i64)>>,
     /// Partitions whose records came by the handle's own queue.
     strays: Mutex<HashSet<(String, i32)>>,
+    throttled: Mutex<Throttled>,
     /// The handle is being closed: nobody waits for what it says.
     closing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Throttled {
+    until: Option<Instant>,
+    /// When the log last said so.
+    said_at: Option<Instant>,
+}
+
+/// The part of librdkafka's statistics that tells of quotas: for each broker, by how many milliseconds it held back the
+/// answers of the last interval.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: HashMap<String, BrokerStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    throttle: Option<ThrottleStatistics>,
+}
+
+#[derive(Deserialize)]
+struct ThrottleStatistics {
+    max: i64,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +115,23 @@ impl Events {
     /// The handle is about to be closed; what it says from now on is not worth a warning.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// A broker has held the client back by quota, and will for up to `longest` from now on.
+    fn throttled(&self, longest: Duration) {
+        let (now, until) = (Instant::now(), Instant::now() + longest.min(THROTTLE_MAX));
+        let mut throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner);
+        throttled.until = throttled.until.max(Some(until));
+        if longest >= THROTTLE_WORTH_SAYING && throttled.said_at.is_none_or(|at| now - at >= THROTTLE_SAID_FOR) {
+            throttled.said_at = Some(now);
+            let throttle_ms = longest.as_millis() as u64;
+            tracing::info!(client = self.name, throttle_ms, "a quota (consumer_byte_rate) slows the source down");
+        }
+    }
+
+    /// Until when the client was held back by quota, as far as has been heard. That time is no silence.
+    pub fn throttled_until(&self) -> Option<Instant> {
+        self.throttled.lock().unwrap_or_else(PoisonError::into_inner).until
     }
 
     /// Where the log ends of a partition that librdkafka has given up at `position`, because it was cut before that. Which
@@ -126,6 +178,14 @@ impl Events {
     }
 }
 
+/// The longest time that any broker has held an answer back; `None` where none has.
+fn longest_throttle(statistics: &[u8]) -> Option<Duration> {
+    let statistics: Statistics = serde_json::from_slice(statistics).ok()?;
+    let held_back = statistics.brokers.into_values().filter_map(|broker| broker.throttle);
+    let longest = held_back.filter_map(|throttle| u64::try_from(throttle.max).ok()).max();
+    longest.filter(|&ms| ms > 0).map(Duration::from_millis)
+}
+
 /// What librdkafka found of a log that was cut, in words alone: the position compared, and where the log ends.
 pub fn cut_of(reason: &str) -> Option<(i64, i64)> {
     let number = |before: &str| -> Option<i64> {
@@ -157,7 +217,11 @@ impl ClientContext for Events {
         }
     }
 
-    fn stats_raw(&self, _statistics: &[u8]) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let Some(longest) = longest_throttle(statistics) {
+            self.throttled(longest);
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.note(code_of(&error), reason);
@@ -216,6 +280,28 @@ mod tests {
         events.note(Code::BrokerTransportFailure, reason);
         events.note(Code::SSL, "Message consumption error: SSL (Local: SSL error)");
         assert_eq!(events.refusal(), Some((Code::SSL, reason.to_owned())));
+    }
+
+    #[test]
+    fn quotas_are_read_from_statistics() {
+        let check = |statistics: &str, expected: Option<u64>| {
+            assert_eq!(longest_throttle(statistics.as_bytes()), expected.map(Duration::from_millis), "{statistics}");
+        };
+        let broker = |max| format!(r#"{{"name":"b","state":"UP","throttle":{{"min":0,"max":{max},"avg":1,"cnt":3}}}}"#);
+        check(&format!(r#"{{"type":"consumer","brokers":{{"a":{},"b":{}}}}}"#, broker(0), broker(1_500)), Some(1_500));
+        check(&format!(r#"{{"brokers":{{"a":{}}},"topics":{{}}}}"#, broker(0)), None);
+        check(r#"{"brokers":{"a":{"name":"a"}}}"#, None);
+        check(&format!(r#"{{"brokers":{{"a":{}}}}}"#, broker(-1)), None);
+        check("{}", None);
+        check("no JSON", None);
+
+        let events = Events::default();
+        assert_eq!(events.throttled_until(), None);
+        events.stats_raw(format!(r#"{{"brokers":{{"a":{}}}}}"#, broker(60_000)).as_bytes());
+        let until = events.throttled_until().unwrap();
+        events.stats_raw(format!(r#"{{"brokers":{{"a":{}}}}}"#, broker(500)).as_bytes());
+        assert_eq!(events.throttled_until(), Some(until), "what was announced stays");
+        assert!(until > Instant::now() + Duration::from_secs(30));
     }
 
     #[test]

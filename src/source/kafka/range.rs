@@ -17,7 +17,7 @@ use rdkafka::{
 use super::{
     chunk::ChunkBuilder,
     control::drain,
-    error::{hint_for, kind_of},
+    error::{QUOTA_HINT, hint_for, kind_of},
     events::{Events, cut_of},
     librdkafka::{LibrdkafkaPlane, Partition},
     raw::RawMessage,
@@ -227,22 +227,24 @@ impl<'a> LibrdkafkaRange<'a> {
             self.check_bounds(self.short)?;
             self.doubted_at = Instant::now();
         }
-        if now.duration_since(self.progress_at) < limit {
+        // A broker that holds the client back by quota is not silent.
+        let throttled_until = self.consumer.context().throttled_until();
+        let silent_since = throttled_until.map_or(self.progress_at, |until| until.max(self.progress_at));
+        if now.saturating_duration_since(silent_since) < limit {
             return Ok(());
         }
         drain(self.consumer);
-        let (tp, next, until) = (&self.range.tp, self.next(), self.range.until);
+        let next = self.next();
         self.partition.next = None; // librdkafka may have given the partition up: the next range begins anew
-        let explanation = self.consumer.context().explanation();
-        let reason = explanation.as_ref().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
-        let message = format!(
-            "brokers {} sent nothing of {tp} for {} ms; read up to offset {next} of {until}{reason}",
+        let is_throttled = throttled_until.is_some_and(|until| self.progress_at <= until);
+        let OffsetRange { tp, until, .. } = &self.range;
+        let what = format!(
+            "brokers {} sent nothing of {tp} for {} ms; read up to offset {next} of {until}",
             self.brokers(),
             limit.as_millis()
         );
-        let refusal = self.consumer.context().refusal();
-        let kind = if refusal.is_some() { SourceErrorKind::Refused } else { SourceErrorKind::Unreachable };
-        Err(SourceError { kind, message, hint: refusal.and_then(|(code, _)| hint_for(code)).map(str::to_owned) })
+        let events = self.consumer.context();
+        Err(silence(what, is_throttled, events.explanation(), events.refusal()))
     }
 
     /// Compares what is left of the range with the log as it is now. `proofs`: how often it has looked too short.
@@ -261,6 +263,20 @@ impl<'a> LibrdkafkaRange<'a> {
         self.partition.next = None;
         Err(data_loss(&self.range, earliest, latest))
     }
+}
+
+/// Nothing came within the limit; why, as far as it is known.
+fn silence(
+    what: String,
+    is_throttled: bool,
+    explanation: Option<(Code, String)>,
+    refusal: Option<(Code, String)>,
+) -> SourceError {
+    let quota = if is_throttled { ", after a quota held it back" } else { "" };
+    let reason = explanation.map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
+    let kind = if refusal.is_some() { SourceErrorKind::Refused } else { SourceErrorKind::Unreachable };
+    let hint = refusal.and_then(|(code, _)| hint_for(code)).or(is_throttled.then_some(QUOTA_HINT));
+    SourceError { kind, message: format!("{what}{quota}{reason}"), hint: hint.map(str::to_owned) }
 }
 
 /// The planned range and what is left of it.
@@ -314,5 +330,25 @@ impl RangeReader for LibrdkafkaRange<'_> {
         }
         self.partition.chunk_bytes = chunk.bytes() + chunk.bytes() / 8;
         Ok(Some(chunk.finish(&self.range.tp, self.plane.options.formats)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_behind_a_quota_names_the_quota() {
+        let check = |is_throttled, refusal: Option<(Code, String)>, kind, hint: Option<&str>| {
+            let error = silence("nothing came".into(), is_throttled, None, refusal);
+            assert_eq!((error.kind.clone(), error.hint.as_deref()), (kind, hint), "{error}");
+            assert_eq!(error.message.contains("after a quota held it back"), is_throttled, "{error}");
+        };
+        check(true, None, SourceErrorKind::Unreachable, Some(QUOTA_HINT));
+        check(false, None, SourceErrorKind::Unreachable, None);
+        let refusal = (Code::TopicAuthorizationFailed, "no".to_owned());
+        let grant = hint_for(Code::TopicAuthorizationFailed);
+        check(true, Some(refusal), SourceErrorKind::Refused, grant);
+        assert!(grant.is_some());
     }
 }

@@ -21,6 +21,9 @@ pub const OWNED: [&str; 7] = [
     "isolation.level",
 ];
 
+/// How often a handle that fetches tells what it has met, quotas among it: within the shortest silence that is an error.
+const STATISTICS_MS: &str = "1000";
+
 /// Properties that only a producer knows; a handle that reads would warn of them, and the other way round.
 const PRODUCER_ONLY: [&str; 8] = [
     "acks",
@@ -199,6 +202,8 @@ impl ClientSettings {
         default("fetch.min.bytes", "1".into());
         default("fetch.queue.backoff.ms", "5".into());
         default("fetch.error.backoff.ms", "100".into());
+        // The only place where librdkafka tells of quotas without a callback of its own.
+        default("statistics.interval.ms", STATISTICS_MS.into());
         default("queued.min.messages", prefetch.messages().to_string());
         default("queued.max.messages.kbytes", prefetch.kbytes().to_string());
         config

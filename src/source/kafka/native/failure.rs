@@ -2,9 +2,6 @@
 
 use crate::source::{SourceError, SourceErrorKind};
 
-/// How a broker that keeps to a quota is worded, so that the hint about it can follow.
-pub const THROTTLES: &str = "throttles";
-
 /// Asking again later may help.
 pub fn unreachable(message: impl Into<String>) -> SourceError {
     SourceError { kind: SourceErrorKind::Unreachable, message: message.into(), hint: None }

@@ -15,7 +15,7 @@ use super::{
     backoff::Backoff,
     batch::{self, Extent, Malformed},
     connection::{Connection, Dialer},
-    failure::{THROTTLES, corrupt, is_refused, refused},
+    failure::{corrupt, is_refused, refused},
     fetch::{self, Answer},
     lane::{Content, EpochCheck, Lane},
     memory::Memory,
@@ -56,6 +56,7 @@ pub struct Fetcher {
     connection: Option<Connection>,
     backoff: Backoff,
     not_before: Instant,
+    throttled_until: Instant,
     /// When the log last said so.
     throttled_at: Option<Instant>,
 }
@@ -77,6 +78,7 @@ impl Fetcher {
             connection: None,
             backoff,
             not_before: Instant::now(),
+            throttled_until: Instant::now(),
             throttled_at: None,
         }
     }
@@ -136,6 +138,9 @@ impl Fetcher {
             lane.topic_id = leader.topic_id;
         }
         lane.listen(&self.ringer);
+        if Instant::now() < self.throttled_until {
+            lane.shared.note_throttle(self.throttled_until);
+        }
         self.leader = Some(leader);
         self.lanes.push(lane);
     }
@@ -226,7 +231,13 @@ impl Fetcher {
             (true, true) => AWAITED_WAIT.min(settings.fetch_wait_max),
             (true, false) => Duration::ZERO,
         };
-        let (answers, throttle) = fetch::fetch(connection, settings, &self.lanes, &wanted, max_wait, max_bytes)?;
+        let note_asked = |is_asked| {
+            wanted.iter().filter_map(|(idx, _)| self.lanes.get(*idx)).for_each(|lane| lane.note_asked(is_asked));
+        };
+        note_asked(true);
+        let response = fetch::fetch(connection, settings, &self.lanes, &wanted, max_wait, max_bytes);
+        note_asked(false);
+        let (answers, throttle) = response?;
         let response_len = connection.response_len();
         let mut moved = Vec::new();
         let records: usize = answers.iter().map(|(_, answer)| answer.len()).sum();
@@ -253,6 +264,7 @@ impl Fetcher {
     /// Keeps away from the broker for as long as it said. That is no silence: readers wait so much longer.
     fn throttle(&mut self, connection: &Connection, throttle: Duration) {
         self.not_before = Instant::now() + throttle;
+        self.throttled_until = self.not_before;
         let is_news = self.throttled_at.is_none_or(|said| said.elapsed() >= THROTTLE_SAID_FOR);
         if throttle >= THROTTLE_WORTH_SAYING && is_news {
             self.throttled_at = Some(Instant::now());
@@ -261,9 +273,9 @@ impl Fetcher {
             tracing::info!(%source, %broker, throttle_ms, "a quota (consumer_byte_rate) slows the source down");
         }
         if !throttle.is_zero() {
-            let trouble = format!("broker {} {THROTTLES} for {} ms", connection.endpoint(), throttle.as_millis());
+            let trouble = format!("broker {} throttles for {} ms", connection.endpoint(), throttle.as_millis());
             for lane in &self.lanes {
-                lane.shared.note_progress(self.not_before);
+                lane.shared.note_throttle(self.throttled_until);
                 lane.shared.change_facts(|facts| facts.trouble = Some(trouble.clone()));
             }
         }
@@ -294,11 +306,11 @@ impl Fetcher {
         match answer {
             Answer::Records { bytes, aborted, earliest, latest } => {
                 let broker = fetch::broker_name(connection);
+                let pause = self.dialer.settings.fetch_wait_max.max(IDLE_WAIT);
                 lane.shared.change_facts(|facts| {
                     facts.broker = Some(broker.clone());
                     facts.trouble = None;
-                    facts.earliest = Some(earliest).filter(|&earliest| earliest >= 0);
-                    facts.latest = Some(latest).filter(|&latest| latest >= 0);
+                    facts.heard_bounds(earliest, latest, pause);
                     facts.leader_epoch = Some(lane.leader_epoch);
                 });
                 lane.backoff.reset();
@@ -357,7 +369,10 @@ impl Fetcher {
                 fetch::epoch_end(connection, &self.dialer.settings, &lane, check)
                     .map(|end| end.filter(|&end| end < check.until))
             });
-            match ends.collect::<Result<Vec<_>, _>>() {
+            lane.note_asked(true);
+            let ends = ends.collect::<Result<Vec<_>, _>>();
+            lane.note_asked(false);
+            match ends {
                 Ok(ends) => {
                     if let Some(end) = ends.into_iter().flatten().min() {
                         truncated(&mut lane, connection, end);
@@ -379,7 +394,7 @@ impl Fetcher {
 }
 
 fn truncated(lane: &mut Lane, connection: &Connection, end_offset: i64) {
-    let earliest = lane.shared.facts().earliest.unwrap_or(0).min(end_offset.max(0));
+    let earliest = lane.shared.facts().earliest().min(end_offset.max(0));
     let message = format!(
         "broker {}: the log of {} was cut at offset {end_offset}, before {}, by an unclean leader election or a power cut",
         connection.endpoint(),
@@ -412,10 +427,9 @@ fn take_records(lane: &mut Lane, received: Received, limit: usize) {
         let set = bytes.slice(..extent.complete_len);
         let is_crumb = set.len() * OWN_COPY_PART < response_len && response_len > SMALL_RESPONSE_BYTES;
         let set = if is_crumb { Bytes::copy_from_slice(&set) } else { set };
-        lane.deliver(set, aborted, broker);
-        lane.position = next;
         // Not covered by the checksum either; an epoch that cannot be is not handed back to the broker.
-        lane.last_epoch = if extent.leader_epoch <= lane.leader_epoch { extent.leader_epoch } else { -1 };
+        let epoch = if extent.leader_epoch <= lane.leader_epoch { extent.leader_epoch } else { -1 };
+        lane.deliver(next, epoch, set, aborted, broker);
         lane.wanted_bytes = 0;
         lane.stuck = 0;
     }

@@ -11,7 +11,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
+    facts::Facts,
     memory::{Hold, Memory},
     settings::BackoffRange,
 };
@@ -35,8 +36,8 @@ const QUEUED_SETS_MAX: usize = 64;
 pub struct Item {
     generation: u64,
     content: Content,
-    /// Where it ends the lane and may be over later: when, and the leader epoch of what was fetched last.
-    parked: Option<(Instant, i32)>,
+    /// Where it ends the lane and may be over later: when that was.
+    parked_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub enum Content {
 pub struct FetchedSet {
     /// The position it was fetched for: where the set before it ended.
     pub from: i64,
+    /// Leader epoch of its last batch; -1 where it cannot be known.
+    pub epoch: i32,
     pub bytes: Bytes,
     /// Producer id and first offset of each aborted transaction.
     pub aborted: Vec<(i64, i64)>,
@@ -68,24 +71,19 @@ pub struct FetchedSet {
 #[derive(Debug)]
 pub struct Fetched {
     pub content: Content,
-    /// Where it ended the lane and may be over: when, and the leader epoch of what had been fetched by then (-1: unknown).
-    pub parked: Option<(Instant, i32)>,
+    /// Where it ended the lane and may be over: when that was.
+    pub parked_at: Option<Instant>,
 }
 
-/// What is known of the partition beside its records; for messages and decisions of its reader.
-#[derive(Debug, Clone, Default)]
-pub struct Facts {
-    /// The leader that was asked last.
-    pub broker: Option<Arc<str>>,
-    /// What goes wrong at present.
-    pub trouble: Option<String>,
-    /// Since when no broker knows the partition, by what was heard last.
-    pub unknown_since: Option<Instant>,
-    pub earliest: Option<i64>,
-    /// One past the last readable offset, at the last response.
-    pub latest: Option<i64>,
-    pub topic_id: Uuid,
-    pub leader_epoch: Option<i32>,
+/// Why a reader gets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nothing {
+    /// The deadline has passed.
+    Yet,
+    /// The thread that fetched for it has ended.
+    EverAgain,
+    /// A set could not be handed over: the next one asked for would not be the next one that comes.
+    Overflow,
 }
 
 /// What the reader knows that the log must still confirm: all offsets below `until` were written in leader epochs up to
@@ -118,6 +116,10 @@ pub struct LaneShared {
     is_waiting: AtomicBool,
     was_full: AtomicBool,
     is_closed: AtomicBool,
+    /// The generation whose set found no room in the channel; 0: none.
+    overflowed: AtomicU64,
+    /// The position that a request under way asks for; -1: none.
+    asked_from: AtomicI64,
     bell: Mutex<Option<Sender<()>>>,
     facts: Mutex<Facts>,
     /// Until then there is no reason to call the broker silent.
@@ -145,6 +147,11 @@ impl LaneShared {
         }
     }
 
+    /// The position that a request under way asks for.
+    pub fn asked_from(&self) -> Option<i64> {
+        Some(self.asked_from.load(Ordering::Acquire)).filter(|&position| position >= 0)
+    }
+
     pub fn is_waiting(&self) -> bool {
         self.is_waiting.load(Ordering::Acquire)
     }
@@ -158,6 +165,12 @@ impl LaneShared {
     pub fn note_progress(&self, at: Instant) {
         let mut heard_at = lock(&self.heard_at);
         *heard_at = Some(heard_at.map_or(at, |before| before.max(at)));
+    }
+
+    /// A broker holds the source back until then: no silence, and worth a word where nothing comes afterwards.
+    pub fn note_throttle(&self, until: Instant) {
+        self.note_progress(until);
+        self.change_facts(|facts| facts.throttled_until = Some(until));
     }
 
     pub fn heard_at(&self) -> Option<Instant> {
@@ -186,6 +199,8 @@ pub fn lane(
         is_waiting: AtomicBool::new(false),
         was_full: AtomicBool::new(false),
         is_closed: AtomicBool::new(false),
+        overflowed: AtomicU64::new(0),
+        asked_from: AtomicI64::new(-1),
         bell: Mutex::new(None),
         facts: Mutex::new(Facts::default()),
         heard_at: Mutex::new(None),
@@ -294,18 +309,26 @@ impl Lane {
         quota.saturating_sub(queued).max(1)
     }
 
-    /// Hands over what was fetched for the present position.
-    pub fn deliver(&self, bytes: Bytes, aborted: Vec<(i64, i64)>, broker: Arc<str>) {
+    /// A request for the lane's position is under way, or is so no longer.
+    pub fn note_asked(&self, is_asked: bool) {
+        let position = if is_asked { self.position } else { -1 };
+        self.shared.asked_from.store(position, Ordering::Release);
+    }
+
+    /// Hands over what was fetched for the present position and ends before `next`, in `epoch`; and moves on to there.
+    pub fn deliver(&mut self, next: i64, epoch: i32, bytes: Bytes, aborted: Vec<(i64, i64)>, broker: Arc<str>) {
         self.shared.queued_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
         let hold = self.shared.memory.hold(bytes.len());
         let (from, topic_id) = (self.position, self.topic_id);
-        self.send(Content::Set(FetchedSet { from, bytes, aborted, broker, topic_id, hold }), None);
+        if self.send(Content::Set(FetchedSet { from, epoch, bytes, aborted, broker, topic_id, hold }), None) {
+            (self.position, self.last_epoch) = (next, epoch);
+        }
     }
 
     /// Ends the lane with this until the reader seeks; a reader that comes later asks once more.
     pub fn park(&mut self, content: Content) {
         self.is_parked = true;
-        self.send(content, Some((Instant::now(), self.last_epoch)));
+        self.send(content, Some(Instant::now()));
     }
 
     /// As [`Lane::park`] with what cannot be over later.
@@ -314,15 +337,25 @@ impl Lane {
         self.send(content, None);
     }
 
-    fn send(&self, content: Content, parked: Option<(Instant, i32)>) {
-        let item = Item { generation: self.generation, content, parked };
-        // A full channel cannot be: a lane with that many sets has no room, and a parked one sends nothing. A closed one
-        // has no reader.
-        if let Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) = self.items.try_send(item)
-            && let Content::Set(set) = item.content
-        {
+    /// Whether the reader will get it. A full channel should not be: a lane with that many sets has no room, and a parked
+    /// one sends nothing. Were it so, going on would leave a hole: the lane ends, and its reader is told.
+    fn send(&mut self, content: Content, parked_at: Option<Instant>) -> bool {
+        let item = Item { generation: self.generation, content, parked_at };
+        let returned = match self.items.try_send(item) {
+            Ok(()) => return true,
+            // No reader is left.
+            Err(TrySendError::Disconnected(item)) => item,
+            Err(TrySendError::Full(item)) => {
+                tracing::error!(tp = %self.tp(), position = self.position, "a lane is full beyond its bound");
+                self.is_parked = true;
+                self.shared.overflowed.store(self.generation, Ordering::Release);
+                item
+            }
+        };
+        if let Content::Set(set) = returned.content {
             self.shared.queued_bytes.fetch_sub(set.bytes.len(), Ordering::SeqCst);
         }
+        false
     }
 }
 
@@ -359,32 +392,33 @@ impl Feed {
         self.shared.ring();
     }
 
-    /// The next item of the present generation; `None` if `deadline` passes first.
-    pub fn receive(&self, deadline: Instant) -> Option<Fetched> {
+    /// The next item of the present generation.
+    pub fn receive(&self, deadline: Instant) -> Result<Fetched, Nothing> {
         loop {
             let item = match self.items.try_recv() {
                 Ok(item) => item,
+                Err(_) if self.shared.overflowed.load(Ordering::Acquire) == self.generation => {
+                    return Err(Nothing::Overflow);
+                }
                 Err(_) => self.wait(deadline)?,
             };
             self.count_out(&item);
             if item.generation == self.generation {
-                return Some(Fetched { content: item.content, parked: item.parked });
+                return Ok(Fetched { content: item.content, parked_at: item.parked_at });
             }
         }
     }
 
-    fn wait(&self, deadline: Instant) -> Option<Item> {
+    fn wait(&self, deadline: Instant) -> Result<Item, Nothing> {
         self.shared.is_waiting.store(true, Ordering::SeqCst);
         self.shared.ring();
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let received = self.items.recv_timeout(left);
         self.shared.is_waiting.store(false, Ordering::Release);
-        match received {
-            Ok(item) => Some(item),
-            Err(RecvTimeoutError::Timeout) => None,
-            // The I/O threads are gone; the deadline is what is left to wait for.
-            Err(RecvTimeoutError::Disconnected) => None,
-        }
+        received.map_err(|error| match error {
+            RecvTimeoutError::Timeout => Nothing::Yet,
+            RecvTimeoutError::Disconnected => Nothing::EverAgain,
+        })
     }
 
     fn count_out(&self, item: &Item) {
@@ -403,69 +437,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two lanes of a plane that may hold 1,000 bytes.
-    fn two() -> ((Lane, Feed), (Lane, Feed)) {
-        let memory = Memory::new(1_000);
-        let range = BackoffRange { first: Duration::from_millis(1), most: Duration::from_millis(1) };
-        let make = |partition| lane(TopicPartition::new("t", partition), 0, 500, memory.clone(), range);
-        (make(0), make(1))
-    }
-
-    fn deliver(lane: &Lane, len: usize) {
-        lane.deliver(Bytes::from(vec![0; len]), Vec::new(), "b".into());
-    }
-
-    #[test]
-    fn a_lane_that_nobody_reads_leaves_the_others_their_share() {
-        let ((first, _unread), (second, _feed)) = two();
-        assert_eq!((first.room(), second.room()), (500, 500));
-        deliver(&first, 300);
-        assert_eq!(first.room(), 0, "half its share lies unread");
-        assert_eq!(second.room(), 500);
-    }
-
-    #[test]
-    fn beyond_the_bound_only_a_lane_whose_reader_waits_is_filled() {
-        let ((first, feed), (second, other)) = two();
-        deliver(&first, 4_000);
-        assert_eq!((first.room(), second.room()), (0, 0), "one batch was larger than all of the bound");
-        std::thread::scope(|scope| {
-            scope.spawn(|| assert!(other.receive(Instant::now() + Duration::from_secs(10)).is_some()));
-            while !second.shared.is_waiting() {
-                std::thread::yield_now();
-            }
-            assert!(second.room() > 0 && first.room() == 0);
-            deliver(&second, 4_000);
-        });
-        let held = feed.receive(Instant::now()).unwrap();
-        assert_eq!(second.room(), 0, "what is being read counts");
-        drop(held);
-        assert!(first.room() > 0 && second.room() > 0);
-    }
-
-    #[test]
-    fn what_comes_while_the_reader_seeks_is_not_dropped() {
-        const SETS: usize = 8;
-        let ((mut lane, mut feed), _other) = two();
-        let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::Acquire) {
-                    if !lane.is_current() {
-                        lane.take_order();
-                        (0..SETS).for_each(|_| deliver(&lane, 1));
-                    }
-                }
-            });
-            let lost = (0..20_000).find(|&position| {
-                feed.seek(position, None, None, None);
-                (0..SETS).any(|_| feed.receive(Instant::now() + Duration::from_secs(5)).is_none())
-            });
-            is_over.store(true, Ordering::Release);
-            assert_eq!(lost, None, "an order brings all of its sets");
-        });
-    }
-}
+mod tests;

@@ -18,7 +18,7 @@
 //! within a second. It does not decode keys or values, use fetch sessions or read from followers.
 //!
 //! Files: `settings` what it honours; `stream`, `tls`, `scram`, `connection`, `shape`, `buffer` the wire; `metadata`, `router`,
-//! `fetcher`, `fetch`, `lane`, `memory` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
+//! `fetcher`, `fetch`, `lane`, `facts`, `memory` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
 //! `chunk`, `varint` the reading side.
 
 mod aborted;
@@ -29,6 +29,7 @@ mod chunk;
 mod compression;
 mod connection;
 mod decode;
+mod facts;
 mod failure;
 mod fetch;
 mod fetcher;
@@ -46,12 +47,14 @@ mod settings;
 mod shape;
 mod stop;
 mod stream;
+#[cfg(test)]
+mod stress;
 mod tls;
 mod varint;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, TryLockError, atomic::Ordering},
+    sync::{Arc, Mutex, TryLockError, atomic::Ordering},
     time::Duration,
 };
 
@@ -97,7 +100,7 @@ struct Slot {
 
 impl Slot {
     fn reading_mut(&mut self) -> &mut Reading {
-        self.reading.get_mut().unwrap_or_else(PoisonError::into_inner)
+        self.reading.get_mut().unwrap_or_else(reader::after_a_panic)
     }
 }
 
@@ -165,7 +168,7 @@ impl DataPlane for NativePlane {
                     slot.shared.quota_bytes.store(quota, Ordering::Relaxed);
                     let reading = slot.reading_mut();
                     if reading.position() != *position {
-                        reading.seek(*position, None, None, None);
+                        reading.move_to(*position);
                     }
                 }
                 None => self.add(tp, *position, quota),
@@ -184,7 +187,10 @@ impl DataPlane for NativePlane {
         };
         let reading = match slot.reading.try_lock() {
             Ok(reading) => reading,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                slot.reading.clear_poison();
+                reader::after_a_panic(poisoned)
+            }
             Err(TryLockError::WouldBlock) => return Err(refused(format!("{} is being read already", range.tp), None)),
         };
         Ok(Box::new(NativeReader::new(reading, range, options)))

@@ -1,7 +1,8 @@
 //! The records of one range, taken from a lane: the task's side, where bytes become columns.
 
 use std::{
-    sync::{Arc, MutexGuard},
+    ops::DerefMut,
+    sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,14 +14,15 @@ use super::{
     buffer::BufferPool,
     chunk::ChunkShape,
     compression::Decompressor,
-    failure::{THROTTLES, corrupt, refused, unreachable},
-    lane::{Content, EpochCheck, Feed, Fetched, FetchedSet},
+    failure::{corrupt, refused, unreachable},
+    lane::{Content, EpochCheck, Feed, Fetched, FetchedSet, Nothing},
     memory::Hold,
     record_set::RecordSet,
 };
 use crate::{
     job::Isolation,
     model::{Column, OffsetRange, RecordColumn},
+    source::kafka::error::QUOTA_HINT,
     source::{RangeReader, ReadOptions, SourceError, SourceErrorKind},
 };
 
@@ -30,8 +32,6 @@ const REFETCHES_MAX: u32 = 2;
 const CHUNK_BYTES: usize = 256 << 10;
 /// Records that a chunk may have however long they are.
 const CHUNK_RECORDS_MIN: usize = 64;
-
-const QUOTA_HINT: &str = "Raise the quota consumer_byte_rate of this user or client id, or have the job read less.";
 
 /// What a partition's task keeps between ranges.
 pub struct Reading {
@@ -48,6 +48,10 @@ pub struct Reading {
     has_begun: bool,
     /// Leader epoch up to which planned ranges have been compared with the log.
     checked_epoch: Option<i32>,
+    /// Leader epoch of the set taken last: what was read until the position is no younger.
+    read_epoch: Option<i32>,
+    /// Where nothing came within the limit, though something may be under way.
+    stalled_at: Option<i64>,
 }
 
 /// The set that is being read.
@@ -69,6 +73,8 @@ impl Reading {
             has_failed: false,
             has_begun: false,
             checked_epoch: None,
+            read_epoch: None,
+            stalled_at: None,
         }
     }
 
@@ -80,21 +86,31 @@ impl Reading {
         self.has_failed
     }
 
-    pub fn seek(
+    /// The next range begins with a new fetch.
+    pub fn fail(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// Begins anew at `position`; what is known of the log there is compared by the range that begins.
+    pub fn move_to(&mut self, position: i64) {
+        (self.has_begun, self.checked_epoch, self.read_epoch) = (false, None, None);
+        self.seek(position, None, None, None);
+    }
+
+    fn seek(
         &mut self,
         position: i64,
         check: Option<EpochCheck>,
         start_check: Option<EpochCheck>,
         topic_id: Option<Uuid>,
     ) {
-        self.set = None;
-        self.has_failed = false;
+        (self.set, self.stalled_at, self.has_failed) = (None, None, false);
         self.feed.seek(position, check, start_check, topic_id);
     }
 
     /// Makes the lane deliver what `range` needs, from its start.
     fn begin(&mut self, range: &OffsetRange, topic_id: Option<Uuid>) {
-        let check = range.leader_epoch.map(|epoch| EpochCheck { epoch, until: range.until });
+        let check = end_check(range);
         // A range planned in an older epoch than the leader's may have been cut since: its end is compared once.
         let is_older = check.is_some_and(|check| {
             self.feed.shared.facts().leader_epoch != Some(check.epoch) && self.checked_epoch != Some(check.epoch)
@@ -103,12 +119,35 @@ impl Reading {
         let start_check = range.start_epoch.map(|epoch| EpochCheck { epoch, until: range.start });
         let is_first = start_check
             .is_some_and(|check| !self.has_begun && self.feed.shared.facts().leader_epoch != Some(check.epoch));
-        if self.feed.position != range.start || self.has_failed || is_older || is_first {
-            self.seek(range.start, check, start_check, topic_id);
+        let stays = self.feed.position == range.start;
+        if !stays || self.has_failed || is_older || is_first {
+            let read = self.read_epoch.filter(|_| stays).map(|epoch| EpochCheck { epoch, until: range.start });
+            self.read_epoch = self.read_epoch.filter(|_| stays);
+            self.seek(range.start, check, start_check.or(read), topic_id);
         }
         self.has_begun = true;
         self.checked_epoch = range.leader_epoch.or(self.checked_epoch);
     }
+
+    /// Has what lies behind the position fetched anew, in the middle of `range`. Like at its beginning, what was read
+    /// before and how it is to end are compared with the log.
+    fn fetch_again(&mut self, range: &OffsetRange, topic_id: Option<Uuid>) {
+        let position = self.feed.position;
+        let planned = range.start_epoch.map(|epoch| EpochCheck { epoch, until: range.start });
+        let read = self.read_epoch.map(|epoch| EpochCheck { epoch, until: position });
+        self.seek(position, end_check(range), read.or(planned), topic_id);
+    }
+}
+
+/// Where a task came to grief in the middle of a set, what it had seen of it is not known: it is fetched again.
+pub fn after_a_panic<R: DerefMut<Target = Reading>>(poisoned: PoisonError<R>) -> R {
+    let mut reading = poisoned.into_inner();
+    reading.fail();
+    reading
+}
+
+fn end_check(range: &OffsetRange) -> Option<EpochCheck> {
+    range.leader_epoch.map(|epoch| EpochCheck { epoch, until: range.until })
 }
 
 /// Reads one range; holds the partition meanwhile.
@@ -118,22 +157,37 @@ pub struct NativeReader<'a> {
     topic_id: Option<Uuid>,
     options: ReadOptions,
     begun_at: Instant,
+    waiting_since: Instant,
     deadline: Instant,
     refetches: u32,
     /// An error that was older than this reader has been asked about again.
     has_asked_again: bool,
+    /// Nothing came, and what comes yet is what a second try needs.
+    may_go_on: bool,
 }
 
 impl<'a> NativeReader<'a> {
     pub fn new(mut reading: MutexGuard<'a, Reading>, range: &OffsetRange, options: ReadOptions) -> Self {
+        // Before a new order is out, whose answer is none of before.
+        let begun_at = Instant::now();
         let topic_id = range.topic_id.as_deref().and_then(parse_topic_id);
         if !range.is_empty() {
             reading.begin(range, topic_id);
         }
-        let begun_at = Instant::now();
-        let deadline = begun_at + Duration::from_millis(options.stall_timeout_ms);
-        let range = range.clone();
-        Self { reading, range, topic_id, options, begun_at, deadline, refetches: 0, has_asked_again: false }
+        let mut reader = Self {
+            reading,
+            range: range.clone(),
+            topic_id,
+            options,
+            begun_at,
+            waiting_since: begun_at,
+            deadline: begun_at,
+            refetches: 0,
+            has_asked_again: false,
+            may_go_on: false,
+        };
+        reader.wait_anew();
+        reader
     }
 
     fn next(&mut self) -> Result<Option<Column>, SourceError> {
@@ -168,15 +222,32 @@ impl<'a> NativeReader<'a> {
         Ok(None)
     }
 
+    fn wait_anew(&mut self) {
+        self.waiting_since = Instant::now();
+        self.deadline = self.waiting_since + self.limit();
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.options.stall_timeout_ms)
+    }
+
     fn receive(&mut self) -> Result<(), SourceError> {
-        let Some(Fetched { content, parked }) = self.reading.feed.receive(self.deadline) else {
-            return self.wait_on();
+        let Fetched { content, parked_at } = match self.reading.feed.receive(self.deadline) {
+            Ok(fetched) => fetched,
+            Err(Nothing::Yet) => return self.wait_on(),
+            Err(Nothing::EverAgain) => {
+                let tp = &self.range.tp;
+                return Err(unreachable(format!("the thread that fetches {tp} has ended; the source begins anew")));
+            }
+            Err(Nothing::Overflow) => {
+                let (tp, position) = (&self.range.tp, self.reading.feed.position);
+                return Err(unreachable(format!("more was fetched of {tp} from offset {position} on than is held")));
+            }
         };
-        if let Some((at, last_epoch)) = parked
-            && at < self.begun_at
-            && !self.has_asked_again
-        {
-            self.ask_again(last_epoch);
+        // What went wrong while nobody read may be over: a user has got the rights, a broker its log.
+        if parked_at.is_some_and(|at| at < self.begun_at) && !self.has_asked_again {
+            self.has_asked_again = true;
+            self.reading.fetch_again(&self.range, self.topic_id);
             return Ok(());
         }
         match content {
@@ -189,24 +260,25 @@ impl<'a> NativeReader<'a> {
 
     /// The deadline has passed. A broker that is still sending, or has said when it will, is waited for.
     fn wait_on(&mut self) -> Result<(), SourceError> {
-        let heard_at = self.reading.feed.shared.heard_at();
-        let deadline = heard_at.map(|at| at + Duration::from_millis(self.options.stall_timeout_ms));
+        let deadline = self.reading.feed.shared.heard_at().map(|at| at + self.limit());
         match deadline.filter(|&deadline| Instant::now() < deadline) {
             Some(deadline) => {
                 self.deadline = deadline;
                 Ok(())
             }
-            None => Err(self.stalled()),
+            None => {
+                self.may_go_on = self.is_under_way();
+                Err(self.stalled())
+            }
         }
     }
 
-    /// What went wrong while nobody read may be over: a user has got the rights, a broker its log. What was fetched by
-    /// then, in `last_epoch`, is compared with the log again.
-    fn ask_again(&mut self, last_epoch: i32) {
-        self.has_asked_again = true;
+    /// Whether what the range needs may be under way. Over a slow link it would be thrown away by a seek, so that a second
+    /// try gets no farther than the first. Where nothing came twice, and nobody is asking for it, it never will.
+    fn is_under_way(&mut self) -> bool {
         let position = self.reading.feed.position;
-        let start_check = (last_epoch >= 0).then_some(EpochCheck { epoch: last_epoch, until: position });
-        self.reading.seek(position, None, start_check, self.topic_id);
+        let is_second = self.reading.stalled_at.replace(position) == Some(position);
+        position == self.range.start && (!is_second || self.reading.feed.shared.asked_from() == Some(position))
     }
 
     fn take_set(&mut self, set: FetchedSet) -> Result<(), SourceError> {
@@ -218,7 +290,8 @@ impl<'a> NativeReader<'a> {
             let message = format!("topic {topic} was deleted and made again: the plan was made for another topic id");
             return Err(self.lost(0, 0, message));
         }
-        self.deadline = Instant::now() + Duration::from_millis(self.options.stall_timeout_ms);
+        self.wait_anew();
+        self.reading.stalled_at = None;
         // Offsets may be missing within a set, as compaction leaves them; between two sets none may.
         let position = self.reading.feed.position;
         if position < set.from {
@@ -234,6 +307,7 @@ impl<'a> NativeReader<'a> {
             Isolation::ReadUncommitted => None,
         };
         let records = RecordSet::new(set.bytes, aborted);
+        self.reading.read_epoch = Some(set.epoch).filter(|&epoch| epoch >= 0);
         self.reading.set = Some(OpenSet { records, broker: set.broker, _hold: set.hold });
         Ok(())
     }
@@ -243,8 +317,7 @@ impl<'a> NativeReader<'a> {
         let may = self.refetches < REFETCHES_MAX;
         if may {
             self.refetches += 1;
-            let position = self.reading.feed.position;
-            self.reading.seek(position, None, None, self.topic_id);
+            self.reading.fetch_again(&self.range, self.topic_id);
         }
         may
     }
@@ -271,40 +344,33 @@ impl<'a> NativeReader<'a> {
     fn stalled(&self) -> SourceError {
         let facts = self.reading.feed.shared.facts();
         let (tp, position, until) = (&self.range.tp, self.reading.feed.position, self.range.until);
-        let limit = self.options.stall_timeout_ms;
-        let broker = facts.broker.map_or_else(String::new, |broker| format!("broker {broker}: "));
-        // A broker that has only just come up may not know its topics yet.
-        let is_unknown = facts.unknown_since.is_some_and(|since| since.elapsed() >= Duration::from_millis(limit) / 2);
-        match (is_unknown, facts.trouble, facts.latest) {
-            (true, trouble, _) => {
-                let trouble = trouble.unwrap_or_else(|| format!("no broker knows {tp}"));
-                self.lost(0, 0, format!("{trouble}, for {limit} ms"))
-            }
-            (false, None, Some(latest)) if latest < until => {
-                let earliest = facts.earliest.unwrap_or(0);
+        let (now, limit) = (Instant::now(), self.options.stall_timeout_ms);
+        let (earliest, latest) = (facts.earliest(), facts.latest(now));
+        let broker = facts.broker.as_ref().map_or_else(String::new, |broker| format!("broker {broker}: "));
+        if facts.is_unknown(now, self.limit() / 2) {
+            let trouble = facts.trouble.unwrap_or_else(|| format!("no broker knows {tp}"));
+            return self.lost(0, 0, format!("{trouble}, for {limit} ms"));
+        }
+        let is_throttled = facts.throttled_until.is_some_and(|at| self.waiting_since <= at);
+        let hint = is_throttled.then(|| QUOTA_HINT.to_owned());
+        let nothing = format!("no records of {tp} from offset {position} within {limit} ms");
+        let nothing = if is_throttled { format!("{nothing}, after a quota held them back") } else { nothing };
+        match (facts.trouble, latest) {
+            (None, Some(latest)) if latest < until => {
                 self.lost(earliest, latest, format!("{broker}the log of {tp} ends at offset {latest}, for {limit} ms"))
             }
-            (false, Some(trouble), _) => {
-                let hint = trouble.contains(THROTTLES).then(|| QUOTA_HINT.to_owned());
-                let message = format!("no records of {tp} from offset {position} within {limit} ms: {trouble}");
-                SourceError { hint, ..unreachable(message) }
-            }
-            (false, None, _) => {
-                unreachable(format!("{broker}no records of {tp} from offset {position} within {limit} ms"))
-            }
+            (Some(trouble), _) => SourceError { hint, ..unreachable(format!("{nothing}: {trouble}")) },
+            (None, _) => SourceError { hint, ..unreachable(format!("{broker}{nothing}")) },
         }
     }
 }
 
 impl RangeReader for NativeReader<'_> {
     fn next_chunk(&mut self) -> Result<Option<Column>, SourceError> {
+        self.may_go_on = false;
         let result = self.next();
-        // Where nothing came, what comes yet is what a second try needs.
-        let may_go_on = |error: &SourceError| {
-            error.kind == SourceErrorKind::Unreachable && self.reading.feed.position == self.range.start
-        };
-        if result.as_ref().is_err_and(|error| !may_go_on(error)) {
-            self.reading.has_failed = true;
+        if result.as_ref().is_err_and(|error| error.kind != SourceErrorKind::Unreachable || !self.may_go_on) {
+            self.reading.fail();
         }
         result
     }
@@ -346,112 +412,4 @@ pub fn print_topic_id(id: Uuid) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use bytes::Bytes;
-
-    use super::{
-        super::{
-            lane::{Lane, lane},
-            made::MadeBatch,
-            memory::Memory,
-            settings::BackoffRange,
-        },
-        *,
-    };
-    use crate::model::{RawColumn, TopicPartition, ValueFormat, View};
-
-    #[test]
-    fn chunks_of_long_records_have_fewer_of_them() {
-        let chunk = |len: u32| {
-            let views = |view| RawColumn { buffer: Bytes::new(), views: vec![view; 10] };
-            records_of(
-                CHUNK_BYTES,
-                &RecordColumn {
-                    tp: TopicPartition::new("t", 0),
-                    key_format: ValueFormat::Bytes,
-                    value_format: ValueFormat::Bytes,
-                    offsets: (0..10).collect(),
-                    timestamps: vec![-1; 10],
-                    keys: views(View::NULL),
-                    values: views(View { offset: 0, len }),
-                    headers: Vec::new(),
-                },
-            )
-        };
-        assert!(chunk(0) > 2048 && chunk(10) > 2048);
-        assert_eq!(chunk(256), 1024);
-        assert_eq!(chunk(1 << 20), CHUNK_RECORDS_MIN);
-    }
-
-    #[test]
-    fn what_cannot_be_read_says_what_to_do_about_it() {
-        let check = |malformed: Malformed, kind, hint: &str| {
-            let error = unreadable(&malformed, malformed.to_string());
-            assert_eq!(error.kind, kind);
-            assert!(error.hint.as_ref().unwrap().contains(hint), "{error:?}");
-        };
-        check(Malformed::OldMagic(1), SourceErrorKind::Refused, "rewrite the topic");
-        check(Malformed::TooLarge { offset: 3, limit: 9 }, SourceErrorKind::Refused, "smaller");
-        check(Malformed::Checksum { offset: 3, expected: 1, found: 2 }, SourceErrorKind::Corrupt, "damaged");
-    }
-
-    #[test]
-    fn a_set_that_is_missing_between_two_is_fetched_again() {
-        let most = Duration::from_millis(1);
-        let (mut lane, feed) =
-            lane(TopicPartition::new("t", 0), 0, 1 << 20, Memory::new(1 << 20), BackoffRange { first: most, most });
-        let shape = ChunkShape {
-            tp: TopicPartition::new("t", 0),
-            key_format: ValueFormat::Bytes,
-            value_format: ValueFormat::Bytes,
-        };
-        let reading = Mutex::new(Reading::new(feed, shape, Isolation::ReadCommitted, BufferPool::default()));
-        let range = OffsetRange {
-            source: "source".into(),
-            tp: TopicPartition::new("t", 0),
-            start: 0,
-            until: 9,
-            topic_id: None,
-            leader_epoch: None,
-            start_epoch: None,
-        };
-        let options = ReadOptions { chunk_records: 100, stall_timeout_ms: 10_000 };
-        let deliver = |lane: &mut Lane, from: i64| {
-            lane.position = from;
-            lane.deliver(MadeBatch::of(from..from + 3).bytes().into(), Vec::new(), "b".into());
-        };
-        deliver(&mut lane, 0);
-        deliver(&mut lane, 6);
-        let mut reader = NativeReader::new(reading.lock().unwrap(), &range, options);
-        let mut offsets = Vec::new();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while lane.is_current() {
-                    std::thread::yield_now();
-                }
-                lane.take_order();
-                assert_eq!(lane.position, 3, "asked for again from where the reader stands");
-                deliver(&mut lane, 3);
-                deliver(&mut lane, 6);
-            });
-            while let Some(Column::Record(chunk)) = reader.next().unwrap() {
-                offsets.extend(chunk.offsets.iter().copied());
-            }
-        });
-        assert_eq!(offsets, (0..9).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn topic_ids_are_read_in_every_form_they_are_printed_in() {
-        let id = Uuid::from_u128(0xfbff_0000_0000_0000_0000_0000_0000_00fe);
-        assert_eq!(print_topic_id(id), "-_8AAAAAAAAAAAAAAAAA_g");
-        for text in ["-_8AAAAAAAAAAAAAAAAA_g", "+/8AAAAAAAAAAAAAAAAA/g", "+/8AAAAAAAAAAAAAAAAA/g==", &id.to_string()] {
-            assert_eq!(parse_topic_id(text), Some(id), "{text}");
-        }
-        for text in ["", "short", "-_8AAAAAAAAAAAAAAAAA_gAA", "no topic id at all!!!!"] {
-            assert_eq!(parse_topic_id(text), None, "{text}");
-        }
-    }
-}
+mod tests;

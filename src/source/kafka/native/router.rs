@@ -123,7 +123,7 @@ impl Router {
                 for waiting in self.waiting.iter_mut().filter(|waiting| waiting.is_ready(now)) {
                     waiting.lane.shared.change_facts(|facts| {
                         facts.trouble = Some(error.message.clone());
-                        facts.unknown_since = None;
+                        facts.forget_unknown();
                     });
                     if is_refused(&error) {
                         waiting.lane.park(Content::Failed(error.clone()));
@@ -175,7 +175,7 @@ impl Router {
                         );
                         lane.shared.change_facts(|facts| {
                             facts.trouble = Some(trouble);
-                            facts.unknown_since = None;
+                            facts.forget_unknown();
                         });
                         waiting.ready_at = Instant::now() + lane.backoff.fail();
                     }
@@ -185,20 +185,22 @@ impl Router {
             Place::Nowhere(trouble) => {
                 lane.shared.change_facts(|facts| {
                     facts.trouble = Some(trouble);
-                    facts.unknown_since = None;
+                    facts.forget_unknown();
                 });
                 waiting.ready_at = Instant::now() + lane.backoff.fail();
                 true
             }
             Place::Unknown(trouble) => {
+                let pause = lane.backoff.fail();
                 lane.shared.change_facts(|facts| {
                     facts.trouble = Some(trouble);
-                    facts.unknown_since.get_or_insert_with(Instant::now);
+                    facts.heard_unknown(pause);
                 });
-                waiting.ready_at = Instant::now() + lane.backoff.fail();
+                waiting.ready_at = Instant::now() + pause;
                 true
             }
             Place::Refused(error) => {
+                lane.shared.change_facts(|facts| facts.forget_unknown());
                 lane.park(Content::Failed(error));
                 false
             }
@@ -209,7 +211,7 @@ impl Router {
 
     fn hand_over(&mut self, lane: Lane, leader: Leader) {
         lane.shared.change_facts(|facts| {
-            facts.unknown_since = None;
+            facts.forget_unknown();
             facts.topic_id = leader.topic_id;
             facts.leader_epoch = Some(leader.epoch);
         });

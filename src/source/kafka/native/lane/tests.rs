@@ -1,0 +1,66 @@
+//! One lane between two threads.
+
+use super::*;
+
+/// Two lanes of a plane that may hold 1,000 bytes.
+fn two() -> ((Lane, Feed), (Lane, Feed)) {
+    let memory = Memory::new(1_000);
+    let range = BackoffRange { first: Duration::from_millis(1), most: Duration::from_millis(1) };
+    let make = |partition| lane(TopicPartition::new("t", partition), 0, 500, memory.clone(), range);
+    (make(0), make(1))
+}
+
+fn deliver(lane: &mut Lane, len: usize) {
+    lane.deliver(lane.position + 1, 0, Bytes::from(vec![0; len]), Vec::new(), "b".into());
+}
+
+#[test]
+fn a_lane_that_nobody_reads_leaves_the_others_their_share() {
+    let ((mut first, _unread), (second, _feed)) = two();
+    assert_eq!((first.room(), second.room()), (500, 500));
+    deliver(&mut first, 300);
+    assert_eq!(first.room(), 0, "half its share lies unread");
+    assert_eq!(second.room(), 500);
+}
+
+#[test]
+fn beyond_the_bound_only_a_lane_whose_reader_waits_is_filled() {
+    let ((mut first, feed), (mut second, other)) = two();
+    deliver(&mut first, 4_000);
+    assert_eq!((first.room(), second.room()), (0, 0), "one batch was larger than all of the bound");
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert!(other.receive(Instant::now() + Duration::from_secs(10)).is_ok()));
+        while !second.shared.is_waiting() {
+            std::thread::yield_now();
+        }
+        assert!(second.room() > 0 && first.room() == 0);
+        deliver(&mut second, 4_000);
+    });
+    let held = feed.receive(Instant::now()).unwrap();
+    assert_eq!(second.room(), 0, "what is being read counts");
+    drop(held);
+    assert!(first.room() > 0 && second.room() > 0);
+}
+
+#[test]
+fn what_comes_while_the_reader_seeks_is_not_dropped() {
+    const SETS: usize = 8;
+    let ((mut lane, mut feed), _other) = two();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                if !lane.is_current() {
+                    lane.take_order();
+                    (0..SETS).for_each(|_| deliver(&mut lane, 1));
+                }
+            }
+        });
+        let lost = (0..20_000).find(|&position| {
+            feed.seek(position, None, None, None);
+            (0..SETS).any(|_| feed.receive(Instant::now() + Duration::from_secs(5)).is_err())
+        });
+        is_over.store(true, Ordering::Release);
+        assert_eq!(lost, None, "an order brings all of its sets");
+    });
+}
