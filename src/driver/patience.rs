@@ -249,7 +249,8 @@ impl Patience {
     }
 }
 
-fn stopped(peer: Peer<'_>) -> DriverError {
+/// The end of a run that was asked to stop while it waited before or between batches.
+pub fn stopped(peer: Peer<'_>) -> DriverError {
     DriverError::new(Class::Kafka, "asked to stop while Kafka was away").detail(format!("No answer for {peer} yet."))
 }
 

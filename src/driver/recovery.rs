@@ -9,6 +9,7 @@ use super::{
     batch::one_line,
     bounded::Bounded,
     clock::Clock,
+    dead_letters,
     drain::Drain,
     edges::Edges,
     engine::Engine,
@@ -215,6 +216,7 @@ impl<'a> Run<'a> {
         let text = job.text();
         let job_text = JobTextHash::of(text.as_bytes());
         let mut patience = Patience::new(drain);
+        dead_letters::check_topics(&job, &mut patience)?;
         let engine = engine_in_hand(&job, &job_text, options, &lock, &facts, edges, &mut patience)?;
         // Nothing has refused: from here on the checkpoint is written.
         let logical = inputs.on_logical_clock();

@@ -27,10 +27,10 @@ mod raw;
 pub mod settings;
 mod topics;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
-    job::{Fetch, KafkaSpec},
+    job::{Fetch, KafkaSpec, Setting},
     model::{OffsetRange, TopicPartition},
     source::{RangeReader, ReadOptions, Source, SourceError},
 };
@@ -90,6 +90,20 @@ fn open_with(spec: &KafkaSpec, opening: Opening<'_>, ids: bool) -> Result<Box<dy
     let control = Arc::new(Control::connect(&settings, spec.isolation, opening.source_name, ids)?);
     let plane = data_plane(spec, &opening, &settings, &control, spec.brokers == "embedded")?;
     Ok(Box::new(KafkaSource::new(spec, opening, settings, control, plane)))
+}
+
+/// Whether the brokers that a source reads and `others` are of one cluster, in whatever words each is named.
+pub fn is_one_cluster(
+    spec: &KafkaSpec,
+    others: (&str, &BTreeMap<String, Setting>),
+    job_name: &str,
+    deadline: Instant,
+) -> Result<bool, SourceError> {
+    let id = |(brokers, properties)| {
+        let settings = ClientSettings::resolve(brokers, &format!("kstream-{job_name}"), properties)?;
+        Control::connect(&settings, spec.isolation, "clusters", false)?.cluster_id(deadline)
+    };
+    Ok(id((&spec.brokers, &spec.properties))? == id(others)?)
 }
 
 /// Chooses how records are fetched: by own connections where they can do what the properties ask.
