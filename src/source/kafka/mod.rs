@@ -32,7 +32,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use crate::{
     job::{Fetch, KafkaSpec, Setting},
     model::{OffsetRange, TopicPartition},
-    source::{RangeReader, ReadOptions, Source, SourceError},
+    source::{RangeReader, ReadOptions, Source, SourceError, watch::Watch},
 };
 
 use chunk::Formats;
@@ -62,6 +62,9 @@ pub trait DataPlane: Send + Sync {
 
     /// The records of `range`, in offset order; concurrently for different topic partitions.
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
+
+    /// Told once: who is asked while a read waits.
+    fn watched_by(&mut self, _watch: &Arc<dyn Watch>) {}
 
     /// Whether it sees by itself that a topic was made again, whatever the plan believes.
     fn compares_topic_ids(&self) -> bool {

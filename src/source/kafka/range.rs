@@ -213,23 +213,32 @@ impl<'a> LibrdkafkaRange<'a> {
             self.short += 1;
             self.check_bounds(self.short)?;
             self.doubted_at = Instant::now();
+            let silent = self.progress_at.elapsed();
+            if silent < limit && !self.plane.control.watched.waits_on(silent, || self.silence(silent)) {
+                self.partition.next = None;
+                return Err(SourceError::unreachable(self.silence(silent)));
+            }
         }
         if now.duration_since(self.progress_at) < limit {
             return Ok(());
         }
         drain(self.consumer);
-        let (tp, next, until) = (&self.range.tp, self.next(), self.range.until);
+        let message = self.silence(limit);
         self.partition.next = None; // librdkafka may have given the partition up: the next range begins anew
-        let explanation = self.consumer.context().explanation();
-        let reason = explanation.as_ref().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
-        let message = format!(
-            "brokers {} sent nothing of {tp} for {} ms; read up to offset {next} of {until}{reason}",
-            self.brokers(),
-            limit.as_millis()
-        );
         let refusal = self.consumer.context().refusal();
         let kind = if refusal.is_some() { SourceErrorKind::Refused } else { SourceErrorKind::Unreachable };
         Err(SourceError { kind, message, hint: refusal.and_then(|(code, _)| hint_for(code)).map(str::to_owned) })
+    }
+
+    fn silence(&self, silent: Duration) -> String {
+        let (tp, next, until) = (&self.range.tp, self.next(), self.range.until);
+        let explanation = self.consumer.context().explanation();
+        let reason = explanation.as_ref().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
+        format!(
+            "brokers {} sent nothing of {tp} for {} ms; read up to offset {next} of {until}{reason}",
+            self.brokers(),
+            silent.as_millis()
+        )
     }
 
     /// Compares what is left of the range with the log as it is now. `proofs`: how often it has looked too short.

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     job::Isolation,
     model::{Column, OffsetRange, RecordColumn},
-    source::{RangeReader, ReadOptions, SourceError, SourceErrorKind},
+    source::{
+        RangeReader, ReadOptions, SourceError, SourceErrorKind,
+        watch::{SLICE, Watched},
+    },
 };
 
 /// Times a damaged record set is fetched again.
@@ -122,10 +125,16 @@ pub struct NativeReader<'a> {
     refetches: u32,
     /// An error that was older than this reader has been asked about again.
     has_asked_again: bool,
+    watched: Watched,
 }
 
 impl<'a> NativeReader<'a> {
-    pub fn new(mut reading: MutexGuard<'a, Reading>, range: &OffsetRange, options: ReadOptions) -> Self {
+    pub fn new(
+        mut reading: MutexGuard<'a, Reading>,
+        range: &OffsetRange,
+        options: ReadOptions,
+        watched: Watched,
+    ) -> Self {
         let topic_id = range.topic_id.as_deref().and_then(parse_topic_id);
         if !range.is_empty() {
             reading.begin(range, topic_id);
@@ -133,7 +142,7 @@ impl<'a> NativeReader<'a> {
         let begun_at = Instant::now();
         let deadline = begun_at + Duration::from_millis(options.stall_timeout_ms);
         let range = range.clone();
-        Self { reading, range, topic_id, options, begun_at, deadline, refetches: 0, has_asked_again: false }
+        Self { reading, range, topic_id, options, begun_at, deadline, refetches: 0, has_asked_again: false, watched }
     }
 
     fn next(&mut self) -> Result<Option<Column>, SourceError> {
@@ -169,8 +178,9 @@ impl<'a> NativeReader<'a> {
     }
 
     fn receive(&mut self) -> Result<(), SourceError> {
-        let Some(Fetched { content, parked }) = self.reading.feed.receive(self.deadline) else {
-            return self.wait_on();
+        let Some(Fetched { content, parked }) = self.reading.feed.receive(self.deadline.min(Instant::now() + SLICE))
+        else {
+            return if Instant::now() < self.deadline { self.look_up() } else { self.wait_on() };
         };
         if let Some((at, last_epoch)) = parked
             && at < self.begun_at
@@ -185,6 +195,22 @@ impl<'a> NativeReader<'a> {
             Content::Failed(error) if error.kind == SourceErrorKind::Corrupt && self.may_refetch() => Ok(()),
             Content::Failed(error) => Err(error),
         }
+    }
+
+    /// Nothing came for a slice: whoever watches may know that it is of no use to wait on.
+    fn look_up(&mut self) -> Result<(), SourceError> {
+        let waiting_since = self.deadline.checked_sub(Duration::from_millis(self.options.stall_timeout_ms));
+        let shared = &self.reading.feed.shared;
+        let Some(since) = shared.heard_at().max(waiting_since) else { return Ok(()) };
+        let silent = since.elapsed();
+        let message = || {
+            let facts = shared.facts();
+            let broker = facts.broker.map_or_else(String::new, |broker| format!("broker {broker}: "));
+            let trouble = facts.trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
+            let (tp, position, silent_ms) = (&self.range.tp, self.reading.feed.position, silent.as_millis());
+            format!("{broker}no records of {tp} from offset {position} for {silent_ms} ms{trouble}")
+        };
+        if self.watched.waits_on(silent, message) { Ok(()) } else { Err(unreachable(message())) }
     }
 
     /// The deadline has passed. A broker that is still sending, or has said when it will, is waited for.
@@ -424,7 +450,7 @@ mod tests {
         };
         deliver(&mut lane, 0);
         deliver(&mut lane, 6);
-        let mut reader = NativeReader::new(reading.lock().unwrap(), &range, options);
+        let mut reader = NativeReader::new(reading.lock().unwrap(), &range, options, Watched::default());
         let mut offsets = Vec::new();
         std::thread::scope(|scope| {
             scope.spawn(|| {
