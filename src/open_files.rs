@@ -32,6 +32,11 @@ pub fn shortage() -> Option<String> {
     None
 }
 
+/// Whether something failed for want of files, as `text` says or as it looks now.
+pub fn is_short(text: &str) -> bool {
+    text.contains(WORDS) || shortage().is_some()
+}
+
 /// `text`, with the shortage behind it where there is one.
 pub fn explain(text: String) -> String {
     match shortage() {

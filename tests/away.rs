@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kafka_protocol::messages::ApiKey;
+
 use super::{
     broker::{Broker, broker, own_broker, unique_name},
     proxy::Proxy,
@@ -184,4 +186,154 @@ fn a_transaction_timeout_beyond_what_brokers_allow_is_refused_at_once() {
     let ended = place.kstream(&format!("run job.toml --until-caught-up --manual-clock {START_MS}")).expect(6);
     ended.says(&["output out", "transaction.timeout.ms", "transaction.max.timeout.ms"]);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// Whether a SIGTERM ends the run within a moment, with `code`.
+#[track_caller]
+fn stops(running: super::support::Running, code: i32) -> Ended {
+    let asked = Instant::now();
+    running.signal("-TERM");
+    let ended = running.wait().expect(code);
+    assert!(asked.elapsed() < Duration::from_millis(3_500), "{:?}\n{}", asked.elapsed(), ended.err);
+    ended
+}
+
+/// Words into a log, by a source behind `address`.
+fn reading(address: &str, topic: &str, fetch: &str) -> Place {
+    Place::with_job(&format!(
+        r#"
+name = "{}"
+batch_interval = "200ms"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "kafka"
+brokers = "{address}"
+topics = ["{topic}"]
+max_records_per_partition = 10
+fetch = "{fetch}"
+[[steps]]
+map = "lambda record: record.value"
+[[steps]]
+pprint = {{ num = 1_000, to = "out.log" }}
+"#,
+        unique_name("away")
+    ))
+}
+
+const PLANES: [&str; 2] = ["native", "librdkafka"];
+
+#[test]
+fn a_stop_ends_the_wait_for_brokers_that_never_answered_before_the_first_plan() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for fetch in PLANES {
+        for after in [300, 4_500, 7_000] {
+            let place = reading(&silent.local_addr().unwrap().to_string(), "words", fetch);
+            let running = place.start("run job.toml");
+            thread::sleep(Duration::from_millis(after));
+            stops(running, 0).says(&["stopped"]);
+        }
+    }
+    // An output's, before anything is planned.
+    let place = Place::with_job(&job(
+        EMBEDDED,
+        "10m",
+        &format!("topic = \"out\", brokers = \"{}\"", silent.local_addr().unwrap()),
+    ));
+    place.write("lines.txt", "1\n2\n");
+    let running = place.start("run job.toml");
+    wait_until("the warning", || running.err().contains("waiting for Kafka"));
+    stops(running, 6).says(&["asked to stop while Kafka was away", "output out"]);
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_a_broker_that_falls_silent_amid_a_fetch_or_between_batches() {
+    let Some(broker) = broker() else { return };
+    for (fetch, amid_fetch) in PLANES.into_iter().flat_map(|fetch| [(fetch, true), (fetch, false)]) {
+        let topic = broker.topic("in", 3);
+        let produce = |word: &str| (0..3).for_each(|partition| broker.produce(topic.name(), partition, [word]));
+        produce("first");
+        let proxy = Proxy::before(&broker.brokers);
+        let place = reading(&proxy.address, topic.name(), fetch);
+        let mut running = place.start("run job.toml --threads 1");
+        let is_read =
+            || std::fs::read_to_string(place.path("out.log")).is_ok_and(|log| log.matches("first").count() == 3);
+        wait_until("the first batches", || is_read() || !running.is_running());
+        match amid_fetch {
+            true => proxy.swallow(ApiKey::Fetch),
+            false => proxy.fall_silent(),
+        }
+        produce("second");
+        let silent = Instant::now();
+        wait_until("the warning", || running.err().contains("waiting for Kafka") || !running.is_running());
+        assert!(silent.elapsed() < Duration::from_secs(8), "{:?}\n{}", silent.elapsed(), running.err());
+        if amid_fetch {
+            stops(running, 6).says(&["asked to stop while Kafka was away", "source source", "next start"]);
+        } else {
+            stops(running, 0).says(&["stopped"]);
+        }
+        place.write("job.toml", place.read("job.toml").replace(&proxy.address, &broker.brokers));
+        place.catch_up();
+        for word in ["first", "second"] {
+            let log = place.read("out.log");
+            assert_eq!(log.lines().filter(|line| *line == word).count(), 3, "{fetch}: {word}\n{log}");
+        }
+    }
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_a_broker_that_is_frozen_while_an_output_publishes() {
+    let Some(broker) = broker() else { return };
+    for delivery in ["exactly_once", "at_least_once"] {
+        let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));
+        broker.produce(input.name(), 0, ["first"]);
+        let proxy = Proxy::before(&broker.brokers);
+        let keys = format!("topic = \"{}\", brokers = \"{}\", delivery = \"{delivery}\"", output.name(), proxy.address);
+        let place = Place::with_job(&job(&one_a_batch(broker, input.name()), "10m", &keys));
+        let mut running = place.start("run job.toml");
+        wait_until("the first delivery", || !broker.read_committed(output.name()).is_empty() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        proxy.fall_silent();
+        broker.produce(input.name(), 0, ["second"]);
+        wait_until("the warning", || running.err().contains("waiting for Kafka") || !running.is_running());
+        stops(running, 6).says(&["asked to stop while Kafka was away", "output out", "next start"]);
+        place.write("job.toml", place.read("job.toml").replace(&proxy.address, &broker.brokers));
+        place.catch_up();
+        let delivered: Vec<_> = broker.read_committed(output.name()).iter().map(|record| record.value_text()).collect();
+        assert_eq!(delivered, ["first", "second"], "{delivery}");
+    }
+}
+
+/// Leaves a process whose connections have ended no file for another one.
+fn allow_no_more_files(pid: u32) {
+    let open = || {
+        thread::sleep(Duration::from_millis(5));
+        std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files").count()
+    };
+    let fewest = (0..100).map(|_| open()).min().expect("looks");
+    let mut prlimit = std::process::Command::new("prlimit");
+    let done = prlimit.arg(format!("--pid={pid}")).arg(format!("--nofile={fewest}:")).status();
+    assert!(done.expect("prlimit").success());
+}
+
+#[test]
+fn a_reconnect_that_fails_for_want_of_files_is_told_as_that_and_ends_the_run_soon() {
+    let Some(broker) = broker() else { return };
+    for fetch in PLANES {
+        let (topic, proxy) = (broker.topic("in", 1), Proxy::before(&broker.brokers));
+        broker.produce(topic.name(), 0, ["first"]);
+        let place = reading(&proxy.address, topic.name(), fetch);
+        let mut running = place.start("run job.toml");
+        wait_until("a batch", || place.path("out.log").exists() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        proxy.cut(Duration::from_secs(2));
+        allow_no_more_files(running.pid());
+        let began = Instant::now();
+        let ended =
+            running.wait().expect(1).says(&["Too many open files", "Raise the limit of open files", "ulimit -n"]);
+        assert!(began.elapsed() < Duration::from_secs(25), "{:?}\n{}", began.elapsed(), ended.err);
+        place.write("job.toml", place.read("job.toml").replace(&proxy.address, &broker.brokers));
+        place.catch_up();
+        assert_eq!(place.read("out.log").matches("\nfirst\n").count(), 1);
+    }
 }

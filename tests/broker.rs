@@ -14,6 +14,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod admin;
+mod grant;
 mod group;
 mod process;
 mod produce;
@@ -35,6 +36,7 @@ use std::{
 };
 
 pub use self::{
+    grant::{Operation, Resource},
     process::OwnBroker,
     produce::{End, NewRecord, flush, send},
     read::ReadRecord,

@@ -250,3 +250,28 @@ fn combiners_and_sort_keys_leave_out_single_elements_with_their_records() {
         place.kstream(&bounded()).expect(1).says(&["10 //", "zero", offset]);
     }
 }
+
+#[test]
+fn a_topic_that_the_job_reads_takes_no_letters_whatever_its_brokers_are_called() {
+    let Some(broker) = broker() else { return };
+    let input = broker.topic("in", 1);
+    broker.produce(input.name(), 0, ["poison"]);
+    let port = broker.brokers.rsplit_once(':').map(|(_, port)| port).expect("a port");
+    let other_words = format!("localhost:{port},127.0.0.1:{port}");
+    let check = |reads: &str, letters_on: &str, says: &[&str]| {
+        let source = format!("brokers = \"{}\"\n{reads}", broker.brokers);
+        let letters = format!("dead_letter = {{ topic = \"{}\"{letters_on} }}", input.name());
+        let name = unique_name("loop");
+        let place = Place::with_job(&job(&name, &source, &format!("on_error = \"dead_letter\"\n{letters}")));
+        place.kstream(&bounded()).expect(2).says(says).says(&["a topic of their own"]);
+        assert_eq!(broker.read_committed(input.name()).len(), 1, "nothing was written");
+        assert!(!place.path("checkpoint/checkpoint.db").exists(), "nothing was begun");
+    };
+    let (named, pattern) =
+        (format!("topics = [\"{}\"]", input.name()), format!("topic_pattern = \"{}.*\"", input.name()));
+    let on_others = format!(", brokers = \"{other_words}\"");
+    for reads in [&named, &pattern] {
+        check(reads, "", &["job.toml:", "would read them again, without end"]);
+        check(reads, &on_others, &["source source reads it", "are brokers of one cluster"]);
+    }
+}

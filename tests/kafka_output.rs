@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path, thread, time::Duration};
 
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
 use super::{
-    broker::{Broker, NewRecord, broker, own_broker, unique_name},
+    broker::{Broker, NewRecord, Operation, Resource, broker, own_broker, unique_name},
     run::{sums, truth},
     support::{Place, Random, START_MS, blocks, wait_until},
 };
@@ -176,7 +178,7 @@ fn a_copy_of_the_checkpoint_fences_the_first_process() {
     lines.push("late".to_owned());
     third.catch_up();
     running.signal("-CONT");
-    running.wait().expect(5).says(&["another process"]);
+    running.wait().expect(5).says(&["another process", "transactional id 'kstream-fenced", "another `name`"]);
     let (found, _) = delivered(broker, output.name());
     assert_eq!(found, truth(lines.iter().map(String::as_str)));
 }
@@ -381,4 +383,67 @@ fn an_output_that_may_not_write_ends_the_job_and_shows_no_secret() {
         assert!(!ended.err.contains(password) && !ended.out.contains(password), "{}", ended.err);
         assert_eq!(broker.read_committed(output.name()).len(), 0);
     }
+}
+
+#[test]
+fn each_right_that_an_output_lacks_is_named_with_what_it_is_lacked_on() {
+    let Some(broker) = broker() else { return };
+    let (input, output) = (broker.topic("in", PARTITIONS), broker.topic("out", 1));
+    fill(broker, input.name(), 5);
+    let spec = format!(
+        r#"topic = "{}", brokers = "{}", properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{}", "sasl.mechanism" = "PLAIN", "sasl.username" = "{}", "sasl.password" = {{ env = "OUTPUT_PASSWORD" }} }}"#,
+        output.name(),
+        broker.sasl_ssl_brokers,
+        broker.ca.display(),
+        broker.stranger,
+    );
+    let name = unique_name("rights");
+    let place = Place::with_job(&job(&name, &broker.brokers, input.name(), &spec));
+    let run = || {
+        let mut command = place.command(&bounded());
+        command.env("OUTPUT_PASSWORD", &broker.stranger_password);
+        place.spawn(command).wait()
+    };
+    let grant = |resource, name: &str, operations: &[Operation]| {
+        operations.iter().for_each(|operation| broker.grant(&broker.stranger, resource, name, *operation));
+        // A rule is in force a moment after it is made.
+        thread::sleep(Duration::from_millis(500));
+    };
+    let id = format!("kstream-{name}");
+    run().expect(1).says(&[output.name(), "does not exist", "grant this user DESCRIBE"]);
+    grant(Resource::Topic, output.name(), &[Operation::Describe]);
+    run().expect(6).says(&["output out", "Grant this user READ on group", &id]);
+    grant(Resource::Group, &id, &[Operation::Read]);
+    run().expect(6).says(&["output out", "Grant this user WRITE and DESCRIBE on transactional id", &id]);
+    grant(Resource::TransactionalId, &id, &[Operation::Write, Operation::Describe]);
+    run().expect(6).says(&["output out", "READ on the one that the batch's identity is recorded for", "commit_topic"]);
+    grant(Resource::Topic, output.name(), &[Operation::Read]);
+    run().expect(6).says(&["output out", "Grant this user WRITE and DESCRIBE on the output's topics"]);
+    assert_eq!(broker.read_committed(output.name()).len(), 0);
+    grant(Resource::Topic, output.name(), &[Operation::Write]);
+    run().expect(0);
+    assert!(!broker.read_committed(output.name()).is_empty());
+}
+
+#[test]
+fn an_offset_of_others_in_the_group_of_a_job_is_told_as_that() {
+    let Some(broker) = broker() else { return };
+    let (input, output) = (broker.topic("in", PARTITIONS), broker.topic("out", 1));
+    fill(broker, input.name(), 5);
+    let name = unique_name("taken");
+    let place = Place::with_job(&job(&name, &broker.brokers, input.name(), &format!("topic = \"{}\"", output.name())));
+    place.catch_up();
+    let consumer: BaseConsumer = broker.client().create().unwrap();
+    let cluster = consumer.client().fetch_cluster_id(Duration::from_secs(30)).expect("an id");
+    let group = format!("kstream-{name}-{cluster}");
+    let before = broker.read_committed(output.name()).len();
+    broker.set_group_offsets(&group, output.name(), &[7]);
+    fill(broker, input.name(), 5);
+    let ended = place.kstream(&bounded()).expect(3);
+    ended.says(&[
+        &format!("group '{group}'"),
+        "kstream did not write",
+        "Let nothing else commit offsets in that group",
+    ]);
+    assert_eq!(broker.read_committed(output.name()).len(), before);
 }

@@ -509,3 +509,28 @@ fn scram_over_tls_reads_and_a_wrong_password_is_refused_and_never_shown() {
         }
     }
 }
+
+#[test]
+fn absurd_timestamps_are_plain_numbers_that_move_no_batch_and_no_window() {
+    let Some(broker) = broker() else { return };
+    let any = i64::MAX.to_string();
+    let settings =
+        [("retention.ms", "-1"), ("message.timestamp.after.max.ms", &any), ("message.timestamp.before.max.ms", &any)];
+    let topic = broker.topic_with("absurd", 1, &settings);
+    let absurd = [253_402_300_800_000_000, 0, 1, 4_000_000_000_000, i64::MAX / 1_000, 1_600_000_000_000];
+    broker.produce_records(topic.name(), 0, absurd.map(|at| NewRecord::value("w").timestamp(at)));
+    for fetch in ["native", "librdkafka"] {
+        let source = format!("fetch = \"{fetch}\"\nmax_records_per_partition = 2");
+        let steps = "[[steps]]\nmap = \"lambda record: record.timestamp\"\n[[steps]]\npprint = { to = \"stamps.log\" }\n\
+                     [[steps]]\nfrom = \"source\"\ncount_by_window = { length = \"2s\", slide = \"1s\" }\n\
+                     [[steps]]\npprint = { to = \"windows.log\" }\n";
+        let job = word_count(&broker.brokers, topic.name(), &source);
+        let (head, _) = job.split_once("[[steps]]").unwrap();
+        let place = Place::with_job(&format!("{head}{steps}"));
+        place.catch_up();
+        let lines = |log: &str| blocks(&place.read(log)).into_iter().flat_map(|block| block.lines).collect::<Vec<_>>();
+        assert_eq!(lines("stamps.log"), absurd.map(|at| at.to_string()), "{fetch}");
+        assert_eq!(lines("windows.log"), ["2", "4", "4"], "{fetch}: windows lie over batch times");
+        place.kstream("replay job.toml --verify").expect(0);
+    }
+}

@@ -63,6 +63,10 @@ struct Scene {
     away_until: Option<Instant>,
     /// Nothing is passed on, and nobody is told.
     mute: bool,
+    /// Requests of this kind are not passed on, nor are their answers.
+    swallowed: Option<i16>,
+    /// One end of each connection there was.
+    connections: Vec<TcpStream>,
 }
 
 /// A request whose answer is still to come.
@@ -112,6 +116,20 @@ impl Proxy {
         self.shared.scene().mute = true;
     }
 
+    /// From now on there is no answer to requests of this kind.
+    pub fn swallow(&self, key: ApiKey) {
+        self.shared.scene().swallowed = Some(key as i16);
+    }
+
+    /// Ends all connections, and lets nobody in for so long.
+    pub fn cut(&self, away: Duration) {
+        let mut scene = self.shared.scene();
+        scene.away_until = Some(Instant::now() + away);
+        for connection in scene.connections.drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Requests of a kind since the start, or since the last plan.
     pub fn seen(&self, key: ApiKey) -> usize {
         self.shared.scene().seen.get(&(key as i16)).copied().unwrap_or(0)
@@ -136,6 +154,7 @@ impl Shared {
         }
         let broker = TcpStream::connect(&self.broker)?;
         client.set_nodelay(true)?;
+        self.scene().connections.push(client.try_clone()?);
         broker.set_nodelay(true)?;
         let pending = Arc::new(Pending::default());
         // Both threads write to the client: one what the broker says, one refusals of its own.
@@ -193,7 +212,7 @@ impl Shared {
             }
             let asked = Asked { key, version, request, fault };
             pending.lock().expect("lock").insert(header.correlation_id, asked);
-            if !self.scene().mute {
+            if !self.scene().keeps(key) {
                 write_frame(&mut to, &frame)?;
             }
         }
@@ -204,6 +223,7 @@ impl Shared {
             let mut frame = read_frame(&mut from)?;
             let id = i32::from_be_bytes(frame.first_chunk().copied().unwrap_or_default());
             let asked = pending.lock().expect("lock").remove(&id);
+            let key = asked.as_ref().map_or(-1, |asked| asked.key);
             if let Some(asked) = asked {
                 match asked.fault {
                     Some(Fault::AnswerLost) => {
@@ -220,7 +240,7 @@ impl Shared {
                     _ => frame = rewrite::addresses(asked.key, asked.version, frame, &self.address),
                 }
             }
-            if !self.scene().mute {
+            if !self.scene().keeps(key) {
                 write_frame(&mut client.lock().expect("lock"), &frame)?;
             }
         }
@@ -228,6 +248,10 @@ impl Shared {
 }
 
 impl Scene {
+    fn keeps(&self, key: i16) -> bool {
+        self.mute || self.swallowed == Some(key)
+    }
+
     fn goes_away(&mut self, plan: Plan) {
         self.plan = None;
         self.away_until = Some(Instant::now() + plan.away);

@@ -1,16 +1,24 @@
 //! Dead letters as outputs: where a job sends them, and what a batch delivers to each place.
 
-use super::batch::one_line;
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    batch::one_line,
+    error::{Class, DriverError},
+    patience::{Patience, Peer, Refusal, stopped},
+    sources::EMBEDDED,
+};
 use crate::{
     executor::DeadLetter,
     expr::EvalError,
-    job::{Job, OnError},
+    job::{Job, OnError, SourceKind},
     model::{BatchId, BatchTime, Value, digest::OrderedDigest},
     operator::Cause,
     sink::{
         Content, Output, Row,
         dead_letter::{Blob, Letter, LetterRecord},
     },
+    source::kafka::is_one_cluster,
 };
 
 /// Every place the job names, once, in the order of the job file.
@@ -25,6 +33,45 @@ pub fn destinations(job: &Job) -> Vec<OnError> {
         }
     }
     found
+}
+
+/// Refuses a topic of dead letters that a source of the job reads. Equal brokers were compared with the job's text; others
+/// may be the same cluster in other words.
+pub fn check_topics(job: &Job, patience: &mut Patience) -> Result<(), DriverError> {
+    let sources: Vec<_> = job
+        .sources
+        .iter()
+        .filter_map(|source| match &source.kind {
+            SourceKind::Kafka(kafka) => Some((&source.name, kafka)),
+            SourceKind::Queue { .. } => None,
+        })
+        .collect();
+    let nothing = BTreeMap::new();
+    for to in destinations(job) {
+        let OnError::DeadLetterTopic { topic, brokers } = to else { continue };
+        for (name, kafka) in sources.iter().filter(|(_, kafka)| kafka.topics.reads(&topic)) {
+            let others = match (&brokers, sources.first()) {
+                (Some(brokers), _) => (brokers.as_str(), &nothing),
+                (None, Some((_, first))) => (first.brokers.as_str(), &first.properties),
+                (None, None) => continue,
+            };
+            if others.0 == kafka.brokers || [others.0, kafka.brokers.as_str()].contains(&EMBEDDED) {
+                continue;
+            }
+            let peer = Peer::source(name, Duration::from_millis(kafka.unreachable_limit_ms));
+            let one = patience.ask(peer, |deadline| {
+                is_one_cluster(kafka, others, &job.name, deadline).map_err(|error| Refusal::of_source(&error))
+            })?;
+            if one.ok_or_else(|| stopped(peer))? {
+                let message = format!("dead letters cannot go into topic '{topic}': source {name} reads it");
+                let detail = format!("{} and {} are brokers of one cluster.", others.0, kafka.brokers);
+                return Err(DriverError::new(Class::Usage, message)
+                    .detail(detail)
+                    .hint("Give the dead letters a topic of their own.".to_owned()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the names of all these outputs begin with; no step has such a name.

@@ -193,7 +193,7 @@ impl Engine {
     pub fn watch_sinks(&mut self, patience: &Patience) {
         let limit = self.job().unreachable_limit();
         for output in &mut self.outputs {
-            output.sink.watched_by(&patience.watch(&output.name, limit));
+            output.sink.watched_by(&patience.watch(Peer::output(&output.name, limit)));
         }
     }
 

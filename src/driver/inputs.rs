@@ -107,6 +107,13 @@ impl Inputs {
         Inputs { sources, settings, positions, mirrors: job.mirror_offsets_to.is_some(), fit: None }
     }
 
+    /// Tells every source who is asked while it waits inside a call.
+    pub fn watched_by(&mut self, patience: &Patience) {
+        for (source, settings) in self.sources.iter_mut().zip(&self.settings) {
+            source.watched_by(&patience.watch(settings.peer()));
+        }
+    }
+
     /// Plans of batches that did not fit in memory went down to these ranges: the next ones begin no larger.
     pub fn shrink_to(&mut self, ranges: &[OffsetRange]) {
         self.fit = ranges.iter().map(OffsetRange::len).max();

@@ -2,7 +2,8 @@
 //!
 //! `unreachable_limit` means one thing everywhere: for so long, counted from the beginning of the first call that was not
 //! answered, calls are tried again; then the run ends (exit 6). One WARN when the wait begins, an INFO as a reminder
-//! from time to time, and one when it is over. Where a batch was being read or written the wait is over with its commit, not before:
+//! from time to time, and one when it is over. Brokers that cannot be reached for want of open files are not away: that is
+//! told as soon as it is seen, and ends the run (exit 1) where it lasts for some seconds. Where a batch was being read or written the wait is over with its commit, not before:
 //! an answer to another question does not show that the batch goes through.
 
 use std::{
@@ -36,6 +37,9 @@ const LONGEST_CALL: Duration = Duration::from_secs(5);
 /// A call that brings nothing for so long is told, though it may go well yet.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 
+/// A process may run out of open files for a moment; for so long it is no moment.
+const LONGEST_SHORTAGE: Duration = Duration::from_secs(5);
+
 /// At most so much of a call that failed counts as waited: it may have gone well for a while.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
@@ -48,44 +52,74 @@ pub struct Patience {
     missed_ticks: bool,
 }
 
-/// Since when a wait lasts that was warned of; shared with whoever waits inside a call.
+/// What was warned of; shared with whoever waits inside a call.
 #[derive(Debug, Clone, Default)]
-struct Told(Arc<Mutex<Option<Instant>>>);
+struct Told(Arc<Mutex<Since>>);
+
+#[derive(Debug, Default)]
+struct Since {
+    /// Since when the wait lasts that was warned of.
+    away: Option<Instant>,
+    /// Calls have failed in it. Until then it is that of a call, which may have gone on since.
+    has_failed: bool,
+    /// Since when there are too few open files, by every look since then.
+    short: Option<Instant>,
+    /// Whether a warning has said so in this wait.
+    shortage_is_told: bool,
+}
 
 impl Told {
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn since(&self) -> MutexGuard<'_, Since> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Warns of a wait that began at `since`, where that was not done yet. Gives when the wait began.
-    fn warn(&self, peer: Peer<'_>, error: &str, since: Instant) -> Instant {
-        *self.since().get_or_insert_with(|| {
+    /// Warns of a wait that began at `began`, where that was not done yet. Gives when the wait began.
+    fn warn(&self, peer: Peer<'_>, error: &str, began: Instant) -> Instant {
+        let mut since = self.since();
+        let is_news = since.short.is_some() && !since.shortage_is_told;
+        if since.away.is_none() || is_news {
+            since.shortage_is_told |= is_news;
             let error = open_files::explain(error.to_owned());
             let limit_s = peer.limit.as_secs_f64();
             tracing::warn!(peer = %peer, error, limit_s, "waiting for Kafka");
-            since
-        })
+        }
+        *since.away.get_or_insert(began)
+    }
+
+    /// For how long there have been too few open files, by this look too.
+    fn short_for(&self, error: &str) -> Option<Duration> {
+        let mut since = self.since();
+        since.short = open_files::is_short(error).then(|| since.short.unwrap_or_else(Instant::now));
+        since.short.map(|short| short.elapsed())
     }
 }
 
-/// Looks up for an output that waits inside a call.
-struct OutputWatch {
+/// Looks up for a source or an output that waits inside a call.
+struct CallWatch {
+    kind: &'static str,
     name: String,
     limit: Duration,
     drain: Drain,
     told: Told,
 }
 
-impl Watch for OutputWatch {
+impl Watch for CallWatch {
     fn waits_on(&self, silent: Duration, error: &str) -> bool {
-        let peer = Peer::output(&self.name, self.limit);
+        let peer = Peer { kind: self.kind, name: &self.name, limit: self.limit };
+        let short = self.told.short_for(error);
         // Slow is not away.
-        if silent < peer.share(TELL_AFTER) {
-            return true;
+        if silent < peer.share(TELL_AFTER) && short.is_none() {
+            return !(self.drain.is_asked() && self.told.since().away.is_some());
         }
-        let since = Instant::now().checked_sub(silent).unwrap_or_else(Instant::now);
-        let since = self.told.warn(peer, error, since);
-        !self.drain.is_asked() && since.elapsed() < self.limit
+        let began = Instant::now().checked_sub(silent).unwrap_or_else(Instant::now);
+        let since = self.told.warn(peer, error, began);
+        let since = if self.told.since().has_failed { since } else { since.max(began) };
+        let is_too_short = short.is_some_and(|short| LONGEST_SHORTAGE <= short);
+        !is_too_short && !self.drain.is_asked() && since.elapsed() < self.limit
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.drain.is_asked()
     }
 }
 
@@ -151,9 +185,10 @@ impl Patience {
         Patience { drain, away: None, told: Told::default(), missed_ticks: false }
     }
 
-    /// Who an output asks while it waits inside a call.
-    pub fn watch(&self, output: &str, limit: Duration) -> Arc<dyn Watch> {
-        Arc::new(OutputWatch { name: output.to_owned(), limit, drain: self.drain.clone(), told: self.told.clone() })
+    /// Who a source or an output asks while it waits inside a call.
+    pub fn watch(&self, peer: Peer<'_>) -> Arc<dyn Watch> {
+        let Peer { kind, name, limit } = peer;
+        Arc::new(CallWatch { kind, name: name.to_owned(), limit, drain: self.drain.clone(), told: self.told.clone() })
     }
 
     /// Calls until it succeeds, fails for another reason, or the limit has passed; `None` when asked to drain meanwhile.
@@ -205,19 +240,21 @@ impl Patience {
         let now = Instant::now();
         let silent = now.duration_since(began).min(peer.share(LONGEST_SILENCE));
         let limit_s = peer.limit.as_secs_f64();
+        let short = self.told.short_for(&error.on_one_line());
+        let began_away = self.told.warn(peer, &error.on_one_line(), now.checked_sub(silent).unwrap_or(now));
+        self.told.since().has_failed = true;
         let away = match &mut self.away {
             Some(away) => away,
             none => {
                 self.missed_ticks = true;
-                let since = now.checked_sub(silent).unwrap_or(now);
-                let since = self.told.warn(peer, &error.on_one_line(), since);
-                none.insert(Away { since, told: now, back_off: FIRST_BACK_OFF, amid_batch: false })
+                none.insert(Away { since: began_away, told: now, back_off: FIRST_BACK_OFF, amid_batch: false })
             }
         };
         let waited = now.duration_since(away.since);
+        if let Some(short) = short.filter(|short| LONGEST_SHORTAGE <= *short || peer.limit <= waited) {
+            return Err(too_few_files(peer, &error, short));
+        }
         let Some(left) = peer.limit.checked_sub(waited).filter(|left| !left.is_zero()) else {
-            let error =
-                open_files::shortage().into_iter().fold(error, |error, shortage| error.detail(format!("{shortage}.")));
             return Err(error.detail(format!(
                 "Kafka has not answered {peer} for {:.1} s; `unreachable_limit` is {limit_s} s.",
                 waited.as_secs_f64()
@@ -229,7 +266,8 @@ impl Patience {
         } else {
             tracing::debug!(peer = %peer, error = %error.on_one_line(), "not answered");
         }
-        let back_off = away.back_off.min(left);
+        let longest = if short.is_some() { LONGEST_SHORTAGE / 4 } else { LONGEST_BACK_OFF };
+        let back_off = away.back_off.min(left).min(longest);
         away.back_off = (away.back_off * 2).min(LONGEST_BACK_OFF);
         Ok(!self.drain.wait(back_off))
     }
@@ -237,7 +275,8 @@ impl Patience {
     /// A batch is committed, so all brokers it needed have answered.
     pub fn is_over(&mut self) {
         self.away = None;
-        if let Some(since) = self.told.since().take() {
+        let told = std::mem::take(&mut *self.told.since());
+        if let Some(since) = told.away {
             self.missed_ticks = true;
             tracing::info!(away_ms = since.elapsed().as_millis() as u64, "Kafka is reachable again");
         }
@@ -249,7 +288,16 @@ impl Patience {
     }
 }
 
-fn stopped(peer: Peer<'_>) -> DriverError {
+/// The end of a run that has too few open files to connect, whether or not the brokers are there.
+fn too_few_files(peer: Peer<'_>, error: &DriverError, lasted: Duration) -> DriverError {
+    let shortage = open_files::shortage().unwrap_or_else(|| "There were too few a moment ago".to_owned());
+    DriverError::new(Class::Failed, format!("too many open files to reach the brokers of {peer}"))
+        .detail(format!("{}.", error.on_one_line().trim_end_matches('.')))
+        .detail(format!("{}, for {:.1} s now.", shortage.trim_end_matches('.'), lasted.as_secs_f64()))
+}
+
+/// The end of a run that was asked to stop while it waited before or between batches.
+pub fn stopped(peer: Peer<'_>) -> DriverError {
     DriverError::new(Class::Kafka, "asked to stop while Kafka was away").detail(format!("No answer for {peer} yet."))
 }
 
@@ -343,22 +391,55 @@ mod tests {
     #[test]
     fn a_wait_inside_a_call_is_told_once_and_ends_when_asked_to_stop_or_at_the_limit() {
         let (mut patience, ask) = patience();
-        let watch = patience.watch("out", Duration::from_secs(20));
+        let watch = patience.watch(Peer::output("out", Duration::from_secs(20)));
         let (short, long) = (Duration::from_secs(1), Duration::from_secs(4));
         assert!(watch.waits_on(short, "slow"));
-        assert!(patience.told.since().is_none(), "slow is not away");
+        assert!(patience.told.since().away.is_none(), "slow is not away");
         assert!(watch.waits_on(long, "gone"));
-        let since = *patience.told.since();
+        let since = patience.told.since().away;
         assert!(since.is_some());
         patience.outlast_batch(Peer::output("out", Duration::from_secs(20)), Instant::now(), error()).unwrap();
         assert_eq!(patience.away.as_ref().map(|away| away.since), since, "one wait, from its beginning");
-        *patience.told.since() = Instant::now().checked_sub(Duration::from_secs(21));
+        patience.told.since().away = Instant::now().checked_sub(Duration::from_secs(21));
         assert!(!watch.waits_on(long, "gone"), "the limit");
         patience.is_over();
         ask.send(()).unwrap();
         assert!(watch.waits_on(short, "slow"), "it may go well yet");
         assert!(!watch.waits_on(long, "gone"), "asked to stop");
+        assert!(!watch.waits_on(short, "gone"), "another call of the same wait ends with it");
+        assert!(watch.is_stopping());
         assert!(patience.drain.requested(), "the request is still there for the run");
+    }
+
+    #[test]
+    fn a_call_that_went_on_after_a_silence_is_not_counted_as_waiting_since_then() {
+        let (patience, _keep) = patience();
+        let watch = patience.watch(Peer::source("s", Duration::from_secs(20)));
+        assert!(watch.waits_on(Duration::from_secs(4), "gone"));
+        patience.told.since().away = Instant::now().checked_sub(Duration::from_secs(60));
+        assert!(watch.waits_on(Duration::from_secs(4), "gone again"));
+        assert!(!watch.waits_on(Duration::from_secs(21), "gone for long"));
+    }
+
+    #[test]
+    fn too_few_open_files_are_told_at_once_and_end_the_run_where_they_stay_too_few() {
+        let (mut patience, _keep) = patience();
+        let peer = Peer::source("s", Duration::from_secs(600));
+        let watch = patience.watch(peer);
+        let short = std::io::Error::from_raw_os_error(24).to_string();
+        assert!(watch.waits_on(Duration::from_secs(1), &short));
+        assert!(patience.told.since().shortage_is_told);
+        let is_short = || DriverError::new(Class::Kafka, short.clone());
+        assert!(patience.outlast(peer, Instant::now(), is_short()).unwrap(), "it may be over soon");
+        let lasting = Instant::now().checked_sub(LONGEST_SHORTAGE);
+        patience.told.since().short = lasting;
+        assert!(!watch.waits_on(Duration::from_secs(1), &short));
+        let ended = patience.outlast(peer, Instant::now(), is_short()).unwrap_err();
+        assert_eq!(ended.class, Class::Failed);
+        assert!(ended.message.contains("source s") && ended.detail[0].contains(&short), "{ended:?}");
+        assert!(watch.waits_on(Duration::from_secs(1), "gone"), "it is over");
+        assert!(patience.told.since().short.is_none());
+        assert!(patience.outlast(peer, Instant::now(), error()).unwrap());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     batch::one_line,
     bounded::Bounded,
     clock::Clock,
+    dead_letters,
     drain::Drain,
     edges::Edges,
     engine::Engine,
@@ -211,10 +212,12 @@ impl<'a> Run<'a> {
         let positions = positions(&facts);
         let opened = edges.sources(&job, &positions)?;
         let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
-        let inputs = Inputs::new(&job, opened.sources, positions, start.as_ref(), now_ms);
+        let mut inputs = Inputs::new(&job, opened.sources, positions, start.as_ref(), now_ms);
         let text = job.text();
         let job_text = JobTextHash::of(text.as_bytes());
         let mut patience = Patience::new(drain);
+        inputs.watched_by(&patience);
+        dead_letters::check_topics(&job, &mut patience)?;
         let engine = engine_in_hand(&job, &job_text, options, &lock, &facts, edges, &mut patience)?;
         // Nothing has refused: from here on the checkpoint is written.
         let logical = inputs.on_logical_clock();

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The word that starts the embedded broker.
-const EMBEDDED: &str = "embedded";
+pub(super) const EMBEDDED: &str = "embedded";
 
 /// Open sources, and the embedded brokers that must outlive them.
 pub struct Opened {

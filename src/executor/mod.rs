@@ -197,6 +197,10 @@ impl Executor {
                 if range.is_empty() {
                     return lane.finish();
                 }
+                // A read may wait long for nothing.
+                if shared.is_moot(idx) {
+                    return Err(BatchFailure::Moot);
+                }
                 let mut reader = source.read(range, options).map_err(failed)?;
                 while let Some(chunk) = reader.next_chunk().map_err(failed)? {
                     lane.push(chunk)?;

@@ -1,9 +1,10 @@
-//! A job that reads what it writes: allowed, for what filters its records may mean it, but seldom meant.
+//! A job that reads what it writes: allowed, for what filters its records may mean it, but seldom meant. Dead letters are
+//! never meant: what could not be taken once is no better the next time.
 
 use super::{
     mistake::Mistake,
     operator::{Operator, ToTopic},
-    reader::Reader,
+    reader::{LetterTopic, Reader},
     source::ReadSource,
     spec::{SourceKind, TopicSelection},
     step::ReadStep,
@@ -11,25 +12,49 @@ use super::{
 
 /// Warns of outputs into topics that a source of the job reads on the same brokers.
 pub fn warn_of_own_topics(reader: &mut Reader<'_>, sources: &[ReadSource], read: &[ReadStep]) {
-    let kafka = |source: &ReadSource| match source.kind() {
-        Some(SourceKind::Kafka(kafka)) => Some((source.name.clone(), kafka.brokers.clone(), kafka.topics.clone())),
-        _ => None,
-    };
-    let sources: Vec<_> = sources.iter().filter_map(kafka).collect();
+    let sources = kafka(sources);
     for step in read {
         let Some(Operator::ToKafka(spec)) = step.operator.as_ref().map(|operator| &operator.operator) else { continue };
         let (ToTopic::Name(topic), Some((_, default, _))) = (&spec.topic, sources.first()) else { continue };
         let brokers = spec.brokers.as_ref().unwrap_or(default);
-        let reads = |topics: &TopicSelection| match topics {
-            TopicSelection::Topics(topics) => topics.iter().any(|read| **read == **topic),
-            TopicSelection::Pattern(pattern) => pattern.is_match(topic),
-            TopicSelection::Assign(partitions) => partitions.iter().any(|tp| *tp.topic == **topic),
-        };
-        if let Some((source, ..)) = sources.iter().find(|(_, read_from, topics)| read_from == brokers && reads(topics))
-        {
+        if let Some(source) = reader_of(&sources, brokers, topic) {
             let message = format!("`to_kafka` writes to topic '{topic}', which source `{source}` reads");
             let warning = Mistake::at(&step.key_span, message).label("what is written is read again, without end");
             reader.warn(warning.hint("write to another topic".to_owned()));
         }
     }
+}
+
+/// Refuses dead letters into a topic that a source of the job reads on the same brokers.
+pub fn report_read_letters(reader: &mut Reader<'_>, sources: &[ReadSource]) {
+    let letters = std::mem::take(&mut reader.letter_topics);
+    // A job that has run is taken as it is.
+    if reader.files.recorded {
+        return;
+    }
+    let sources = kafka(sources);
+    let Some((_, default, _)) = sources.first() else { return };
+    for LetterTopic { topic, brokers, span } in letters {
+        if let Some(source) = reader_of(&sources, brokers.as_ref().unwrap_or(default), &topic) {
+            let mistake = Mistake::at(&span, "dead letters cannot go into a topic that the job reads");
+            let mistake = mistake.label(format!("source `{source}` would read them again, without end"));
+            reader.report(mistake.hint("give them a topic of their own".to_owned()));
+        }
+    }
+}
+
+type Read = (String, String, TopicSelection);
+
+fn kafka(sources: &[ReadSource]) -> Vec<Read> {
+    let kafka = |source: &ReadSource| match source.kind() {
+        Some(SourceKind::Kafka(kafka)) => Some((source.name.to_string(), kafka.brokers.clone(), kafka.topics.clone())),
+        _ => None,
+    };
+    sources.iter().filter_map(kafka).collect()
+}
+
+/// The source that reads `topic` on `brokers`.
+fn reader_of<'s>(sources: &'s [Read], brokers: &str, topic: &str) -> Option<&'s str> {
+    let reads = |(_, read_from, topics): &&Read| *read_from == *brokers && topics.reads(topic);
+    sources.iter().find(reads).map(|(source, ..)| source.as_str())
 }

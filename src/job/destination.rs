@@ -1,4 +1,4 @@
-//! One file has one writer, and nobody writes what the job reads.
+//! One file has one writer, and nobody writes what the job reads. Names that are links, hard ones too, are of one file.
 
 use std::{
     collections::HashMap,
@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    input_file::Spot,
     mistake::{Mistake, Span},
     operator::{LogSpec, Operator},
     reader::Reader,
@@ -15,36 +16,39 @@ use super::{
 /// A file or directory that is written, and by whom.
 struct Written {
     place: PathBuf,
+    spot: Spot,
     span: Span,
     by: String,
 }
 
 /// Compares the files and directories of all outputs, of dead letters and of inputs.
 pub fn report_shared(reader: &mut Reader<'_>, read: &[ReadStep]) {
-    let mut taken: HashMap<PathBuf, String> = HashMap::new();
+    let mut taken: HashMap<Spot, String> = HashMap::new();
     let mut written = Vec::new();
     for step in read {
         let Some((path, span)) = step.operator.as_ref().and_then(|operator| operator.output.as_ref()) else { continue };
         let place = reader.place(path);
-        if let Some(earlier) = taken.get(&place) {
+        let spot = reader.spot(&place);
+        if let Some(earlier) = taken.get(&spot) {
             let message = format!("{earlier} writes to the same place");
             reader.report(Mistake::at(span, message).label("two outputs cannot share it"));
-        } else if let Some(reads) = read_by(reader, &place) {
+        } else if let Some(reads) = read_by(reader, &spot) {
             reader.report(Mistake::at(span, "an output cannot go into a file of the job itself").label(reads));
         } else {
-            written.push(Written { place: place.clone(), span: span.clone(), by: title(step) });
-            taken.insert(place, title(step));
+            written.push(Written { place, spot: spot.clone(), span: span.clone(), by: title(step) });
+            taken.insert(spot, title(step));
         }
     }
     for (path, span) in std::mem::take(&mut reader.letters) {
         let place = reader.place(&path);
-        if let Some(output) = taken.get(&place) {
+        let spot = reader.spot(&place);
+        if let Some(output) = taken.get(&spot) {
             let mistake = Mistake::at(&span, "dead letters cannot go into the file of an output");
             reader.report(mistake.label(format!("{output} writes to it")));
-        } else if let Some(reads) = read_by(reader, &place) {
+        } else if let Some(reads) = read_by(reader, &spot) {
             reader.report(Mistake::at(&span, "dead letters cannot go into a file of the job itself").label(reads));
         } else {
-            written.push(Written { place, span, by: "dead letters".to_owned() });
+            written.push(Written { place, spot, span, by: "dead letters".to_owned() });
         }
     }
     // A job that has run is taken as it is.
@@ -62,18 +66,35 @@ fn report_in_the_way(reader: &mut Reader<'_>, read: &[ReadStep], written: &[Writ
             continue;
         };
         let log = reader.place(path);
-        for other in written.iter().filter(|other| is_rotation(&other.place, &log)) {
-            let mistake = Mistake::at(&other.span, format!("the log of {} rotates into this file", title(step)));
-            let mistake = mistake.label(format!("{} cannot be `{}.` and a number", other.by, path.display()));
+        let rotated = rotated(reader, &log);
+        let clashes = |place: &Path, spot: &Spot| is_rotation(place, &log) || rotated.contains(spot);
+        for other in written.iter().filter(|other| other.place != log && clashes(&other.place, &other.spot)) {
+            let mistake = match is_rotation(&other.place, &log) {
+                true => Mistake::at(&other.span, format!("the log of {} rotates into this file", title(step)))
+                    .label(format!("{} cannot be `{}.` and a number", other.by, path.display())),
+                false => Mistake::at(&other.span, format!("the log of {} has rotated into this file", title(step)))
+                    .label(format!("a link to one of `{}.` and a number", path.display())),
+            };
             reader.report(mistake.hint("give one of them another name".to_owned()));
         }
-        let inputs: Vec<_> = reader.inputs.iter().map(|(input, reads)| (reader.place(input), reads.clone())).collect();
+        let read = reader.inputs.iter().find(|(input, _)| {
+            let place = reader.place(input);
+            clashes(&place, &reader.spot(&place))
+        });
+        let reads = read.map(|(_, reads)| reads.clone());
         let span = written.iter().find(|other| other.place == log).map(|log| log.span.clone());
-        if let (Some(span), Some((_, reads))) = (span, inputs.iter().find(|(input, _)| is_rotation(input, &log))) {
+        if let (Some(span), Some(reads)) = (span, reads) {
             let mistake = Mistake::at(&span, "a log cannot rotate into a file of the job itself");
-            reader.report(mistake.label(reads.clone()));
+            reader.report(mistake.label(reads));
         }
     }
+}
+
+/// The files that `log` has rotated into so far.
+fn rotated(reader: &Reader<'_>, log: &Path) -> Vec<Spot> {
+    let entries = log.parent().and_then(|dir| dir.read_dir().ok()).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_rotation(path, log));
+    paths.map(|path| reader.spot(&path)).collect()
 }
 
 fn is_rotation(place: &Path, log: &Path) -> bool {
@@ -84,6 +105,7 @@ fn is_rotation(place: &Path, log: &Path) -> bool {
         && number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn read_by(reader: &Reader<'_>, place: &PathBuf) -> Option<String> {
-    reader.inputs.iter().find(|(input, _)| reader.place(input) == *place).map(|(_, reads)| reads.clone())
+fn read_by(reader: &Reader<'_>, spot: &Spot) -> Option<String> {
+    let is_it = |input: &Path| reader.spot(&reader.place(input)) == *spot;
+    reader.inputs.iter().find(|(input, _)| is_it(input)).map(|(_, reads)| reads.clone())
 }

@@ -32,6 +32,7 @@ pub fn resolve(
     destination::report_shared(reader, &read);
     warn_of_unused(reader, sources, &read, &inputs);
     circle::warn_of_own_topics(reader, sources, &read);
+    circle::report_read_letters(reader, sources);
     let ids = ids(&read);
     check_was(reader, &read, &ids);
     warn_of_unnamed_state(reader, &read);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf, absolute},
 };
 
@@ -25,6 +26,13 @@ pub struct InputFiles {
     pub recorded: bool,
 }
 
+/// A file as the system knows it, under whatever name, or a place where nothing is yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Spot {
+    There { device: u64, inode: u64 },
+    Nothing(PathBuf),
+}
+
 impl Reader<'_> {
     pub fn absolute(&self, path: &Path) -> PathBuf {
         let joined = self.directory.join(path);
@@ -42,6 +50,14 @@ impl Reader<'_> {
             _ => None,
         };
         path.canonicalize().ok().or_else(|| canonical(&leads_to(path.clone()))).unwrap_or(path)
+    }
+
+    /// What two paths share if they lead to one file, be it by a hard link.
+    pub fn spot(&self, place: &Path) -> Spot {
+        match place.metadata() {
+            Ok(metadata) if !self.files.recorded => Spot::There { device: metadata.dev(), inode: metadata.ino() },
+            _ => Spot::Nothing(place.to_owned()),
+        }
     }
 
     /// A file whose content decides what the job gives.

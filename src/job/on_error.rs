@@ -1,11 +1,11 @@
 //! The keys `on_error` and `dead_letter`, which a job, a source and a step may all have.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
     fields::Fields,
     mistake::{Mistake, Span},
-    reader::Reader,
+    reader::{LetterTopic, Reader},
     spec::OnError,
     topics::topic_name,
     tree::{Node, Table, Tree},
@@ -104,9 +104,12 @@ fn dead_letter(reader: &mut Reader<'_>, table: &Table) -> Option<OnError> {
             reader.path(file).map(|path| OnError::DeadLetterFile(letter_file(reader, path, &file.span)))
         }
         (None, Some(topic)) => {
+            let span = topic.span.clone();
             let topic = topic_name(reader, topic);
             let brokers = brokers.map_or(Some(None), |node| super::topics::brokers(reader, node).map(Some));
-            Some(OnError::DeadLetterTopic { topic: topic?, brokers: brokers? })
+            let (topic, brokers) = (topic?, brokers?);
+            reader.letter_topics.push(LetterTopic { topic: topic.clone(), brokers: brokers.clone(), span });
+            Some(OnError::DeadLetterTopic { topic, brokers })
         }
         (Some(_), Some(topic)) => {
             reader.report(Mistake::at(&topic.span, "dead letters go to a `file` or to a `topic`, not to both"));
@@ -123,8 +126,8 @@ fn dead_letter(reader: &mut Reader<'_>, table: &Table) -> Option<OnError> {
 
 /// One file is one output, however often and in whatever spelling the job names it: by the first.
 fn letter_file(reader: &mut Reader<'_>, path: PathBuf, span: &Span) -> PathBuf {
-    let place = reader.place(&path);
-    let earlier = reader.letters.iter().find(|(other, _)| reader.place(other) == place);
+    let spot = |path: &Path| reader.spot(&reader.place(path));
+    let earlier = reader.letters.iter().find(|(other, _)| spot(other) == spot(&path));
     let path = earlier.map_or(path, |(earlier, _)| earlier.clone());
     reader.letters.push((path.clone(), span.clone()));
     path

@@ -48,10 +48,19 @@ pub struct Reader<'e> {
     pub places: Places,
     /// Every file of dead letters, and where the job names it.
     pub letters: Vec<(PathBuf, Span)>,
+    /// Every topic of dead letters.
+    pub letter_topics: Vec<LetterTopic>,
     /// Every file that is read, and what reads it.
     pub inputs: Vec<(PathBuf, String)>,
     /// Looks at Kafka properties, where the job is going to be run.
     pub client: Option<&'e dyn KafkaClient>,
+}
+
+/// A topic that dead letters go to; without brokers, on those of the first source.
+pub struct LetterTopic {
+    pub topic: String,
+    pub brokers: Option<String>,
+    pub span: Span,
 }
 
 impl<'e> Reader<'e> {
@@ -69,6 +78,7 @@ impl<'e> Reader<'e> {
             files: InputFiles::default(),
             places: Places::default(),
             letters: Vec::new(),
+            letter_topics: Vec::new(),
             inputs: Vec::new(),
             client: None,
         }

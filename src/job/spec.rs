@@ -145,6 +145,17 @@ pub enum TopicSelection {
     Assign(Vec<TopicPartition>),
 }
 
+impl TopicSelection {
+    /// Whether `topic` is among them, or some of its partitions.
+    pub fn reads(&self, topic: &str) -> bool {
+        match self {
+            TopicSelection::Topics(topics) => topics.iter().any(|read| **read == *topic),
+            TopicSelection::Pattern(pattern) => pattern.is_match(topic),
+            TopicSelection::Assign(partitions) => partitions.iter().any(|tp| *tp.topic == *topic),
+        }
+    }
+}
+
 /// Spark's PID estimator (spark.streaming.backpressure.*), rates in records a second for the whole source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BackPressure {

@@ -8,18 +8,10 @@ use std::{
 };
 
 use super::{SinkError, SinkErrorKind};
-
-/// How often a wait looks up.
-pub const SLICE: Duration = Duration::from_secs(1);
+pub use crate::source::watch::{SLICE, Watch};
 
 /// Between two tries of a call that fails at once.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Who is told of a wait for brokers while it lasts.
-pub trait Watch: Send + Sync {
-    /// Nothing was heard for `silent`. False ends the wait: the run was asked to stop, or has waited long enough.
-    fn waits_on(&self, silent: Duration, error: &str) -> bool;
-}
 
 /// How long brokers may be silent before they count as away, and who watches.
 #[derive(Clone)]

@@ -7,12 +7,13 @@
 
 pub mod kafka;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 pub use crate::model::AvailablePartition;
 use crate::model::{Column, OffsetRange, TopicPartition};
 
 pub mod queue;
+pub mod watch;
 
 /// What can be read of a source now, sorted by topic name, then partition number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub use crate::job::Start;
 pub trait Source: Send + Sync {
     /// The job's name for it.
     fn name(&self) -> &str;
+
+    /// Told once, before anything else: who is asked while this source waits inside a call.
+    fn watched_by(&mut self, _watch: &Arc<dyn watch::Watch>) {}
 
     /// Refreshes metadata and asks for the offsets that exist now, under the source's isolation level.
     fn available(&mut self, deadline: Instant) -> Result<Available, SourceError>;

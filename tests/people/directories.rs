@@ -242,14 +242,52 @@ fn a_log_that_becomes_a_pipe_under_the_job_ends_it() {
     place.kstream(&format!("{} --max-batches 3", bounded())).expect(0);
 }
 
+/// Both kinds of links, made of `from` to the name `to`.
+const LINKS: [fn(&Path, &Path); 2] = [
+    |from, to| std::os::unix::fs::symlink(from, to).unwrap(),
+    |from, to| {
+        if !from.exists() {
+            fs::write(from, "").unwrap();
+        }
+        fs::hard_link(from, to).unwrap();
+    },
+];
+
 #[test]
 fn a_link_to_the_file_of_another_output_is_the_same_place() {
-    let place = logging("a.log");
-    let text = place.read("job.toml") + "[[steps]]\npprint = { to = \"b.log\" }\n";
-    place.write("job.toml", text);
-    std::os::unix::fs::symlink("a.log", place.path("b.log")).unwrap();
-    for command in ["check job.toml".to_owned(), bounded()] {
-        place.kstream(&command).expect(2).says(&["writes to the same place"]);
+    let check = |more: &str, (from, to): (&str, &str), says: &[&str]| {
+        for link in LINKS {
+            let place = logging("a.log");
+            let text = place.read("job.toml").replace("checkpoint_dir", &format!("{more}\ncheckpoint_dir"));
+            place.write("job.toml", text + "[[steps]]\npprint = { to = \"b.log\" }\n");
+            place.kstream("check job.toml").expect(0);
+            link(&place.path(from), &place.path(to));
+            for command in ["check job.toml".to_owned(), bounded()] {
+                place.kstream(&command).expect(2).says(says).says(&["job.toml:"]);
+            }
+        }
+    };
+    check("", ("a.log", "b.log"), &["writes to the same place"]);
+    let letters = "on_error = \"dead_letter\"\ndead_letter = { file = \"dead.jsonl\" }";
+    check(letters, ("b.log", "dead.jsonl"), &["dead letters cannot go into the file of an output"]);
+}
+
+#[test]
+fn a_link_to_a_file_that_a_log_has_rotated_into_or_that_the_job_reads_is_no_output() {
+    for link in LINKS {
+        let place = logging("a.log");
+        let text = place.read("job.toml").replace("to = \"a.log\"", "to = \"a.log\", rotate = \"1 KiB\"");
+        place.write("job.toml", &text);
+        place.kstream(&format!("{} --max-batches 50", bounded())).expect(0);
+        assert!(place.path("a.log.1").exists(), "it has rotated");
+        link(&place.path("a.log.1"), &place.path("b.log"));
+        place.write("job.toml", text + "[[steps]]\npprint = { to = \"b.log\" }\n");
+        place.kstream(&bounded()).expect(2).says(&["into this file", "`a.log.` and a number"]);
+    }
+    for link in LINKS {
+        let place = logging("a.log");
+        link(&place.path("queue.jsonl"), &place.path("a.log"));
+        place.kstream(&bounded()).expect(2).says(&["an output cannot go into a file of the job itself"]);
     }
 }
 

@@ -107,7 +107,7 @@ fn a_full_disk_ends_the_job_and_costs_nothing_once_there_is_room() {
     for kib in [4, 40, 88, 120, 160] {
         check("disk", "wide", "wide", kib, &["checkpoint", "disk", "full", "start the job again"]);
     }
-    check("wide", "disk", "wide", 20, &["out.log", "No space left", "start the job again"]);
+    check("wide", "disk", "wide", 20, &["out.log", "No space left", "3 of 3", "start the job again"]);
     check("wide", "wide", "disk", 300, &["saved", "No space left", "start the job again"]);
     // Whichever of the files takes the last page.
     check("disk", "disk", "disk", 400, &["start the job again"]);

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     entry::{Delivered, Entry, Home, Refusal, judge},
-    ledger::{Found, Ledger, carrier, from_source},
+    ledger::{Found, LEAVE_ALONE, Ledger, carrier, from_source},
     row::Row,
     topics::{TopicsGone, no_topic},
     writer::Writer,
@@ -169,7 +169,11 @@ impl Cluster {
         if append {
             return Ok(None);
         }
-        let message = format!("this job has written to Kafka cluster {} with another checkpoint", self.id_or_brokers());
+        let message = format!(
+            "this job, or another named {}, has written to Kafka cluster {} with another checkpoint",
+            self.job,
+            self.id_or_brokers()
+        );
         Err(SinkError::new(SinkErrorKind::Refused, message).with(
             format!("{what} (group '{}').", self.group()),
             "Put back that checkpoint, give the job another name, or set append = true on the output to write behind it.",
@@ -298,7 +302,7 @@ impl Cluster {
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };
         match session.ledger.look(home)? {
             Found::Entry(entry) => session.entry = entry,
-            Found::Other(what) => return Err(self.contradicted(&format!("There is {what}."))),
+            Found::Other(what) => return Err(self.taken(&what)),
         }
         Ok(())
     }
@@ -339,7 +343,7 @@ impl Cluster {
     ) -> Result<Published, SinkError> {
         let entry = match found {
             Found::Entry(entry) => entry,
-            Found::Other(what) => return Err(self.contradicted(&format!("There is {what}."))),
+            Found::Other(what) => return Err(self.taken(&what)),
         };
         let assume = self.standing.as_ref().and_then(|standing| standing.assume);
         match (judge(entry.as_ref(), home.delivered.as_ref(), batch, digest), assume) {
@@ -373,6 +377,13 @@ impl Cluster {
             format!("{detail} (group '{}')", self.group()),
             "Put back the newest checkpoint; or start anew: another checkpoint_dir with append = true on the output.",
         )
+    }
+
+    /// The group is this job's own, and something else has written there.
+    fn taken(&self, what: &str) -> SinkError {
+        let message = format!("group '{}' does not say what this job delivered", self.group());
+        let detail = format!("On brokers {} it has {what}.", self.settings.brokers);
+        SinkError::new(SinkErrorKind::Refused, message).with(detail, LEAVE_ALONE)
     }
 
     fn lost_session(&self) -> SinkError {

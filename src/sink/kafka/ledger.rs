@@ -7,7 +7,10 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
 };
 
-use super::entry::{Entry, Home};
+use super::{
+    entry::{Entry, Home},
+    writer::to_grant,
+};
 use crate::{
     job::Isolation,
     sink::{
@@ -31,6 +34,11 @@ pub struct Ledger {
     brokers: String,
     silence: Silence,
 }
+
+/// What to do about a group that others write to.
+pub const LEAVE_ALONE: &str = "Let nothing else commit offsets in that group: neither `mirror_offsets_to` nor a consumer. Put the offset back with \
+     the metadata it had; or delete the group, look at the end of the output topic, and run with --assume-published or \
+     --assume-unpublished.";
 
 /// What stands at the place of the entry.
 pub enum Found {
@@ -70,7 +78,7 @@ impl Ledger {
                     "cannot look up what group '{}' has on brokers {}: {reason}",
                     self.group, self.brokers
                 ),
-                hint: hint.map(str::to_owned),
+                hint: to_grant(code, &self.group).or(hint.map(str::to_owned)),
             })
         };
         let mut list = TopicPartitionList::with_capacity(1);

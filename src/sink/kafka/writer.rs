@@ -42,6 +42,8 @@ const POLL: Duration = Duration::from_millis(1);
 pub struct Writer {
     producer: BaseProducer<Deliveries>,
     brokers: String,
+    /// Who writes: of an exactly-once output its transactional id, which is its group too.
+    name: String,
     silence: Silence,
 }
 
@@ -63,7 +65,7 @@ impl Writer {
         })?;
         // Lets it ask for its first OAuth token.
         producer.poll(Duration::ZERO);
-        Ok(Writer { producer, brokers: settings.brokers.clone(), silence })
+        Ok(Writer { producer, brokers: settings.brokers.clone(), name: name.to_owned(), silence })
     }
 
     /// Hands over every row and waits until the brokers have them all.
@@ -256,11 +258,17 @@ impl Writer {
         };
         let kind = meaning(code);
         let message = match kind {
-            SinkErrorKind::Fenced => format!("another process writes for this job to brokers {}", self.brokers),
+            SinkErrorKind::Fenced => format!(
+                "another process writes to brokers {} for this job, or for another of its name: it has taken \
+                 transactional id '{}'",
+                self.brokers, self.name
+            ),
             _ => format!("cannot {doing} on brokers {}", self.brokers),
         };
         let hint = match (kind, code) {
-            (SinkErrorKind::Fenced, _) => Some("Let one process run this job, with one checkpoint."),
+            (SinkErrorKind::Fenced, _) => {
+                Some("Let one process run this job, with one checkpoint; another job needs another `name`.")
+            }
             (SinkErrorKind::Unreachable, _) => Some("Check that the brokers run and can be reached from here."),
             (_, Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
                 Some("Raise message.max.bytes of the topic and in the output's `properties`, or send less.")
@@ -277,15 +285,39 @@ impl Writer {
                 Some("Correct the output's `properties`; exactly_once needs brokers of Kafka 0.11 or later.")
             }
             (_, Code::PolicyViolation) => Some("Ask who runs the brokers for their policy."),
-            _ => hint_for(code),
+            _ => None,
         };
         SinkError {
             kind,
             message,
             detail: Some(format!("{}.", reason.trim_end_matches('.'))),
-            hint: hint.map(str::to_owned),
+            hint: hint
+                .map(str::to_owned)
+                .or_else(|| to_grant(code, &self.name))
+                .or_else(|| hint_for(code).map(str::to_owned)),
         }
     }
+}
+
+/// What an output's user must be granted, where brokers deny it.
+pub fn to_grant(code: Code, id: &str) -> Option<String> {
+    Some(match code {
+        Code::TransactionalIdAuthorizationFailed => {
+            format!("Grant this user WRITE and DESCRIBE on transactional id '{id}'.")
+        }
+        Code::GroupAuthorizationFailed => {
+            format!("Grant this user READ on group '{id}', which records the batches delivered.")
+        }
+        Code::TopicAuthorizationFailed => {
+            "Grant this user WRITE and DESCRIBE on the output's topics, and READ on the one that the batch's identity is \
+             recorded for: `commit_topic`, or else the topic itself."
+                .to_owned()
+        }
+        Code::ClusterAuthorizationFailed => {
+            "Grant this user IDEMPOTENT_WRITE on the cluster, or WRITE on the output's topic.".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 fn code(error: &KafkaError) -> Code {

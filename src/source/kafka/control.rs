@@ -28,7 +28,7 @@ use super::{
 use crate::{
     job::Isolation,
     model::TopicPartition,
-    source::{SourceError, SourceErrorKind},
+    source::{SourceError, SourceErrorKind, watch::Watched},
 };
 
 const FIRST_SLICE: Duration = Duration::from_millis(1_000);
@@ -40,6 +40,8 @@ pub struct Control {
     pub brokers: String,
     /// Whether to ask for topic ids.
     ids: AtomicBool,
+    /// Who is asked between two slices of a question.
+    pub watched: Watched,
 }
 
 /// An offset of one topic partition, and the leader epoch the broker gave with it.
@@ -58,7 +60,12 @@ impl Control {
     ) -> Result<Control, SourceError> {
         let events = Events::new(format!("{source} (plan)"), settings.token.clone());
         let consumer = create(settings.planning(isolation), events)?;
-        Ok(Control { consumer, brokers: settings.brokers.clone(), ids: AtomicBool::new(ids) })
+        Ok(Control {
+            consumer,
+            brokers: settings.brokers.clone(),
+            ids: AtomicBool::new(ids),
+            watched: Watched::default(),
+        })
     }
 
     /// Serves what the handle has to say; between batches.
@@ -204,7 +211,13 @@ impl Control {
             };
             let unknown = matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
             let kind = kind_of(code);
-            if kind != SourceErrorKind::Unreachable || unknown || Instant::now() + PAUSE >= deadline {
+            let is_over = || {
+                let silent = asked_at.elapsed();
+                Instant::now() + PAUSE >= deadline
+                    || self.watched.is_stopping()
+                    || !self.watched.waits_on(silent, || format!("{what}: {reason}"))
+            };
+            if kind != SourceErrorKind::Unreachable || unknown || is_over() {
                 let background = self.consumer.context().explanation().filter(|(_, other)| *other != reason);
                 let reason = background.map_or(reason.clone(), |(_, background)| format!("{reason}; {background}"));
                 let verb = if kind == SourceErrorKind::Refused { "refused" } else { "did not answer within" };

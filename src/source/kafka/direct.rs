@@ -18,7 +18,10 @@ use super::{
 use crate::{
     job::{KafkaSpec, TopicSelection},
     model::{OffsetRange, TopicPartition},
-    source::{Available, AvailablePartition, RangeReader, ReadOptions, Source, SourceError, SourceErrorKind, Start},
+    source::{
+        Available, AvailablePartition, RangeReader, ReadOptions, Source, SourceError, SourceErrorKind, Start,
+        watch::Watch,
+    },
 };
 
 /// A topic that is not there may have been created, or its broker restarted, a moment ago.
@@ -125,6 +128,9 @@ impl KafkaSource {
                 return Ok(found);
             }
             if Instant::now() + PAUSE < patience {
+                if self.control.watched.is_stopping() {
+                    return Err(SourceError::unreachable(format!("topics of source {} are missing", self.name)));
+                }
                 std::thread::sleep(PAUSE);
                 continue;
             }
@@ -192,6 +198,11 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn watched_by(&mut self, watch: &Arc<dyn Watch>) {
+        self.control.watched.by(watch);
+        self.plane.watched_by(watch);
     }
 
     fn available(&mut self, deadline: Instant) -> Result<Available, SourceError> {

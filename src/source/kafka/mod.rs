@@ -27,12 +27,12 @@ mod raw;
 pub mod settings;
 mod topics;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
-    job::{Fetch, KafkaSpec},
+    job::{Fetch, KafkaSpec, Setting},
     model::{OffsetRange, TopicPartition},
-    source::{RangeReader, ReadOptions, Source, SourceError},
+    source::{RangeReader, ReadOptions, Source, SourceError, watch::Watch},
 };
 
 use chunk::Formats;
@@ -63,6 +63,9 @@ pub trait DataPlane: Send + Sync {
     /// The records of `range`, in offset order; concurrently for different topic partitions.
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
 
+    /// Told once: who is asked while a read waits.
+    fn watched_by(&mut self, _watch: &Arc<dyn Watch>) {}
+
     /// Whether it sees by itself that a topic was made again, whatever the plan believes.
     fn compares_topic_ids(&self) -> bool {
         false
@@ -90,6 +93,20 @@ fn open_with(spec: &KafkaSpec, opening: Opening<'_>, ids: bool) -> Result<Box<dy
     let control = Arc::new(Control::connect(&settings, spec.isolation, opening.source_name, ids)?);
     let plane = data_plane(spec, &opening, &settings, &control, spec.brokers == "embedded")?;
     Ok(Box::new(KafkaSource::new(spec, opening, settings, control, plane)))
+}
+
+/// Whether the brokers that a source reads and `others` are of one cluster, in whatever words each is named.
+pub fn is_one_cluster(
+    spec: &KafkaSpec,
+    others: (&str, &BTreeMap<String, Setting>),
+    job_name: &str,
+    deadline: Instant,
+) -> Result<bool, SourceError> {
+    let id = |(brokers, properties)| {
+        let settings = ClientSettings::resolve(brokers, &format!("kstream-{job_name}"), properties)?;
+        Control::connect(&settings, spec.isolation, "clusters", false)?.cluster_id(deadline)
+    };
+    Ok(id((&spec.brokers, &spec.properties))? == id(others)?)
 }
 
 /// Chooses how records are fetched: by own connections where they can do what the properties ask.

@@ -226,25 +226,39 @@ impl<'a> LibrdkafkaRange<'a> {
             self.short += 1;
             self.check_bounds(self.short)?;
             self.doubted_at = Instant::now();
+            let silent = self.silent_for();
+            if silent < limit && !self.plane.control.watched.waits_on(silent, || self.silence(silent).message) {
+                let error = self.silence(silent);
+                self.partition.next = None;
+                return Err(error);
+            }
         }
-        // A broker that holds the client back by quota is not silent.
-        let throttled_until = self.consumer.context().throttled_until();
-        let silent_since = throttled_until.map_or(self.progress_at, |until| until.max(self.progress_at));
-        if now.saturating_duration_since(silent_since) < limit {
+        if self.silent_for() < limit {
             return Ok(());
         }
         drain(self.consumer);
-        let next = self.next();
+        let error = self.silence(limit);
         self.partition.next = None; // librdkafka may have given the partition up: the next range begins anew
-        let is_throttled = throttled_until.is_some_and(|until| self.progress_at <= until);
-        let OffsetRange { tp, until, .. } = &self.range;
+        Err(error)
+    }
+
+    /// A broker that holds the client back by quota is not silent.
+    fn silent_for(&self) -> Duration {
+        let throttled_until = self.consumer.context().throttled_until();
+        let since = throttled_until.map_or(self.progress_at, |until| until.max(self.progress_at));
+        Instant::now().saturating_duration_since(since)
+    }
+
+    fn silence(&self, silent: Duration) -> SourceError {
+        let (tp, next, until) = (&self.range.tp, self.next(), self.range.until);
         let what = format!(
             "brokers {} sent nothing of {tp} for {} ms; read up to offset {next} of {until}",
             self.brokers(),
-            limit.as_millis()
+            silent.as_millis()
         );
         let events = self.consumer.context();
-        Err(silence(what, is_throttled, events.explanation(), events.refusal()))
+        let is_throttled = events.throttled_until().is_some_and(|until| self.progress_at <= until);
+        silence(what, is_throttled, events.explanation(), events.refusal())
     }
 
     /// Compares what is left of the range with the log as it is now. `proofs`: how often it has looked too short.

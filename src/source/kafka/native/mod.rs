@@ -74,7 +74,10 @@ use self::{
 use super::DataPlane;
 use crate::{
     model::{OffsetRange, TopicPartition},
-    source::{RangeReader, ReadOptions, SourceError},
+    source::{
+        RangeReader, ReadOptions, SourceError,
+        watch::{Watch, Watched},
+    },
 };
 
 /// Threads that block in a system call look up at least this often; then they are left behind.
@@ -90,6 +93,7 @@ pub struct NativePlane {
     ringer: Sender<()>,
     /// Closed once the last thread is gone.
     gone: Receiver<()>,
+    watched: Watched,
 }
 
 /// The reading side of one partition, and what both sides share of it.
@@ -118,7 +122,15 @@ impl NativePlane {
             .name(name)
             .spawn(move || router.run())
             .map_err(|error| refused(format!("cannot start a thread: {error}"), None))?;
-        Ok(NativePlane { dialer, memory, readings: HashMap::new(), orphaned, ringer, gone })
+        Ok(NativePlane {
+            dialer,
+            memory,
+            readings: HashMap::new(),
+            orphaned,
+            ringer,
+            gone,
+            watched: Watched::default(),
+        })
     }
 
     /// The id of an assigned partition's topic, as Kafka prints it, once metadata has told it.
@@ -177,6 +189,10 @@ impl DataPlane for NativePlane {
         Ok(())
     }
 
+    fn watched_by(&mut self, watch: &Arc<dyn Watch>) {
+        self.watched.by(watch);
+    }
+
     fn compares_topic_ids(&self) -> bool {
         true
     }
@@ -193,7 +209,7 @@ impl DataPlane for NativePlane {
             }
             Err(TryLockError::WouldBlock) => return Err(refused(format!("{} is being read already", range.tp), None)),
         };
-        Ok(Box::new(NativeReader::new(reading, range, options)))
+        Ok(Box::new(NativeReader::new(reading, range, options, self.watched.clone())))
     }
 }
 

@@ -22,8 +22,11 @@ use super::{
 use crate::{
     job::Isolation,
     model::{Column, OffsetRange, RecordColumn},
-    source::kafka::error::QUOTA_HINT,
-    source::{RangeReader, ReadOptions, SourceError, SourceErrorKind},
+    source::{
+        RangeReader, ReadOptions, SourceError, SourceErrorKind,
+        kafka::error::QUOTA_HINT,
+        watch::{SLICE, Watched},
+    },
 };
 
 /// Times a damaged record set is fetched again.
@@ -164,10 +167,16 @@ pub struct NativeReader<'a> {
     has_asked_again: bool,
     /// Nothing came, and what comes yet is what a second try needs.
     may_go_on: bool,
+    watched: Watched,
 }
 
 impl<'a> NativeReader<'a> {
-    pub fn new(mut reading: MutexGuard<'a, Reading>, range: &OffsetRange, options: ReadOptions) -> Self {
+    pub fn new(
+        mut reading: MutexGuard<'a, Reading>,
+        range: &OffsetRange,
+        options: ReadOptions,
+        watched: Watched,
+    ) -> Self {
         // Before a new order is out, whose answer is none of before.
         let begun_at = Instant::now();
         let topic_id = range.topic_id.as_deref().and_then(parse_topic_id);
@@ -185,6 +194,7 @@ impl<'a> NativeReader<'a> {
             refetches: 0,
             has_asked_again: false,
             may_go_on: false,
+            watched,
         };
         reader.wait_anew();
         reader
@@ -232,8 +242,10 @@ impl<'a> NativeReader<'a> {
     }
 
     fn receive(&mut self) -> Result<(), SourceError> {
-        let Fetched { content, parked_at } = match self.reading.feed.receive(self.deadline) {
+        let look_up_at = self.deadline.min(Instant::now() + SLICE);
+        let Fetched { content, parked_at } = match self.reading.feed.receive(look_up_at) {
             Ok(fetched) => fetched,
+            Err(Nothing::Yet) if Instant::now() < self.deadline => return self.look_up(),
             Err(Nothing::Yet) => return self.wait_on(),
             Err(Nothing::EverAgain) => {
                 let tp = &self.range.tp;
@@ -256,6 +268,21 @@ impl<'a> NativeReader<'a> {
             Content::Failed(error) if error.kind == SourceErrorKind::Corrupt && self.may_refetch() => Ok(()),
             Content::Failed(error) => Err(error),
         }
+    }
+
+    /// Nothing came for a slice: whoever watches may know that it is of no use to wait on.
+    fn look_up(&mut self) -> Result<(), SourceError> {
+        let shared = &self.reading.feed.shared;
+        let since = shared.heard_at().map_or(self.waiting_since, |at| at.max(self.waiting_since));
+        let silent = since.elapsed();
+        let message = || {
+            let facts = shared.facts();
+            let broker = facts.broker.map_or_else(String::new, |broker| format!("broker {broker}: "));
+            let trouble = facts.trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
+            let (tp, position, silent_ms) = (&self.range.tp, self.reading.feed.position, silent.as_millis());
+            format!("{broker}no records of {tp} from offset {position} for {silent_ms} ms{trouble}")
+        };
+        if self.watched.waits_on(silent, message) { Ok(()) } else { Err(unreachable(message())) }
     }
 
     /// The deadline has passed. A broker that is still sending, or has said when it will, is waited for.

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     job::Isolation,
     model::{Column, OffsetRange, TopicPartition, ValueFormat},
-    source::{RangeReader, ReadOptions, SourceErrorKind},
+    source::{RangeReader, ReadOptions, SourceErrorKind, watch::Watched},
 };
 
 const LANES: i32 = 3;
@@ -151,7 +151,12 @@ fn read_on(partition: i32, reading: &Mutex<Reading>, mut chance: Chance) -> usiz
         }
         let options = ReadOptions { chunk_records: chance.within(1..20) as usize, stall_timeout_ms: STALL_MS };
         let given_up_at = if chance.below(4) == 0 { chance.within(start..until) } else { until };
-        let mut reader = NativeReader::new(reading.lock().unwrap_or_else(PoisonError::into_inner), &range, options);
+        let mut reader = NativeReader::new(
+            reading.lock().unwrap_or_else(PoisonError::into_inner),
+            &range,
+            options,
+            Watched::default(),
+        );
         next = start;
         while next < given_up_at {
             chance.dawdle();

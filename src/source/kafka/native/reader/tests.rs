@@ -72,7 +72,12 @@ fn range(start: i64, until: i64) -> OffsetRange {
 }
 
 fn reader<'a>(reading: &'a Mutex<Reading>, range: &OffsetRange, stall_timeout_ms: u64) -> NativeReader<'a> {
-    NativeReader::new(reading.lock().unwrap(), range, ReadOptions { chunk_records: 100, stall_timeout_ms })
+    NativeReader::new(
+        reading.lock().unwrap(),
+        range,
+        ReadOptions { chunk_records: 100, stall_timeout_ms },
+        Watched::default(),
+    )
 }
 
 /// The offsets that come before the end, or before the error.
@@ -237,7 +242,7 @@ fn what_a_panic_left_half_read_is_fetched_again() {
     std::thread::scope(|scope| {
         let task = scope.spawn(|| {
             let options = ReadOptions { chunk_records: 1, stall_timeout_ms: 10_000 };
-            let mut reader = NativeReader::new(reading.lock().unwrap(), &range(0, 3), options);
+            let mut reader = NativeReader::new(reading.lock().unwrap(), &range(0, 3), options, Watched::default());
             reader.next_chunk().unwrap();
             panic!("planted");
         });
@@ -245,7 +250,12 @@ fn what_a_panic_left_half_read_is_fetched_again() {
     });
     let guard = reading.lock().unwrap_or_else(after_a_panic);
     assert!(guard.has_failed() && guard.position() == 1, "the task stood in the middle of a set");
-    let _reader = NativeReader::new(guard, &range(1, 3), ReadOptions { chunk_records: 1, stall_timeout_ms: 10_000 });
+    let _reader = NativeReader::new(
+        guard,
+        &range(1, 3),
+        ReadOptions { chunk_records: 1, stall_timeout_ms: 10_000 },
+        Watched::default(),
+    );
     lane.take_order();
     assert_eq!(lane.position, 1);
 }
