@@ -116,16 +116,16 @@ impl Accumulator {
         let mut done = 0;
         match (&mut *self, values) {
             (Accumulator::Int(sums), Column::Const(Value::Int(value), _)) => {
-                done = fold_ints(sums, numbers, |_| *value, fold);
+                done = fold_ints(sums, numbers, |_| *value, fold, evaluator);
             }
             (Accumulator::Int(sums), Column::Int(values)) => {
-                done = fold_ints(sums, numbers, |i| values[i], fold);
+                done = fold_ints(sums, numbers, |i| values[i], fold, evaluator);
             }
             (Accumulator::Float(sums), Column::Float(values)) => {
-                done = fold_floats(sums, numbers, |i| values[i], fold);
+                done = fold_floats(sums, numbers, |i| values[i], fold, evaluator);
             }
             (Accumulator::Float(sums), Column::Const(Value::Float(value), _)) => {
-                done = fold_floats(sums, numbers, |_| *value, fold);
+                done = fold_floats(sums, numbers, |_| *value, fold, evaluator);
             }
             _ => {}
         }
@@ -155,13 +155,13 @@ impl Accumulator {
                 return Ok(());
             }
             (Accumulator::Int(values), Value::Int(new)) => {
-                if let Some(folded) = fold.int().and_then(|f| f(values[at], *new)) {
+                if let Some(folded) = fold.int(evaluator).and_then(|f| f(values[at], *new)) {
                     values[at] = folded;
                     return Ok(());
                 }
             }
             (Accumulator::Float(values), Value::Float(new)) => {
-                if let Some(folded) = fold.float().and_then(|f| f(values[at], *new)) {
+                if let Some(folded) = fold.float(evaluator).and_then(|f| f(values[at], *new)) {
                     values[at] = folded;
                     return Ok(());
                 }
@@ -194,17 +194,29 @@ impl Accumulator {
 }
 
 /// A sum is a loop of its own: through a function pointer it would take several times as long.
-fn fold_ints(sums: &mut Vec<i64>, numbers: &[u32], value: impl Fn(usize) -> i64, fold: &Fold) -> usize {
-    match (fold.reducer, fold.int()) {
-        (Reducer::Add, _) => fold_typed(sums, numbers, value, i64::checked_add),
+fn fold_ints(
+    sums: &mut Vec<i64>,
+    numbers: &[u32],
+    value: impl Fn(usize) -> i64,
+    fold: &Fold,
+    evaluator: &Evaluator,
+) -> usize {
+    match (fold.reducer, fold.int(evaluator)) {
+        (Reducer::Add, Some(_)) => fold_typed(sums, numbers, value, i64::checked_add),
         (_, Some(other)) => fold_typed(sums, numbers, value, other),
         (_, None) => 0,
     }
 }
 
-fn fold_floats(sums: &mut Vec<f64>, numbers: &[u32], value: impl Fn(usize) -> f64, fold: &Fold) -> usize {
-    match (fold.reducer, fold.float()) {
-        (Reducer::Add, _) => fold_typed(sums, numbers, value, |a, b| Some(a + b)),
+fn fold_floats(
+    sums: &mut Vec<f64>,
+    numbers: &[u32],
+    value: impl Fn(usize) -> f64,
+    fold: &Fold,
+    evaluator: &Evaluator,
+) -> usize {
+    match (fold.reducer, fold.float(evaluator)) {
+        (Reducer::Add, Some(_)) => fold_typed(sums, numbers, value, |a, b| Some(a + b)),
         (_, Some(other)) => fold_typed(sums, numbers, value, other),
         (_, None) => 0,
     }
@@ -231,8 +243,14 @@ fn fold_typed<T: Copy>(
 }
 
 impl Fold {
-    fn int(&self) -> Option<fn(i64, i64) -> Option<i64>> {
+    /// Whether the evaluator is to be called where a loop over numbers would do.
+    fn is_called(&self, evaluator: &Evaluator) -> bool {
+        evaluator.force_evaluator && self.function.is_some()
+    }
+
+    fn int(&self, evaluator: &Evaluator) -> Option<fn(i64, i64) -> Option<i64>> {
         match self.reducer {
+            _ if self.is_called(evaluator) => None,
             Reducer::Add => Some(i64::checked_add),
             Reducer::Multiply => Some(i64::checked_mul),
             Reducer::Min | Reducer::MinOfInts => Some(|a, b| Some(if b < a { b } else { a })),
@@ -243,8 +261,9 @@ impl Fold {
         }
     }
 
-    fn float(&self) -> Option<fn(f64, f64) -> Option<f64>> {
+    fn float(&self, evaluator: &Evaluator) -> Option<fn(f64, f64) -> Option<f64>> {
         match self.reducer {
+            _ if self.is_called(evaluator) => None,
             Reducer::Add => Some(|a, b| Some(a + b)),
             Reducer::First => Some(|a, _| Some(a)),
             Reducer::Last => Some(|_, b| Some(b)),
@@ -326,17 +345,18 @@ mod tests {
                 for start in 0..values.len() {
                     let values = values[start..].to_vec();
                     let numbers: Vec<u32> = (0..values.len() as u32).map(|i| i % 2).collect();
-                    let folded = |fold: Fold| {
+                    let folded = |force_evaluator: bool| {
+                        let mut evaluator = Evaluator::default();
+                        evaluator.force_evaluator = force_evaluator;
                         let mut folded = Accumulator::default();
                         let column = Column::from_values(values.clone());
-                        folded.fold(&fold, &numbers, &column, &mut Evaluator::default()).unwrap();
+                        folded.fold(&Fold::of(&function), &numbers, &column, &mut evaluator).unwrap();
                         let mut bytes = Vec::new();
                         (0..folded.len())
                             .for_each(|n| crate::model::encode::put_value(&mut bytes, &folded.get(n as u32)));
                         bytes
                     };
-                    let called = Fold { function: Some(function.clone()), reducer: Reducer::Other };
-                    assert_eq!(folded(Fold::of(&function)), folded(called), "{source} from {start}");
+                    assert_eq!(folded(false), folded(true), "{source} from {start}");
                 }
             }
         }

@@ -236,7 +236,7 @@ impl WindowFold {
                 (old, _) => old.clone(),
             });
         };
-        match (inverse.is_difference(), old, gone) {
+        match (inverse.is_difference() && !evaluator.force_evaluator, old, gone) {
             (true, Value::Int(old), Value::Int(gone)) if let Some(left) = old.checked_sub(*gone) => {
                 Ok(Value::Int(left))
             }
