@@ -410,7 +410,7 @@ fn each_right_that_an_output_lacks_is_named_with_what_it_is_lacked_on() {
         thread::sleep(Duration::from_millis(500));
     };
     let id = format!("kstream-{name}");
-    run().expect(1).says(&[output.name(), "does not exist", "grant this user DESCRIBE"]);
+    run().expect(6).says(&["output out", output.name(), "Grant this user WRITE and DESCRIBE on the output's topics"]);
     grant(Resource::Topic, output.name(), &[Operation::Describe]);
     run().expect(6).says(&["output out", "Grant this user READ on group", &id]);
     grant(Resource::Group, &id, &[Operation::Read]);

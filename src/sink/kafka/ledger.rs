@@ -5,6 +5,7 @@ use std::time::Instant;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    types::RDKafkaErrorCode as Code,
 };
 
 use super::{
@@ -126,5 +127,11 @@ pub fn from_source(error: SourceError) -> SinkError {
         SourceErrorKind::Refused | SourceErrorKind::Usage => SinkErrorKind::Denied,
         SourceErrorKind::Corrupt | SourceErrorKind::DataLoss { .. } => SinkErrorKind::Failed,
     };
-    SinkError { kind, message: error.message, detail: None, hint: error.hint }
+    // Who reads needs other rights than who writes.
+    let denied = Code::TopicAuthorizationFailed;
+    let hint = match error.hint {
+        Some(hint) if hint_for(denied) == Some(&*hint) => to_grant(denied, ""),
+        hint => hint,
+    };
+    SinkError { kind, message: error.message, detail: None, hint }
 }
