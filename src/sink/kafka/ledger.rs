@@ -21,7 +21,7 @@ use crate::{
     source::{
         SourceError, SourceErrorKind,
         kafka::{
-            control::create,
+            control::{create, drain},
             error::{code_of, hint_for, kind_of, words},
             events::Events,
             settings::ClientSettings,
@@ -64,7 +64,14 @@ impl Ledger {
 
     pub fn look(&self, home: &Home) -> Result<Found, SinkError> {
         let failed = |error: &rdkafka::error::KafkaError| {
-            let (code, reason) = match self.consumer.context().refusal() {
+            // What the handle has to say waits to be taken.
+            drain(&self.consumer);
+            // Elsewhere a group is only a mirror, and a right to it that lacks stops nothing.
+            let denied = || {
+                let said = self.consumer.context().explanation();
+                said.filter(|(code, _)| *code == Code::GroupAuthorizationFailed)
+            };
+            let (code, reason) = match self.consumer.context().refusal().or_else(denied) {
                 Some(refusal) => refusal,
                 None => (code_of(error), words(error)),
             };
