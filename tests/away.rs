@@ -304,16 +304,10 @@ fn a_stop_ends_the_wait_for_a_broker_that_is_frozen_while_an_output_publishes() 
     }
 }
 
-/// Leaves a process whose connections have ended no file for another one.
+/// Leaves a process the files that it has open, and no other.
 fn allow_no_more_files(pid: u32) {
-    let open = || {
-        thread::sleep(Duration::from_millis(5));
-        std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files").count()
-    };
-    let fewest = (0..100).map(|_| open()).min().expect("looks");
     let mut prlimit = std::process::Command::new("prlimit");
-    let done = prlimit.arg(format!("--pid={pid}")).arg(format!("--nofile={fewest}:")).status();
-    assert!(done.expect("prlimit").success());
+    assert!(prlimit.arg(format!("--pid={pid}")).arg("--nofile=3:").status().expect("prlimit").success());
 }
 
 #[test]
@@ -326,7 +320,9 @@ fn a_reconnect_that_fails_for_want_of_files_is_told_as_that_and_ends_the_run_soo
         let mut running = place.start("run job.toml");
         wait_until("a batch", || place.path("out.log").exists() || !running.is_running());
         thread::sleep(Duration::from_millis(500));
-        proxy.cut(Duration::from_secs(2));
+        proxy.cut(Duration::from_secs(1));
+        // A batch may be under way, which opens files of its own.
+        thread::sleep(Duration::from_millis(500));
         allow_no_more_files(running.pid());
         let began = Instant::now();
         let ended =

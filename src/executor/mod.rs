@@ -273,9 +273,10 @@ impl Executor {
             return Ok(None);
         };
         let mut merging = bytes.saturating_mul(wide.merge_factor());
-        if let Some(state) = input.states.get(&step).filter(|_| wide.takes_whole_state()) {
-            shared.room_beside_state(|| self.step_name(step), state.memory_bytes())?;
-            merging += state.memory_bytes();
+        if let Some(state) = input.states.get(&step).filter(|_| wide.state_factor() > 0) {
+            let beside = state.memory_bytes().saturating_mul(wide.state_factor());
+            shared.room_beside_state(|| self.step_name(step), beside)?;
+            merging = merging.saturating_add(beside);
         }
         shared.hold_for(|| self.step_name(step), 0, merging)?;
         let (more, beyond) = (AtomicU64::new(0), AtomicU64::new(0));

@@ -134,9 +134,9 @@ pub trait Wide: Send + Sync {
         2
     }
 
-    /// Whether a merge goes over the whole state, and makes about as much again of it.
-    fn takes_whole_state(&self) -> bool {
-        false
+    /// How many times the bytes of the step's state a merge takes besides it, where it goes over all of it.
+    fn state_factor(&self) -> u64 {
+        0
     }
 
     /// Puts the parts of all partitions (by input, in partition order) together.
@@ -194,6 +194,13 @@ impl Dataset {
     pub fn memory_bytes(&self) -> usize {
         self.partitions.iter().flatten().map(Column::memory_bytes).sum()
     }
+}
+
+/// Deltas of partitions as one; each goes as soon as it is copied.
+pub(crate) fn put_together(deltas: Vec<Vec<u8>>) -> Vec<u8> {
+    let mut whole = Vec::with_capacity(deltas.iter().map(Vec::len).sum());
+    deltas.into_iter().for_each(|delta| whole.extend_from_slice(&delta));
+    whole
 }
 
 /// Takes a partial back to the type its collector made. Only the executor could mix them up.

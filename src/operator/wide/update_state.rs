@@ -6,7 +6,7 @@ use super::group::{CutTable, Group, GroupTable};
 use crate::{
     expr::Function,
     model::{Column, Value, encode::put_value, key::Key, refusal::no_key},
-    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, take_all},
+    operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, put_together, take_all},
     shuffle::merge::{cut_keys, each_partition},
     state::keyed::{Held, KeyedState, put_entry},
 };
@@ -86,12 +86,14 @@ impl Wide for UpdateState {
         self.group.collector(input)
     }
 
+    /// Measured: 0.5 for ints and short strs as keys, 2.2 to 2.8 for long ones (tests/memory/merges.rs).
     fn merge_factor(&self) -> u64 {
-        4
+        3
     }
 
-    fn takes_whole_state(&self) -> bool {
-        true
+    /// Measured: 0.3 to 1.0.
+    fn state_factor(&self) -> u64 {
+        1
     }
 
     fn merge(&self, inputs: Vec<Vec<Partial>>, context: &MergeContext<'_>) -> Result<Merge, StepFailure> {
@@ -104,6 +106,6 @@ impl Wide for UpdateState {
             .collect();
         let updated = each_partition(self.partitions, |partition| self.update(&tables, partition, state, context))?;
         let (partitions, deltas): (Vec<_>, Vec<_>) = updated.into_iter().map(|(pairs, d)| (vec![pairs], d)).unzip();
-        Ok(Merge { dataset: Some(Dataset { partitions }), delta: Some(deltas.concat()) })
+        Ok(Merge { dataset: Some(Dataset { partitions }), delta: Some(put_together(deltas)) })
     }
 }

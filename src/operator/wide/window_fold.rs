@@ -144,6 +144,8 @@ impl WindowFold {
         let pairs = table.keys.entries().into_iter().map(|entry| (entry.key.value(), table.values.get(entry.number)));
         let pairs: Result<Vec<_>, StepFailure> =
             pairs.map(|(key, value)| Ok((part(key, Value::None, 0)?.key, value))).collect();
+        // The pairs hold all of it.
+        drop(table);
         self.emit(pairs?, &mut evaluator, context)
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    types::RDKafkaErrorCode as Code,
 };
 
 use super::{
@@ -20,7 +21,7 @@ use crate::{
     source::{
         SourceError, SourceErrorKind,
         kafka::{
-            control::create,
+            control::{create, drain},
             error::{code_of, hint_for, kind_of, words},
             events::Events,
             settings::ClientSettings,
@@ -63,7 +64,14 @@ impl Ledger {
 
     pub fn look(&self, home: &Home) -> Result<Found, SinkError> {
         let failed = |error: &rdkafka::error::KafkaError| {
-            let (code, reason) = match self.consumer.context().refusal() {
+            // What the handle has to say waits to be taken.
+            drain(&self.consumer);
+            // Elsewhere a group is only a mirror, and a right to it that lacks stops nothing.
+            let denied = || {
+                let said = self.consumer.context().explanation();
+                said.filter(|(code, _)| *code == Code::GroupAuthorizationFailed)
+            };
+            let (code, reason) = match self.consumer.context().refusal().or_else(denied) {
                 Some(refusal) => refusal,
                 None => (code_of(error), words(error)),
             };
@@ -126,5 +134,11 @@ pub fn from_source(error: SourceError) -> SinkError {
         SourceErrorKind::Refused | SourceErrorKind::Usage => SinkErrorKind::Denied,
         SourceErrorKind::Corrupt | SourceErrorKind::DataLoss { .. } => SinkErrorKind::Failed,
     };
-    SinkError { kind, message: error.message, detail: None, hint: error.hint }
+    // Who reads needs other rights than who writes.
+    let denied = Code::TopicAuthorizationFailed;
+    let hint = match error.hint {
+        Some(hint) if hint_for(denied) == Some(&*hint) => to_grant(denied, ""),
+        hint => hint,
+    };
+    SinkError { kind, message: error.message, detail: None, hint }
 }

@@ -52,8 +52,6 @@ impl<'a> TopicsGone<'a> {
 
 /// The topic of an output is not there.
 pub fn no_topic(topic: &str, brokers: &str, detail: &str) -> SinkError {
-    SinkError::new(SinkErrorKind::Failed, format!("topic '{topic}' does not exist on brokers {brokers}")).with(
-        detail,
-        format!("Create it: kstream topics create {topic}; or, if it is there, grant this user DESCRIBE on it."),
-    )
+    SinkError::new(SinkErrorKind::Failed, format!("topic '{topic}' does not exist on brokers {brokers}"))
+        .with(detail, format!("Create it: kstream topics create {topic}"))
 }

@@ -211,21 +211,22 @@ impl Control {
             };
             let unknown = matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
             let kind = kind_of(code);
-            let is_over = || {
-                let silent = asked_at.elapsed();
-                Instant::now() + PAUSE >= deadline
-                    || self.watched.is_stopping()
-                    || !self.watched.waits_on(silent, || format!("{what}: {reason}"))
-            };
-            if kind != SourceErrorKind::Unreachable || unknown || is_over() {
+            let message = || {
                 let background = self.consumer.context().explanation().filter(|(_, other)| *other != reason);
                 let reason = background.map_or(reason.clone(), |(_, background)| format!("{reason}; {background}"));
-                let verb = if kind == SourceErrorKind::Refused { "refused" } else { "did not answer within" };
-                let limit = match kind {
-                    SourceErrorKind::Refused => String::new(),
-                    _ => format!(" {} ms", asked_at.elapsed().as_millis()),
+                let verb = match kind {
+                    SourceErrorKind::Refused => "refused".to_owned(),
+                    _ => format!("did not answer within {} ms", asked_at.elapsed().as_millis()),
                 };
-                let message = format!("brokers {} {verb}{limit}: {what}: {reason}", self.brokers);
+                format!("brokers {} {verb}: {what}: {reason}", self.brokers)
+            };
+            let is_over = || {
+                Instant::now() + PAUSE >= deadline
+                    || self.watched.is_stopping()
+                    || !self.watched.waits_on(asked_at.elapsed(), message)
+            };
+            if kind != SourceErrorKind::Unreachable || unknown || is_over() {
+                let message = message();
                 let hint = match kind {
                     SourceErrorKind::Unreachable => Some(hint_for_unreachable(&message)),
                     _ => hint_for(code),
