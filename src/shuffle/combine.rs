@@ -89,7 +89,7 @@ impl CombineTable {
         let values = if no_keys.is_empty() {
             values
         } else {
-            kept = without(values, &no_keys);
+            kept = without(values, no_keys.iter().map(|(idx, _)| *idx));
             &kept
         };
         let folded = self.values.fold(fold, &numbers, values, evaluator);
@@ -126,8 +126,8 @@ impl CombineTable {
 }
 
 /// `column` without the elements named, which are ascending.
-pub fn without(column: &Column, dropped: &[(u32, &'static str)]) -> Column {
-    let mut dropped = dropped.iter().map(|(idx, _)| *idx).peekable();
+pub fn without(column: &Column, dropped: impl Iterator<Item = u32>) -> Column {
+    let mut dropped = dropped.peekable();
     let kept: Vec<u32> = (0..column.len() as u32).filter(|idx| dropped.next_if_eq(idx).is_none()).collect();
     column.gather(&kept)
 }

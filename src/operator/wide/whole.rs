@@ -2,13 +2,13 @@
 
 use super::collect::{Elements, elements};
 use crate::{
-    expr::{EvalError, Evaluator, Function},
+    expr::{EvalError, Evaluator, Function, element},
     model::{Column, Value, key::Key, refusal::a, text},
     operator::{
         Cause, Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, place, take_all,
         values,
     },
-    shuffle::accumulator::value_bytes,
+    shuffle::{accumulator::value_bytes, combine::without},
 };
 
 /// Stable: elements with equal keys keep their order, also when descending.
@@ -25,18 +25,34 @@ struct Keyed {
 }
 
 impl Keyed {
-    fn sort_key(&self, element: &Value, evaluator: &mut Evaluator) -> Result<Key, EvalError> {
-        let sort_key = evaluator.call(&self.key, std::slice::from_ref(element))?;
-        Key::new(sort_key).map_err(|name| self.key.wrong_result(no_sort_key(name, element)))
+    /// The sort keys of a chunk, or why an element has none.
+    fn sort_keys(&self, chunk: &Column, evaluator: &mut Evaluator) -> Vec<Result<Value, EvalError>> {
+        // Keys are no results that a chunk would have to be halved for.
+        let room = evaluator.chunk_bytes.take();
+        let (keys, failed) = evaluator.map(&self.key, chunk);
+        evaluator.chunk_bytes = room;
+        let mut failed = failed.into_iter().peekable();
+        let mut idx = 0..;
+        let one = |at: u32| match failed.next_if(|(failed, _)| *failed == at) {
+            Some((_, error)) => Err(error),
+            None => element(&keys, idx.next().unwrap_or_default()),
+        };
+        (0..chunk.len() as u32).map(one).collect()
     }
 }
 
 impl Collector for Keyed {
     fn push(&mut self, chunk: Column, evaluator: &mut Evaluator) -> Result<Vec<PoisonElement>, StepFailure> {
         let (elements, undecodable) = values(&chunk);
+        let chunk = match undecodable.is_empty() {
+            true => chunk,
+            false => without(&chunk, undecodable.iter().map(|element| element.idx)),
+        };
         let mut poison = undecodable.clone();
-        for (idx, element) in (0..).zip(elements) {
-            match self.sort_key(&element, evaluator) {
+        for ((idx, element), key) in (0..).zip(elements).zip(self.sort_keys(&chunk, evaluator)) {
+            let key =
+                key.and_then(|key| Key::new(key).map_err(|name| self.key.wrong_result(no_sort_key(name, &element))));
+            match key {
                 Ok(key) => {
                     self.bytes += size_of::<(Key, Value)>() + value_bytes(key.value()) + value_bytes(&element);
                     self.elements.push((key, element));
