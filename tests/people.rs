@@ -11,7 +11,7 @@ mod time;
 
 use std::process::{Command, Stdio};
 
-use super::support::{Place, START_MS};
+use super::support::{COUNTED, Place, START_MS};
 
 fn bounded() -> String {
     format!("run job.toml --until-caught-up --manual-clock {START_MS}")
@@ -53,16 +53,3 @@ partitions = {partitions}
         ),
     );
 }
-
-/// Counts of words into `out.log`.
-const COUNTED: &str = r#"
-[[steps]]
-flat_map = 'lambda record: record.value.split(" ")'
-[[steps]]
-map = "lambda word: (word, 1)"
-[[steps]]
-reduce_by_key = "lambda a, b: a + b"
-[[steps]]
-name = "log"
-pprint = { num = 100_000, to = "out.log" }
-"#;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{Ended, Place, START_MS, blocks, wait_until};
+use super::support::{COUNTED, Ended, Place, START_MS, blocks, wait_until};
 
 const LINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/data/harbour.txt");
 
@@ -30,17 +30,7 @@ max_records_per_partition = 20
 lines = "{LINES}"
 repeat = 3
 rate = 1_000_000_000
-partitions = 3
-[[steps]]
-flat_map = 'lambda record: record.value.split(" ")'
-[[steps]]
-map = "lambda word: (word, 1)"
-[[steps]]
-reduce_by_key = "lambda a, b: a + b"
-[[steps]]
-name = "log"
-pprint = {{ num = 100_000, to = "out.log" }}
-{more}
+partitions = 3{COUNTED}{more}
 "#
     )
 }

@@ -16,6 +16,19 @@ pub const START_MS: &str = "1700000000000";
 /// Longest wait for anything; reached only by a failing test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Counts of words into `out.log`.
+pub const COUNTED: &str = r#"
+[[steps]]
+flat_map = 'lambda record: record.value.split(" ")'
+[[steps]]
+map = "lambda word: (word, 1)"
+[[steps]]
+reduce_by_key = "lambda a, b: a + b"
+[[steps]]
+name = "log"
+pprint = { num = 100_000, to = "out.log" }
+"#;
+
 /// A working directory of one test, with a job file `job.toml` in it.
 pub struct Place {
     dir: TempDir,

@@ -108,9 +108,9 @@ fn ranges_meet(case: &Case, wrong: &mut Vec<String>) -> BTreeMap<TopicPartition,
                         }
                         expected = until;
                     }
-                    // A recreated topic: whatever is planned next is its first offset, or nothing.
+                    // A recreated topic: whatever is planned next, or lost next, is its first offset; or nothing is planned.
                     (LossReason::Recreated, _, Some(resumes_at)) if case.topics.len() > 1 => {
-                        if !range.is_empty() || range.start == resumes_at {
+                        if !range.is_empty() || range.start != expected {
                             expected = resumes_at;
                         }
                     }
