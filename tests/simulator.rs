@@ -28,6 +28,7 @@ use self::{
     history::{Ended, History, Planted, play},
 };
 
+const FIRST_SEED: u64 = 1_000;
 const SEEDS: u64 = 300;
 const SEEDS_OF_A_LONG_RUN: u64 = 20_000;
 /// A history mostly waits: for back-offs, and for the disk.
@@ -74,7 +75,9 @@ fn no_history_loses_doubles_or_reorders_a_record() {
     }
     let long = std::env::var_os("KSTREAM_LONG").is_some();
     let count = if long { SEEDS_OF_A_LONG_RUN } else { SEEDS };
-    let histories = histories(fresh_seed(), count, Planted::Nothing);
+    // The same ones each time, so that a failure is of the change; a long run takes fresh ones.
+    let first = if long { fresh_seed() } else { FIRST_SEED };
+    let histories = histories(first, count, Planted::Nothing);
     for history in &histories {
         assert!(
             history.violations.is_empty(),
