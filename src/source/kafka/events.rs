@@ -21,17 +21,12 @@ use serde::Deserialize;
 use super::{
     error::{code_of, kind_of},
     oauth::TokenSource,
+    quota::{QuotaNews, THROTTLE_MAX},
 };
 use crate::source::SourceErrorKind;
 
 /// How an error reads that was polled; the callback before it said more.
 const NO_MORE_THAN_A_CODE: &str = "Message consumption error";
-
-/// Below, a broker only smooths the traffic; and how often it is said otherwise.
-const THROTTLE_WORTH_SAYING: Duration = Duration::from_secs(1);
-const THROTTLE_SAID_FOR: Duration = Duration::from_secs(300);
-/// More than a broker asks for.
-const THROTTLE_MAX: Duration = Duration::from_secs(300);
 
 /// The context of every client handle kstream makes.
 #[derive(Debug, Default)]
@@ -52,8 +47,7 @@ pub struct Events {
 #[derive(Debug, Default)]
 struct Throttled {
     until: Option<Instant>,
-    /// When the log last said so.
-    said_at: Option<Instant>,
+    news: QuotaNews,
 }
 
 /// The part of librdkafka's statistics that tells of quotas: for each broker, by how many milliseconds it held back the
@@ -119,11 +113,10 @@ impl Events {
 
     /// A broker has held the client back by quota, and will for up to `longest` from now on.
     fn throttled(&self, longest: Duration) {
-        let (now, until) = (Instant::now(), Instant::now() + longest.min(THROTTLE_MAX));
+        let until = Instant::now() + longest.min(THROTTLE_MAX);
         let mut throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner);
         throttled.until = throttled.until.max(Some(until));
-        if longest >= THROTTLE_WORTH_SAYING && throttled.said_at.is_none_or(|at| now - at >= THROTTLE_SAID_FOR) {
-            throttled.said_at = Some(now);
+        if throttled.news.is_due(longest) {
             let throttle_ms = longest.as_millis() as u64;
             tracing::info!(client = self.name, throttle_ms, "a quota (consumer_byte_rate) slows the source down");
         }

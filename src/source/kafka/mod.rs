@@ -22,6 +22,7 @@ mod mock_tests;
 pub mod native;
 mod oauth;
 pub mod properties;
+mod quota;
 mod range;
 mod raw;
 pub mod settings;

@@ -21,7 +21,10 @@ use super::{
     memory::Memory,
     metadata::Leader,
 };
-use crate::source::SourceError;
+use crate::source::{
+    SourceError,
+    kafka::quota::{QuotaNews, THROTTLE_MAX},
+};
 
 /// A lane, and where it is to be fetched.
 pub struct Assignment {
@@ -35,10 +38,6 @@ const SMALL_RESPONSE_PAUSE: Duration = Duration::from_millis(200);
 /// How long a request waits at the broker for a lane whose reader waits, while other lanes are full.
 const AWAITED_WAIT: Duration = Duration::from_millis(20);
 const IDLE_WAIT: Duration = Duration::from_secs(1);
-const THROTTLE_MAX: Duration = Duration::from_secs(300);
-/// Below, a broker only smooths the traffic; and how often it is said otherwise.
-const THROTTLE_WORTH_SAYING: Duration = Duration::from_secs(1);
-const THROTTLE_SAID_FOR: Duration = Duration::from_secs(300);
 /// Responses without the progress they owe, before the lane fails.
 const STUCK_MAX: u32 = 3;
 /// A set that is a smaller part of its response is copied, so that it does not keep the whole in memory.
@@ -57,8 +56,7 @@ pub struct Fetcher {
     backoff: Backoff,
     not_before: Instant,
     throttled_until: Instant,
-    /// When the log last said so.
-    throttled_at: Option<Instant>,
+    quota_news: QuotaNews,
 }
 
 impl Fetcher {
@@ -79,7 +77,7 @@ impl Fetcher {
             backoff,
             not_before: Instant::now(),
             throttled_until: Instant::now(),
-            throttled_at: None,
+            quota_news: QuotaNews::default(),
         }
     }
 
@@ -265,9 +263,7 @@ impl Fetcher {
     fn throttle(&mut self, connection: &Connection, throttle: Duration) {
         self.not_before = Instant::now() + throttle;
         self.throttled_until = self.not_before;
-        let is_news = self.throttled_at.is_none_or(|said| said.elapsed() >= THROTTLE_SAID_FOR);
-        if throttle >= THROTTLE_WORTH_SAYING && is_news {
-            self.throttled_at = Some(Instant::now());
+        if self.quota_news.is_due(throttle) {
             let (source, broker) = (&self.dialer.settings.source, connection.endpoint());
             let throttle_ms = throttle.as_millis() as u64;
             tracing::info!(%source, %broker, throttle_ms, "a quota (consumer_byte_rate) slows the source down");
