@@ -29,12 +29,17 @@ use self::{
 };
 
 const FIRST_SEED: u64 = 1_000;
+/// Seeds that found something once.
+const ONCE_FAILED: [u64; 1] = [
+    // stdout shows a batch, its output fails, and what is left to read of the batch is less.
+    15_090_200_840_547_909_787,
+];
 const SEEDS: u64 = 300;
 const SEEDS_OF_A_LONG_RUN: u64 = 20_000;
 /// A history mostly waits: for back-offs, and for the disk.
 const AT_ONCE: usize = 8;
 
-/// Plays seeds until `count` are done or one of them fails; gives the histories.
+/// Plays `count` seeds; gives the histories.
 fn histories(first: u64, count: u64, planted: Planted) -> Vec<History> {
     let (next, all) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -78,14 +83,13 @@ fn no_history_loses_doubles_or_reorders_a_record() {
     // The same ones each time, so that a failure is of the change; a long run takes fresh ones.
     let first = if long { fresh_seed() } else { FIRST_SEED };
     let histories = histories(first, count, Planted::Nothing);
-    for history in &histories {
-        assert!(
-            history.violations.is_empty(),
-            "KSTREAM_TEST_SEED={}\n{}\n{}",
-            history.seed,
-            history.events.join("\n"),
-            history.violations.join("\n")
-        );
+    let once_failed = ONCE_FAILED.map(|seed| play(seed, Planted::Nothing));
+    let wrong: Vec<_> = histories.iter().chain(&once_failed).filter(|history| !history.violations.is_empty()).collect();
+    for History { seed, violations, .. } in &wrong {
+        println!("KSTREAM_TEST_SEED={seed}\n    {}", violations.join("\n    "));
+    }
+    if let Some(History { seed, events, .. }) = wrong.first() {
+        panic!("{} of {count} histories are wrong; this is {seed}:\n{}", wrong.len(), events.join("\n"));
     }
     let mut met: BTreeMap<Fault, u64> = Fault::ALL.iter().map(|fault| (*fault, 0)).collect();
     histories

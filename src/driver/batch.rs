@@ -145,15 +145,15 @@ impl Run<'_> {
 
     /// Each sink is asked; those that have not published do, once.
     fn publish(&mut self, permit: &PublishPermit) -> Result<(), Trouble> {
-        let staged = &self.hand.staged;
         let mut outputs: Vec<_> =
-            self.engine.outputs.iter_mut().filter(|output| staged.contains(&output.name)).collect();
+            self.engine.outputs.iter_mut().filter(|output| self.hand.staged.contains(&output.name)).collect();
         outputs.sort_by_key(|output| output.sink.publication_order());
         for output in outputs {
             let trouble = |error| Trouble::Sink(output.name.clone(), error);
             let published = output.sink.published(permit.identity()).map_err(trouble)?;
             crash::point("publish: asked");
             if published != Published::Whole {
+                self.hand.tried.insert(output.name.clone());
                 output.sink.publish(permit).map_err(trouble)?;
                 crash::point("publish: one output");
             }
@@ -346,7 +346,8 @@ impl Run<'_> {
         for output in &mut self.engine.outputs {
             let peer = Peer::output(&output.name, limit);
             answers.push(match self.patience.ask_output(peer, || output.sink.holds(&identity))? {
-                Holds::Unknown if !self.hand.recovering => Holds::Nothing,
+                // Of a batch that this process planned, only an output it has tried can hold something.
+                Holds::Unknown if !self.hand.recovering && !self.hand.tried.contains(&output.name) => Holds::Nothing,
                 answer => answer,
             });
         }

@@ -74,6 +74,8 @@ pub(super) struct Hand {
     pub took: Durations,
     /// Outputs that have something staged, by name.
     pub staged: BTreeSet<String>,
+    /// Outputs that this process has let publish it, whatever came of that.
+    pub tried: BTreeSet<String>,
     /// Records read, by range.
     pub records: Vec<u64>,
 }
