@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Failure, Session, args, failure, job_file};
 use crate::{
     checkpoint::{Archive, LedgerRow},
-    driver::{options::JobRef, recovery::checkpoint_failed},
+    driver::{failed::checkpoint_failed, options::JobRef},
     model::{BatchId, OffsetRange},
     protocol::OutputRecord,
     telemetry::progress::VerbDurations,

@@ -11,12 +11,11 @@ use std::{
 
 use super::{
     dead_letters,
-    engine::{Delivers, sink_failed},
+    engine::Delivers,
     error::{Class, DriverError},
-    inputs,
+    failed::{batch_failed, checkpoint_failed, sink_failed, source_failed},
+    in_hand::{Hand, Next, Run},
     patience::{Peer, stopped_amid_batch},
-    recovery::{batch_failed, checkpoint_failed},
-    run::{Hand, Next, Run},
     snapshot,
 };
 use crate::{
@@ -249,7 +248,7 @@ impl Run<'_> {
     fn outlast_source(&mut self, source: &str, error: &SourceError, began: Instant) -> Result<(), DriverError> {
         self.inputs.forget_assignment();
         let peer = self.inputs.peer(source);
-        self.patience.outlast_batch(peer, began, inputs::failed(error))?;
+        self.patience.outlast_batch(peer, began, source_failed(error))?;
         match self.inputs.available(&mut self.patience)? {
             Some(_) => Ok(()),
             None => Err(stopped_amid_batch(peer)),
@@ -394,10 +393,4 @@ impl Attempt {
     fn failed(batch: PlannedBatch, trouble: Trouble) -> Attempt {
         Attempt::Failed(Box::new(FailedAttempt { batch, trouble }))
     }
-}
-
-/// Text of a record or a lambda on one line of a message: control characters escaped, so that no record can write to a
-/// terminal.
-pub fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

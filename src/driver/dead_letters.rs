@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    batch::one_line,
     error::{Class, DriverError},
+    failed::one_line,
     patience::{Patience, Peer, Refusal, stopped},
     sources::EMBEDDED,
 };

@@ -12,6 +12,7 @@ use super::{
     dead_letters,
     edges::Edges,
     error::{Class, DriverError},
+    failed::sink_failed,
     patience::{Patience, Peer},
     recorded,
     snapshot::Rolling,
@@ -25,7 +26,7 @@ use crate::{
     operator,
     planner::WindowInput,
     protocol::{JobTextHash, SinkFacts},
-    sink::{self, Sink, Standing},
+    sink::{Sink, Standing},
     state::{self, StepState, window::WindowState},
 };
 
@@ -257,18 +258,4 @@ pub fn output_settings(operator: &Operator) -> String {
         Operator::Command { .. } => "command".to_owned(),
         other => other.name().to_owned(),
     }
-}
-
-/// A sink's error as the end of a run.
-pub fn sink_failed(output: &str, error: &sink::SinkError) -> DriverError {
-    let class = match error.kind {
-        sink::SinkErrorKind::Transient | sink::SinkErrorKind::Failed => Class::Failed,
-        sink::SinkErrorKind::Unreachable | sink::SinkErrorKind::Denied => Class::Kafka,
-        sink::SinkErrorKind::Refused => Class::Refused,
-        sink::SinkErrorKind::Fenced => Class::InUse,
-        sink::SinkErrorKind::ReaderGone => Class::ReaderGone,
-    };
-    let mut failed = DriverError::new(class, format!("output {output}: {}", error.message)).hint(error.hint.clone());
-    failed.detail.extend(error.detail.clone());
-    failed
 }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     error::{Class, DriverError},
+    failed::source_failed,
     patience::{Patience, Peer, Refusal},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     model::{AvailablePartition, OffsetRange, TopicPartition},
     planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
     protocol::PlanRecord,
-    source::{Available, Source, SourceError, SourceErrorKind, queue::LINES_PER_BATCH},
+    source::{Available, Source, queue::LINES_PER_BATCH},
 };
 
 /// At the end of a run, a group that lag tools look at is waited for so long.
@@ -222,7 +223,7 @@ impl Inputs {
             let partitions: BTreeSet<TopicPartition> = own().map(|range| range.tp.clone()).collect();
             if partitions != settings.assigned {
                 let positions: Vec<_> = own().map(|range| (range.tp.clone(), range.start)).collect();
-                source.assign(&positions).map_err(|error| failed(&error))?;
+                source.assign(&positions).map_err(|error| source_failed(&error))?;
                 settings.assigned = partitions;
             }
         }
@@ -290,15 +291,4 @@ impl Settings {
     fn peer(&self) -> Peer<'_> {
         Peer::source(&self.name, self.unreachable_limit)
     }
-}
-
-/// A source's error as the end of a run.
-pub fn failed(error: &SourceError) -> DriverError {
-    let class = match error.kind {
-        SourceErrorKind::Unreachable | SourceErrorKind::Refused => Class::Kafka,
-        SourceErrorKind::Usage => Class::Usage,
-        SourceErrorKind::DataLoss { .. } => Class::DataLoss,
-        SourceErrorKind::Corrupt => Class::Failed,
-    };
-    DriverError::new(class, error.message.clone()).hint(error.hint.clone())
 }

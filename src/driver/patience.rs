@@ -14,9 +14,8 @@ use std::{
 
 use super::{
     drain::Drain,
-    engine::sink_failed,
     error::{Class, DriverError},
-    inputs,
+    failed::{sink_failed, source_failed},
 };
 use crate::{
     open_files,
@@ -170,7 +169,7 @@ pub enum Refusal {
 
 impl Refusal {
     pub fn of_source(error: &SourceError) -> Refusal {
-        let failed = inputs::failed(error);
+        let failed = source_failed(error);
         if error.kind == SourceErrorKind::Unreachable { Refusal::Away(failed) } else { Refusal::Final(failed) }
     }
 

@@ -1,93 +1,12 @@
-//! What a run tells of its batches: durations by verb, the progress record, the bar.
+//! What a run tells of a committed batch: the INFO line, the progress record, the bar.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use super::{
-    error::{Class, DriverError},
-    run::Run,
-};
+use super::{error::DriverError, in_hand::Run};
 use crate::{
-    model::BatchId,
     protocol::CommittedBatch,
-    source::Available,
-    telemetry::{
-        Bar, Bars,
-        progress::{
-            BatchProgress, Missed, Origin, PartitionLag, ProgressFile, StateSize, VerbDurations, ms, rows_per_second,
-        },
-    },
+    telemetry::progress::{BatchProgress, Missed, Origin, PartitionLag, StateSize, VerbDurations, ms, rows_per_second},
 };
-
-/// How long the verbs of one batch took.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Durations {
-    pub available: Duration,
-    pub plan: Duration,
-    pub log_planned: Duration,
-    pub execute: Duration,
-    pub stage: Duration,
-    pub publish: Duration,
-    pub log_committed: Duration,
-}
-
-impl Durations {
-    /// From the start of the batch to its commit.
-    pub fn processing(&self) -> Duration {
-        self.available + self.plan + self.log_planned + self.execute + self.stage + self.publish + self.log_committed
-    }
-
-    /// Microseconds by verb, for the ledger.
-    pub fn by_verb_us(&self) -> BTreeMap<String, u64> {
-        let verbs = [
-            ("available", self.available),
-            ("plan", self.plan),
-            ("log_planned", self.log_planned),
-            ("execute", self.execute),
-            ("stage", self.stage),
-            ("publish", self.publish),
-        ];
-        verbs.into_iter().map(|(verb, took)| (verb.to_owned(), took.as_micros() as u64)).collect()
-    }
-}
-
-/// Writes progress records, and remembers between batches what they need.
-pub struct Reporter {
-    file: Option<ProgressFile>,
-    bars: Bars,
-    available: Vec<Available>,
-    last_start: Option<Instant>,
-    last_purge: Duration,
-}
-
-impl Reporter {
-    pub fn new(path: Option<&std::path::Path>, bars: &Bars) -> Result<Reporter, DriverError> {
-        let file = path
-            .map(ProgressFile::open)
-            .transpose()
-            .map_err(|error| DriverError::new(Class::Usage, error.to_string()))?;
-        Ok(Reporter { file, bars: bars.clone(), available: Vec::new(), last_start: None, last_purge: Duration::ZERO })
-    }
-
-    pub fn bar(&self, batches: u64) -> Bar {
-        self.bars.batches("run", batches)
-    }
-
-    pub fn remember_available(&mut self, available: &[Available]) {
-        self.available = available.to_vec();
-    }
-
-    /// Offsets that were asked for once: a bounded run ends at them and need not ask again.
-    pub fn known_available(&self) -> Option<Vec<Available>> {
-        (!self.available.is_empty()).then(|| self.available.clone())
-    }
-
-    pub fn purge_took(&mut self, took: Duration) {
-        self.last_purge = took;
-    }
-}
 
 impl Run<'_> {
     /// The INFO line, the progress record and the bar of a committed batch.
@@ -96,8 +15,7 @@ impl Run<'_> {
         let took = self.hand.took;
         let rows = committed.commit.records_read;
         let started = self.hand.began.unwrap_or_else(Instant::now);
-        let since_last = self.reporter.last_start.map(|last| started.saturating_duration_since(last));
-        self.reporter.last_start = Some(started);
+        let since_last = self.reporter.since_last(started);
         let processing = took.processing();
         let fresh = !self.hand.recovering && self.bounded.is_none();
         let trigger = self.hand.trigger.filter(|_| fresh);
@@ -128,7 +46,7 @@ impl Run<'_> {
                 stage: ms(took.stage),
                 publish: ms(took.publish),
                 log_committed: ms(took.log_committed),
-                purge: ms(self.reporter.last_purge),
+                purge: ms(self.reporter.last_purge()),
             },
             state: self.state_sizes(),
             poison: committed.commit.poison.iter().map(|p| (p.step.clone(), p.count)).collect(),
@@ -144,9 +62,7 @@ impl Run<'_> {
             Some(trigger) if trigger.missed_by_downtime => Missed::ByDowntime,
             _ => Missed::ByBatches,
         });
-        if let Some(file) = &mut self.reporter.file {
-            file.write(&progress).map_err(|error| DriverError::new(Class::Failed, error.to_string()))?;
-        }
+        self.reporter.write(&progress)?;
         if let Some(bar) = self.bounded.as_ref().and_then(|bounded| bounded.bar.as_ref()) {
             bar.advance(progress.processed_rows_per_second);
         }
@@ -154,7 +70,7 @@ impl Run<'_> {
     }
 
     fn lag(&self, plan: &crate::protocol::PlanRecord) -> Vec<PartitionLag> {
-        let partitions = self.reporter.available.iter().flat_map(|source| &source.partitions);
+        let partitions = self.reporter.available().iter().flat_map(|source| &source.partitions);
         partitions
             .filter_map(|partition| {
                 let range = plan.ranges.iter().find(|range| range.tp == partition.tp)?;
@@ -179,10 +95,5 @@ impl Run<'_> {
                 bytes: state.memory_bytes(),
             })
             .collect()
-    }
-
-    /// The id of the batch after `last`.
-    pub(super) fn following(last: Option<BatchId>) -> BatchId {
-        last.map_or(BatchId::FIRST, BatchId::next)
     }
 }

@@ -6,41 +6,35 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    batch::one_line,
     bounded::Bounded,
     clock::Clock,
     dead_letters,
     drain::Drain,
     edges::Edges,
+    edited::{Accepted, edited},
     engine::Engine,
     error::{Class, DriverError},
-    inputs::{Inputs, Positions},
-    options::{AcceptChanges, RunOptions, Until},
+    failed::checkpoint_failed,
+    in_hand::{Hand, Next, Run},
+    inputs::Inputs,
+    options::{RunOptions, Until},
     patience::Patience,
-    progress::Reporter,
     recorded,
-    run::{Hand, Next, Run},
+    reporter::Reporter,
+    rewind,
+    stored::{from_text, inspect, positions, state_image},
     trigger::Ticks,
 };
 use crate::{
-    checkpoint::{self, Checkpoint, CheckpointError, Holder, Lock, NewCheckpoint, StateImage},
+    checkpoint::{self, Checkpoint, Holder, Lock, NewCheckpoint},
     crash,
-    executor::{BatchFailure, Held},
-    job::{self, Dropped, Job, Verdict},
-    model::{BatchId, BatchIdentity, BatchTime, TopicPartition},
-    operator::Cause,
-    planner::{Interval, Position},
+    job::Job,
+    model::{BatchId, BatchIdentity, BatchTime},
+    planner::Interval,
     protocol::{Decision, Expected, Facts, JobTextHash, PlannedBatch, decide},
     sink::{Assume, Standing},
     telemetry::Bars,
 };
-
-/// What the user agreed to lose; goes into the next plan.
-#[derive(Debug, Default)]
-pub struct Accepted {
-    pub partitions: Vec<TopicPartition>,
-    pub states: Vec<String>,
-}
 
 /// What surrounds a run and outlives its job.
 pub struct Around<'a, 'b> {
@@ -76,19 +70,6 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     Ok(run)
 }
 
-/// The facts of a checkpoint, after the decision that they may be used; `None` where there is none.
-pub fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
-    let facts = match checkpoint::inspect(dir) {
-        Ok(facts) => facts,
-        Err(CheckpointError::Absent { .. }) => return Ok(None),
-        Err(error) => return Err(checkpoint_failed(&error)),
-    };
-    match decide(facts.clone(), Expected { job: &job.name }) {
-        Decision::Refuse(reason) => Err(checkpoint_failed(&CheckpointError::Refused { dir: dir.to_owned(), reason })),
-        _ => Ok(Some(facts)),
-    }
-}
-
 /// Whether the batch in flight can be read again from the files it was planned on.
 fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverError> {
     let Some(plan) = facts.in_flight() else { return Ok(()) };
@@ -99,101 +80,6 @@ fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverErr
         recorded::check_initial(&planned)?;
     }
     recorded::check_queues(&planned, job, &plan.ranges, plan.batch)
-}
-
-/// Compares the job with the one that ran last: refuses, or says what goes.
-fn edited(dir: &Path, facts: &Facts, job: &Job, options: &RunOptions) -> Result<Accepted, DriverError> {
-    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else {
-        return Ok(Accepted::default());
-    };
-    let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
-    let text = archive.job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
-    let old = from_text(&text, job)?;
-    let (mut refused, mut needs, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-    for difference in job::compare(&old, job) {
-        match difference.verdict {
-            Verdict::Allowed => tracing::info!(change = %difference.text, "the job has changed"),
-            Verdict::NeedsAcceptance { drops } => {
-                needs.push(difference.text);
-                dropped.extend(drops);
-            }
-            Verdict::Refused { hint } => refused.push((difference.text, hint)),
-        }
-    }
-    let base = || DriverError::new(Class::Refused, format!("the edited job does not fit checkpoint {}", dir.display()));
-    if let Some((_, hint)) = refused.first() {
-        let hint = sentence(hint);
-        let error = refused.iter().fold(base(), |error, (text, _)| error.detail(sentence(text)));
-        return Err(error.hint(hint));
-    }
-    if !needs.is_empty() && options.accept_changes == AcceptChanges::Refuse {
-        let error = needs.iter().fold(base(), |error, text| error.detail(sentence(text)));
-        return Err(error.hint("Run with --accept-changes to drop exactly this, or take the edit back.".to_owned()));
-    }
-    Ok(accepted(facts, job, &dropped))
-}
-
-/// What exactly goes: topic partitions and states by name.
-fn accepted(facts: &Facts, job: &Job, dropped: &[Dropped]) -> Accepted {
-    let mut accepted = Accepted::default();
-    for drop in dropped {
-        let gone = |source: &str, tp: &TopicPartition| match drop {
-            Dropped::State { .. } => false,
-            Dropped::Source { source: of } => of == source,
-            Dropped::Topic { source: of, topic } => of == source && **topic == *tp.topic,
-            Dropped::Partition { source: of, topic, partition } => {
-                of == source && **topic == *tp.topic && *partition == tp.partition
-            }
-            Dropped::Unmatched { source: of } => of == source && !selects(job, source, tp),
-        };
-        if let Dropped::State { step } = drop {
-            tracing::warn!(state = %step, "dropping state");
-            accepted.states.push(step.clone());
-        }
-        for position in facts.positions.iter().filter(|position| gone(&position.source, &position.tp)) {
-            tracing::warn!(partition = %position.tp, offset = position.offset, "dropping the position of a removed topic");
-            accepted.partitions.push(position.tp.clone());
-        }
-    }
-    accepted
-}
-
-fn selects(job: &Job, source: &str, tp: &TopicPartition) -> bool {
-    job.sources.iter().filter(|spec| &*spec.name == source).any(|spec| match &spec.kind {
-        job::SourceKind::Queue { .. } => true,
-        job::SourceKind::Kafka(kafka) => match &kafka.topics {
-            job::TopicSelection::Topics(topics) => topics.contains(&tp.topic),
-            job::TopicSelection::Pattern(pattern) => pattern.is_match(&tp.topic),
-            job::TopicSelection::Assign(partitions) => partitions.contains(tp),
-        },
-    })
-}
-
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first: String = chars.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str().trim_end_matches('.'))
-}
-
-/// A job text of the checkpoint as a job.
-pub fn from_text(text: &str, connection: &Job) -> Result<Job, DriverError> {
-    Job::from_text(text, connection).map_err(|error| {
-        DriverError::new(Class::Refused, "the job text in the checkpoint cannot be used").detail(error.to_string())
-    })
-}
-
-/// Committed positions by source.
-pub fn positions(facts: &Facts) -> Positions {
-    let mut positions = Positions::new();
-    for position in &facts.positions {
-        let known = Position {
-            offset: position.offset,
-            topic_id: position.topic_id.clone(),
-            leader_epoch: position.leader_epoch,
-        };
-        positions.entry(position.source.clone()).or_default().insert(position.tp.clone(), known);
-    }
-    positions
 }
 
 impl<'a> Run<'a> {
@@ -288,8 +174,8 @@ impl<'a> Run<'a> {
         options: &RunOptions,
         edges: &dyn Edges,
     ) -> Result<(), DriverError> {
-        if let Some(rewind) = &facts.rewind {
-            super::rewind::finish(&mut self.engine, &mut self.checkpoint, rewind)?;
+        if let Some(record) = &facts.rewind {
+            rewind::finish(&mut self.engine, &mut self.checkpoint, record)?;
             self.engine.inspect_sinks(&standing(&facts, options.assume), &mut self.patience)?;
         }
         let facts = Facts { rewind: None, ..facts };
@@ -379,12 +265,6 @@ fn standing(facts: &Facts, assume: Option<Assume>) -> Standing {
     Standing { next, in_flight: in_flight.is_some(), assume }
 }
 
-/// A state as it was after a batch; `None` where it had not begun.
-pub fn state_image(archive: &checkpoint::Archive, name: &str, at: BatchId) -> Result<Option<StateImage>, DriverError> {
-    let image = archive.state(name, at).map_err(|error| checkpoint_failed(&error))?;
-    Ok((!image.snapshots.is_empty() || !image.deltas.is_empty()).then_some(image))
-}
-
 fn no_facts(job: &Job, zero: BatchTime) -> Facts {
     Facts {
         format: crate::protocol::FORMAT,
@@ -403,65 +283,5 @@ fn no_facts(job: &Job, zero: BatchTime) -> Facts {
         bounded_end: None,
         rewind: None,
         missing_state: Vec::new(),
-    }
-}
-
-/// A checkpoint's error as the end of a run.
-pub fn checkpoint_failed(error: &CheckpointError) -> DriverError {
-    let class = match error.class() {
-        checkpoint::Class::Refused => Class::Refused,
-        checkpoint::Class::Unusable => Class::Usage,
-        checkpoint::Class::InUse => Class::InUse,
-        checkpoint::Class::Io => Class::Failed,
-    };
-    let mut failed = DriverError::new(class, error.to_string()).hint(error.hint().map(str::to_owned));
-    failed.detail.extend(error.detail());
-    failed
-}
-
-/// The part of a function that failed, as it stands in its file.
-fn excerpt(job: &Job, line: usize, cause: &Cause) -> Option<String> {
-    let Cause::Lambda(error) = cause else { return None };
-    job.places.excerpt(line, error)
-}
-
-/// A batch that cannot be executed as the end of a run.
-pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> DriverError {
-    let message = |class| DriverError::new(class, format!("batch {batch} failed: {}", one_line(&failure.to_string())));
-    match failure {
-        BatchFailure::Source { range, error } => {
-            let class = super::inputs::failed(error).class;
-            DriverError::new(class, format!("cannot read planned input of batch {batch}"))
-                .detail(sentence(&format!("topic partition {range}: {}", error.message)))
-                .hint(error.hint.clone())
-        }
-        BatchFailure::Poison { step, line, cause, value, position } => {
-            let mut error = message(Class::Failed);
-            error = error.detail(format!("Step {step} is at line {line} of the job file."));
-            error = error.excerpt(excerpt(job, *line, cause));
-            if let Some(position) = position {
-                error = error.detail(format!("The element comes of {position}."));
-            }
-            if !value.is_empty() {
-                error = error.detail(format!("The element is {}", one_line(value)));
-            }
-            error.hint("Set on_error = \"skip\" on the step or the job to leave such elements out.".to_owned())
-        }
-        BatchFailure::Step { step, line, failure } => {
-            let error = message(Class::Failed).detail(format!("Step {step} is at line {line} of the job file."));
-            let error = error.excerpt(excerpt(job, *line, &failure.cause));
-            match &failure.key {
-                Some(key) => error.detail(format!("The key is {}", one_line(&crate::model::text::repr(key)))),
-                None => error,
-            }
-        }
-        BatchFailure::Memory { what, .. } => message(Class::Failed)
-            .detail(match what {
-                Held::State => "No smaller batch helps: the state itself does not fit.",
-                Held::Batch => "One record a partition, beside the state, does not fit.",
-                Held::Element => "One element does not fit.",
-            })
-            .hint("Raise memory_limit.".to_owned()),
-        BatchFailure::Panicked { .. } | BatchFailure::Moot => message(Class::Failed),
     }
 }

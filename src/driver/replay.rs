@@ -13,12 +13,13 @@ use super::{
     drain::Drain,
     engine::Engine,
     error::{Class, DriverError},
+    failed::{batch_failed, checkpoint_failed},
     inputs::{Inputs, Positions},
     options::{ReplayMode, ReplayOptions, WhichBatches},
     patience::Patience,
     recorded::check_queues,
-    recovery::{batch_failed, checkpoint_failed, from_text, inspect, positions, state_image},
     sources,
+    stored::{from_text, inspect, positions, state_image},
 };
 use crate::{
     checkpoint::{Archive, CheckpointError, RestorePoint},

@@ -3,10 +3,11 @@
 use super::{
     clock::Clock,
     edges::World,
-    engine::{Engine, sink_failed},
+    engine::Engine,
     error::{Class, DriverError},
+    failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
-    recovery::{checkpoint_failed, from_text, inspect},
+    stored::{from_text, inspect},
 };
 use crate::{
     checkpoint::{Checkpoint, CheckpointError, Holder, Lock},

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     error::{Class, DriverError},
-    inputs::{Positions, failed},
+    failed::source_failed,
+    inputs::Positions,
 };
 use crate::{
     expr::{Limits, primitive},
@@ -66,7 +67,7 @@ pub fn open(job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
                     mirror_offsets_to: job.mirror_offsets_to.as_deref(),
                     stored: &stored,
                 };
-                kafka::open(kafka_spec, opening).map_err(|error| failed(&error))?
+                kafka::open(kafka_spec, opening).map_err(|error| source_failed(&error))?
             }
         };
         opened.sources.push(source);

@@ -1,0 +1,56 @@
+//! What is read of a stored checkpoint: its facts, once they may be used, its jobs, positions and states.
+
+use std::path::Path;
+
+use super::{
+    error::{Class, DriverError},
+    failed::checkpoint_failed,
+    inputs::Positions,
+};
+use crate::{
+    checkpoint::{self, CheckpointError, StateImage},
+    job::Job,
+    model::BatchId,
+    planner::Position,
+    protocol::{Decision, Expected, Facts, decide},
+};
+
+/// The facts of a checkpoint, after the decision that they may be used; `None` where there is none.
+pub fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
+    let facts = match checkpoint::inspect(dir) {
+        Ok(facts) => facts,
+        Err(CheckpointError::Absent { .. }) => return Ok(None),
+        Err(error) => return Err(checkpoint_failed(&error)),
+    };
+    match decide(facts.clone(), Expected { job: &job.name }) {
+        Decision::Refuse(reason) => Err(checkpoint_failed(&CheckpointError::Refused { dir: dir.to_owned(), reason })),
+        _ => Ok(Some(facts)),
+    }
+}
+
+/// A job text of the checkpoint as a job.
+pub fn from_text(text: &str, connection: &Job) -> Result<Job, DriverError> {
+    Job::from_text(text, connection).map_err(|error| {
+        DriverError::new(Class::Refused, "the job text in the checkpoint cannot be used").detail(error.to_string())
+    })
+}
+
+/// Committed positions by source.
+pub fn positions(facts: &Facts) -> Positions {
+    let mut positions = Positions::new();
+    for position in &facts.positions {
+        let known = Position {
+            offset: position.offset,
+            topic_id: position.topic_id.clone(),
+            leader_epoch: position.leader_epoch,
+        };
+        positions.entry(position.source.clone()).or_default().insert(position.tp.clone(), known);
+    }
+    positions
+}
+
+/// A state as it was after a batch; `None` where it had not begun.
+pub fn state_image(archive: &checkpoint::Archive, name: &str, at: BatchId) -> Result<Option<StateImage>, DriverError> {
+    let image = archive.state(name, at).map_err(|error| checkpoint_failed(&error))?;
+    Ok((!image.snapshots.is_empty() || !image.deltas.is_empty()).then_some(image))
+}
