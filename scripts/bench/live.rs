@@ -17,8 +17,7 @@ use serde_json::Value;
 
 use crate::{
     counts, fill, idle,
-    measure::{cpu_of, status_kib},
-    report::median,
+    measure::{cpu_of, median, status_kib},
     workload::{Messages, Pace, Workload},
 };
 

@@ -147,3 +147,8 @@ fn ticks(path: &str, first: usize) -> Result<f64, Box<dyn Error>> {
     let two = fields.split(' ').skip(first).take(2).map(str::parse::<u64>);
     Ok(two.sum::<Result<u64, _>>()? as f64 / TICKS_A_SECOND)
 }
+
+/// The middle of a sorted column; the lower one of two.
+pub fn median(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}

@@ -4,7 +4,11 @@ use std::{fmt, fs, io};
 
 use serde_json::{Value, json};
 
-use crate::{engines::Engine, measure::Watched, report::median, workload::Workload};
+use crate::{
+    engines::Engine,
+    measure::{Watched, median},
+    workload::Workload,
+};
 
 /// Most CPU-seconds for each million messages that kstream may take, its start included.
 const BARS: [(Workload, f64); 2] = [(Workload::Words, 0.12), (Workload::Lines, 0.35)];

@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{idle::Idle, live::Live, measure::Usage};
+use crate::{
+    idle::Idle,
+    live::Live,
+    measure::{Usage, median},
+};
 
 /// Median from produce to log that is asked for: so much, and so many times the disk's own time.
 const LATENCY_BAR_MS: f64 = 35.0;
@@ -192,9 +196,4 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
-}
-
-/// The middle of a sorted column; the lower one of two.
-pub fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }

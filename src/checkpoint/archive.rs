@@ -10,14 +10,14 @@ use rusqlite::Connection;
 
 use super::{
     CheckpointError, StateImage,
-    facts::{self, Head},
+    facts::{self, Grid, Head, Identity},
     mark::Mark,
     restore,
     schema::{self, ReadError},
 };
 use crate::{
     model::{BatchId, BatchTime},
-    protocol::{BatchFacts, CommitRecord, Facts, JobTextHash, PlanRecord},
+    protocol::{BatchFacts, BoundedEnd, CommitRecord, Facts, JobTextHash, PlanRecord, RewindRecord},
 };
 
 /// The facts of the checkpoint in `dir`, as of one moment. Writes nothing.
@@ -75,10 +75,10 @@ impl Archive {
         let over = |conn| Archive { dir: dir.to_owned(), conn };
         if mark.is_some() && schema::log_is_missing(dir) {
             // A connection of the usual kind would put an empty log in its place.
-            over(schema::open_without_log(dir)?).read(|conn| facts::check_mark(conn, mark.as_ref()))?;
+            over(schema::open_without_log(dir)?).read(|conn| check_mark(conn, mark.as_ref()))?;
         }
         let archive = over(schema::open_read_only(dir)?);
-        archive.read(|conn| facts::check_mark(conn, mark.as_ref()))?;
+        archive.read(|conn| check_mark(conn, mark.as_ref()))?;
         Ok(archive)
     }
 
@@ -91,7 +91,7 @@ impl Archive {
     }
 
     pub fn facts(&self) -> Result<Facts, CheckpointError> {
-        self.read(facts::read)
+        self.read(read_all)
     }
 
     /// The kept batches in `range`, by id; the last one may be in flight.
@@ -139,7 +139,7 @@ impl Archive {
             let batches = facts::batches(conn, batch..=batch)?;
             let row = batches.get(&batch).cloned().unwrap_or_default();
             let (Some(plan), Some(commit)) = (row.plan, row.commit) else { return Ok(None) };
-            let grid: facts::Grid = facts::required(conn, "grid")?;
+            let grid: Grid = facts::required(conn, "grid")?;
             Ok(Some(RestorePoint {
                 job_text: facts::job_text(conn, &plan.job_text.0)?,
                 zero: grid.zero,
@@ -176,4 +176,44 @@ impl Archive {
         };
         outcome.map_err(|error| error.at(&self.dir))
     }
+}
+
+/// Refuses a database that holds less than the mark that was read before it.
+fn check_mark(conn: &Connection, mark: Option<&Mark>) -> Result<(), ReadError> {
+    let Some(mark) = mark else { return Ok(()) };
+    facts::check_format(conn)?;
+    let identity: Identity = facts::required(conn, "identity")?;
+    Ok(mark.check(&identity.checkpoint, facts::counted(conn)?, &facts::required(conn, "head")?)?)
+}
+
+/// Everything recovery decides from, as of one moment; state blobs that recovery needs are checked, not kept.
+fn read_all(conn: &Connection) -> Result<Facts, ReadError> {
+    let format = facts::check_format(conn)?;
+    let identity: Identity = facts::required(conn, "identity")?;
+    let grid: Grid = facts::required(conn, "grid")?;
+    let head: Head = facts::required(conn, "head")?;
+    let batches = facts::batches(conn, facts::ALL)?;
+    // The job text of the batch in flight, or else of the last one, is what the next start compares and may run.
+    if let Some(plan) = batches.values().next_back().and_then(|row| row.plan.as_ref()) {
+        facts::job_text(conn, &plan.job_text.0)?;
+    }
+    let missing_state = restore::missing(conn, &batches, head.committed)?;
+    Ok(Facts {
+        format,
+        checkpoint: identity.checkpoint,
+        job: identity.job,
+        timeline: head.timeline,
+        run_epoch: head.run_epoch,
+        batch_interval_ms: grid.batch_interval_ms,
+        zero: grid.zero,
+        head_planned: head.planned,
+        head_committed: head.committed,
+        head_first: head.first,
+        batches,
+        positions: facts::positions(conn)?,
+        sinks: facts::sinks(conn)?,
+        bounded_end: facts::meta::<BoundedEnd>(conn, "bounded_end")?,
+        rewind: facts::meta::<RewindRecord>(conn, "rewind")?,
+        missing_state,
+    })
 }

@@ -6,16 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    mark::Mark,
-    restore,
     row::{self, Key},
     schema::{self, ReadError},
 };
 use crate::{
     model::{BatchId, BatchTime, RunEpoch, Timeline},
-    protocol::{
-        BatchFacts, BoundedEnd, CommitRecord, FORMAT, Facts, PlanRecord, Position, Reason, RewindRecord, SinkFacts,
-    },
+    protocol::{BatchFacts, CommitRecord, FORMAT, PlanRecord, Position, Reason, SinkFacts},
 };
 
 /// `meta` row `format`. Lenient, unlike all others: a newer program may say more here.
@@ -238,46 +234,6 @@ pub fn job_text(conn: &Connection, hash: &str) -> Result<String, ReadError> {
     })
 }
 
-/// Refuses a database that holds less than the mark that was read before it.
-pub fn check_mark(conn: &Connection, mark: Option<&Mark>) -> Result<(), ReadError> {
-    let Some(mark) = mark else { return Ok(()) };
-    check_format(conn)?;
-    let identity: Identity = required(conn, "identity")?;
-    Ok(mark.check(&identity.checkpoint, counted(conn)?, &required(conn, "head")?)?)
-}
-
 pub fn counted(conn: &Connection) -> Result<Counted, ReadError> {
     Ok(meta(conn, "counted")?.unwrap_or_default())
-}
-
-/// Everything recovery decides from, as of one moment; state blobs that recovery needs are checked, not kept.
-pub fn read(conn: &Connection) -> Result<Facts, ReadError> {
-    let format = check_format(conn)?;
-    let identity: Identity = required(conn, "identity")?;
-    let grid: Grid = required(conn, "grid")?;
-    let head: Head = required(conn, "head")?;
-    let batches = batches(conn, ALL)?;
-    // The job text of the batch in flight, or else of the last one, is what the next start compares and may run.
-    if let Some(plan) = batches.values().next_back().and_then(|row| row.plan.as_ref()) {
-        job_text(conn, &plan.job_text.0)?;
-    }
-    let missing_state = restore::missing(conn, &batches, head.committed)?;
-    Ok(Facts {
-        format,
-        checkpoint: identity.checkpoint,
-        job: identity.job,
-        timeline: head.timeline,
-        run_epoch: head.run_epoch,
-        batch_interval_ms: grid.batch_interval_ms,
-        zero: grid.zero,
-        head_planned: head.planned,
-        head_committed: head.committed,
-        head_first: head.first,
-        batches,
-        positions: positions(conn)?,
-        sinks: sinks(conn)?,
-        bounded_end: meta::<BoundedEnd>(conn, "bounded_end")?,
-        rewind: meta::<RewindRecord>(conn, "rewind")?,
-        missing_state,
-    })
 }

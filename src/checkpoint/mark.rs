@@ -17,10 +17,10 @@ use super::{
     CheckpointError,
     facts::{Counted, Head},
     row::{self, Key},
+    schema::MARK,
 };
 use crate::{model::BatchId, protocol::Reason};
 
-pub const MARK: &str = "checkpoint.mark";
 const ASIDE: &str = "checkpoint.mark.new";
 
 /// Longer than any record.

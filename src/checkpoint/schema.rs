@@ -7,11 +7,12 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::{CheckpointError, mark::MARK};
+use super::CheckpointError;
 use crate::{open_files, protocol::Reason};
 
 pub const DATABASE: &str = "checkpoint.db";
 pub const LOG: &str = "checkpoint.db-wal";
+pub const MARK: &str = "checkpoint.mark";
 pub const ASIDE: &str = "checkpoint.db.new";
 
 /// "kstr": tells file(1) and people what the database is.

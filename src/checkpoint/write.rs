@@ -8,10 +8,10 @@ use super::{
     Archive, CheckpointError, Lock,
     facts::{self, Counted, Format, Grid, Head, Identity, SinkRow},
     lock::Anchor,
-    mark::{MARK, Mark, Marker},
+    mark::{Mark, Marker},
     restore,
     row::{self, Key},
-    schema::{self, ReadError},
+    schema::{self, MARK, ReadError},
 };
 use crate::{
     crash,

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::case::{Bars, Case};
-use crate::report::median;
+use crate::measure::median;
 
 /// Time an element.
 #[derive(Debug, Clone, Copy)]
