@@ -7,9 +7,10 @@ use crate::expr::Function;
 use super::{
     fields::finish,
     mistake::{Mistake, Span},
+    name::Named,
     reader::{Reader, Texts},
-    step::{Defaults, Named, ReadWindow},
     tree::{Entry, Node, Table, Tree},
+    written::{Defaults, ReadWindow},
 };
 
 pub struct Arguments {

@@ -5,9 +5,8 @@ use super::{
     mistake::Mistake,
     operator::{Operator, ToTopic},
     reader::{LetterTopic, Reader},
-    source::ReadSource,
     spec::{SourceKind, TopicSelection},
-    step::ReadStep,
+    written::{ReadSource, ReadStep},
 };
 
 /// Warns of outputs into topics that a source of the job reads on the same brokers.

@@ -5,7 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{property::Side, quantity::Unfit};
+use super::quantity::Unfit;
+
+/// What the properties are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Source,
+    Output,
+}
 
 /// Answers without a connection, and never repeats the value of a secret.
 pub trait KafkaClient {

@@ -1,6 +1,6 @@
 //! What a file held: enough to tell later whether it still does.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -9,6 +9,15 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 pub struct Content {
     xxh3_128: u128,
     pub bytes: u64,
+}
+
+/// What is known of the files a job names.
+#[derive(Debug, Default)]
+pub struct InputFiles {
+    /// By absolute path.
+    pub contents: BTreeMap<PathBuf, Content>,
+    /// The contents are those of a job text: the files are not looked at.
+    pub recorded: bool,
 }
 
 /// Takes a content piece by piece.

@@ -10,7 +10,7 @@ use super::{
     mistake::{Mistake, Span},
     operator::{LogSpec, Operator},
     reader::Reader,
-    step::{ReadStep, title},
+    written::{ReadStep, title},
 };
 
 /// A file or directory that is written, and by whom.

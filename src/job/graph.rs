@@ -5,12 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     circle, destination,
     mistake::{JOB_FILE, Mistake, Span},
+    name::{Named, ordinal_id},
     operator::{Input, Step},
     operator_table::OPERATORS,
     quantity::duration_text,
     reader::{Reader, report_unknown_name, start_of_file},
-    source::ReadSource,
-    step::{Named, ReadStep, ReadWindow, ordinal_id, title},
+    written::{ReadSource, ReadStep, ReadWindow, title},
 };
 
 /// The steps of the job, with inputs; only meaningful if no mistake was reported.

@@ -1,7 +1,6 @@
 //! Files whose contents are part of a job (initial state, queues): that they can be read, and what each held.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -16,15 +15,6 @@ use super::{
 
 /// As many links as the system follows one after another.
 const MOST_LINKS: usize = 40;
-
-/// What is known of the files a job names.
-#[derive(Debug, Default)]
-pub struct InputFiles {
-    /// By absolute path.
-    pub contents: BTreeMap<PathBuf, Content>,
-    /// The contents are those of a job text: the files are not looked at.
-    pub recorded: bool,
-}
 
 /// A file as the system knows it, under whatever name, or a place where nothing is yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -19,12 +19,14 @@ use super::{
     quantity,
     reader::{Origin, Reader, start_of_file},
     recorded::Recorded,
-    source::{ReadSource, sources},
-    spec::{Job, KafkaSpec, OnError, Retention, SourceKind},
-    step::{Defaults, steps},
+    setting::OnError,
+    source::sources,
+    spec::{Job, KafkaSpec, Retention, SourceKind},
+    step::steps,
     suggest::closest,
     syntax::Syntax,
     tree::{Entry, Node, Table, Tree, parse},
+    written::{Defaults, ReadSource},
 };
 
 /// Larger files are no job files.
@@ -276,17 +278,6 @@ fn job_name(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let hint = format!("use letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}: directories are named after it");
     reader.report(mistake.hint(hint));
     None
-}
-
-/// Names of steps and sources have no dots: `--set steps.NAME.key` takes dots apart.
-pub fn plain_name(reader: &mut Reader<'_>, what: &str, name: &str, span: &Span) -> bool {
-    let legal = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-');
-    if !name.is_empty() && name.chars().all(legal) {
-        return true;
-    }
-    let mistake = Mistake::at(span, format!("`{name}` cannot be the name of a {what}"));
-    reader.report(mistake.hint("use letters, digits, `-` and `_`".to_owned()));
-    false
 }
 
 fn interval(reader: &mut Reader<'_>, node: &Node) -> Option<i64> {

@@ -6,7 +6,7 @@ use super::{
     fields::Fields,
     mistake::{Mistake, Span},
     reader::{LetterTopic, Reader},
-    spec::OnError,
+    setting::OnError,
     topics::topic_name,
     tree::{Node, Table, Tree},
 };

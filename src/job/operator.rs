@@ -8,7 +8,7 @@ use std::{
 
 use crate::expr::Function;
 
-use super::spec::{OnError, Setting};
+use super::setting::{OnError, Setting};
 
 /// One operator of the job.
 #[derive(Debug, Clone)]

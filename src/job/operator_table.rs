@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     arguments::Arguments,
+    client::Side,
     mistake::Mistake,
     operator::{Delivery, Emit, FileFormat, FileLayout, JoinKind, LogSpec, Operator, ToKafkaSpec, ToTopic},
-    property::{Side, properties},
+    property::properties,
     reader::Reader,
-    spec::Setting,
-    step::{Defaults, ReadOperator},
+    setting::Setting,
     topics::{EMBEDDED, brokers, topic_name},
     tree::{Node, Tree},
+    written::{Defaults, ReadOperator},
 };
 
 /// Every operator's key.

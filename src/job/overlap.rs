@@ -3,8 +3,8 @@
 use super::{
     mistake::Mistake,
     reader::Reader,
-    source::ReadSource,
     spec::{KafkaSpec, SourceKind, TopicSelection},
+    written::ReadSource,
 };
 
 pub fn report_overlaps(reader: &mut Reader<'_>, sources: &[ReadSource]) {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    client::{KafkaClient, Refusal},
+    client::{KafkaClient, Refusal, Side},
     fields::Fields,
     input_file::{self, reason},
     mistake::{JOB_FILE, Mistake, Span},
     reader::Reader,
     secret,
-    spec::Setting,
+    setting::Setting,
     suggest::closest,
     tree::{Node, Table, Tree},
 };
@@ -42,12 +42,6 @@ const OWNED_BY_OUTPUT: &[(&str, &str)] = &[
     ("acks", "use the key `delivery`"),
     ("request.required.acks", "use the key `delivery`"),
 ];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Source,
-    Output,
-}
 
 /// A property, its value with secrets read, and where that stands.
 struct Written {

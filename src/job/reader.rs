@@ -15,7 +15,7 @@ use crate::expr::{Function, LambdaError, Library};
 
 use super::{
     client::KafkaClient,
-    input_file::InputFiles,
+    content::InputFiles,
     mistake::{JOB_FILE, Mistake, Span},
     places::{Places, within},
     quantity,

@@ -5,21 +5,24 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::model::ValueFormat;
 
 use super::{
+    client::Side,
     fields::Fields,
-    load::plain_name,
     mistake::{JOB_FILE, Mistake, Span},
+    name::plain_name,
     on_error::on_error,
     overlap::report_overlaps,
-    property::{Side, literals, properties},
+    property::{literals, properties},
     reader::{Reader, start_of_file},
+    setting::OnError,
     spec::{
         BackPressure, Begin, DEFAULT_UNREACHABLE_LIMIT_MS, EmbeddedSpec, Fetch, Isolation, KafkaSpec, OnDataLoss,
-        OnError, SourceKind, SourceSpec, Start, TopicSelection,
+        SourceKind, SourceSpec, Start, TopicSelection,
     },
     start::start,
     suggest::closest,
     topics::{EMBEDDED, brokers, report_unread_topics, topic_selection},
     tree::{Entry, Node, Table, Tree},
+    written::ReadSource,
 };
 
 const DEFAULT_MAX_RECORDS_PER_PARTITION: u64 = 250_000;
@@ -27,20 +30,6 @@ const DEFAULT_MAX_RECORDS_PER_PARTITION: u64 = 250_000;
 const DEFAULT_PREFETCH_MEMORY_BYTES: u64 = 16 << 20;
 const DEFAULT_EMBEDDED_RATE: f64 = 100.0;
 const DEFAULT_EMBEDDED_PARTITIONS: u32 = 2;
-
-/// A source and where its name stands.
-pub struct ReadSource {
-    pub name: Arc<str>,
-    pub name_span: Span,
-    /// `None` where it could not be read; the mistake is reported.
-    pub spec: Option<SourceSpec>,
-}
-
-impl ReadSource {
-    pub fn kind(&self) -> Option<&SourceKind> {
-        self.spec.as_ref().map(|spec| &spec.kind)
-    }
-}
 
 /// A source that is not read yet.
 struct Found {

@@ -7,7 +7,12 @@ use crate::{
     model::{TopicPartition, ValueFormat},
 };
 
-use super::{content::Content, operator::Step, places::Places};
+use super::{
+    content::Content,
+    operator::Step,
+    places::Places,
+    setting::{OnError, Setting},
+};
 
 /// How long brokers may be away where no source of the job says it.
 pub const DEFAULT_UNREACHABLE_LIMIT_MS: u64 = 120_000;
@@ -50,14 +55,6 @@ impl Job {
         });
         Duration::from_millis(limits.max().unwrap_or(DEFAULT_UNREACHABLE_LIMIT_MS))
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OnError {
-    Fail,
-    Skip,
-    DeadLetterFile(PathBuf),
-    DeadLetterTopic { topic: String, brokers: Option<String> },
 }
 
 /// What is kept for `replay` and `rewind`; whichever is reached first.
@@ -128,14 +125,6 @@ impl Begin {
             Begin::Ago { ms } => Start::Time(now_ms.saturating_sub(*ms)),
         }
     }
-}
-
-/// A literal, or where the secret is to be read from at start. Printing one never shows a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Setting {
-    Literal(String),
-    SecretEnv(String),
-    SecretFile(PathBuf),
 }
 
 #[derive(Debug, Clone)]

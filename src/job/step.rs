@@ -1,86 +1,19 @@
 //! Reads `[[steps]]`: the keys every step may have, and exactly one operator.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
-
 use super::{
     arguments::Arguments,
     fields::{Fields, meant_by, report_unknown_key},
-    mistake::{Mistake, Span},
+    mistake::Mistake,
+    name::{Named, plain_name},
     on_error::on_error,
-    operator::{Operator, WindowSpec},
     operator_table::{OPERATORS, read_operator},
     reader::{Reader, all_of},
-    spec::{OnError, Setting},
+    setting::OnError,
     tree::{Entry, Node, Table, Tree},
+    written::{Defaults, ReadOperator, ReadStep},
 };
 
 const COMMON_KEYS: [&str; 5] = ["name", "from", "on_error", "dead_letter", "was"];
-
-/// What steps fall back to.
-pub struct Defaults {
-    pub batch_interval_ms: Option<i64>,
-    pub partitions: u32,
-    pub dead_letter: Option<OnError>,
-    /// Brokers of the first kafka source.
-    pub brokers: Option<String>,
-    /// Some source could not be read: it may have named brokers.
-    pub sources_are_torn: bool,
-    /// Its properties, which outputs without brokers of their own inherit.
-    pub properties: BTreeMap<String, Setting>,
-}
-
-/// A name as it is written in a step.
-#[derive(Debug, Clone)]
-pub struct Named {
-    pub name: String,
-    pub span: Span,
-}
-
-/// A step whose input names are not yet looked up.
-pub struct ReadStep {
-    pub name: Option<Named>,
-    pub from: Option<Named>,
-    pub was: Option<Named>,
-    pub on_error: Option<OnError>,
-    /// `None` where it could not be read; the mistake is reported.
-    pub operator: Option<ReadOperator>,
-    /// The operator's key in the job file.
-    pub key: Option<&'static str>,
-    /// Some operator of the step, of which there should be one, is an output.
-    pub has_output: bool,
-    /// Where the key stands.
-    pub key_span: Span,
-    /// Where the step begins.
-    pub span: Span,
-}
-
-pub struct ReadOperator {
-    pub operator: Operator,
-    /// Further inputs of a union or join.
-    pub others: Vec<Named>,
-    pub window: Option<ReadWindow>,
-    /// The file or directory it writes.
-    pub output: Option<(PathBuf, Span)>,
-}
-
-/// A window as written: the slide may be left out.
-#[derive(Debug, Clone)]
-pub struct ReadWindow {
-    pub length: (i64, Span),
-    pub slide: Option<(i64, Span)>,
-}
-
-impl ReadOperator {
-    pub fn new(operator: Operator) -> Self {
-        Self { operator, others: Vec::new(), window: None, output: None }
-    }
-
-    pub fn windowed(window: ReadWindow, make: impl FnOnce(WindowSpec) -> Operator) -> Self {
-        let slide_ms = window.slide.as_ref().map_or(window.length.0, |slide| slide.0);
-        let operator = make(WindowSpec { length_ms: window.length.0, slide_ms });
-        Self { operator, others: Vec::new(), window: Some(window), output: None }
-    }
-}
 
 /// `None` where the steps could not be told from each other.
 pub fn steps(reader: &mut Reader<'_>, node: &Node, defaults: &Defaults) -> Option<Vec<ReadStep>> {
@@ -103,7 +36,7 @@ fn step(reader: &mut Reader<'_>, table: &Table, defaults: &Defaults) -> ReadStep
     let mut fields = Fields::new(table);
     let name = fields.get("name").and_then(|node| named(reader, node));
     if let Some(name) = &name {
-        super::load::plain_name(reader, "step", &name.name, &name.span);
+        plain_name(reader, "step", &name.name, &name.span);
     }
     let from = fields.get("from").and_then(|node| named(reader, node));
     let was = fields.get("was").and_then(|node| named(reader, node));
@@ -221,18 +154,4 @@ fn operator(reader: &mut Reader<'_>, entry: &Entry, defaults: &Defaults) -> Opti
     let operator = read_operator(reader, &mut arguments, &entry.key, defaults);
     arguments.finish(reader);
     operator
-}
-
-/// `operator#ordinal` of a step without name.
-pub fn ordinal_id(key: &str, ordinal: usize) -> Arc<str> {
-    Arc::from(format!("{key}#{ordinal}"))
-}
-
-/// How a step is called in messages.
-pub fn title(step: &ReadStep) -> String {
-    match (&step.name, step.key) {
-        (Some(name), _) => format!("`{}`", name.name),
-        (None, Some(key)) => format!("`{key}`"),
-        (None, None) => "a step".to_owned(),
-    }
 }

@@ -21,9 +21,10 @@ use super::{
     overrides::Overrides,
     quantity::{duration_text, time_zone_text},
     recorded::Recorded,
+    setting::{OnError, Setting},
     spec::{
-        BackPressure, Begin, Fetch, Isolation, Job, KafkaSpec, OnDataLoss, OnError, Setting, SourceKind, SourceSpec,
-        Start, TopicSelection,
+        BackPressure, Begin, Fetch, Isolation, Job, KafkaSpec, OnDataLoss, SourceKind, SourceSpec, Start,
+        TopicSelection,
     },
     topics::pattern_text,
 };
