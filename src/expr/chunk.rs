@@ -7,9 +7,9 @@ use super::{
     builder::Builder,
     evaluate::{Evaluated, Machine, cell},
     kernel,
-    library::Shared,
     node::Code,
     primitive, record,
+    shared::Shared,
 };
 use crate::model::{Column, Value, encode::MAX_VALUE_DEPTH};
 

@@ -10,9 +10,10 @@ use super::{
     evaluate::callable::{self, Closure, downcast},
     growing::{self, Added},
     kernel,
-    library::{self, Library, Shared},
+    library::{self, Library},
     node::{Body, CallNode, Callee, Code, Kind, MethodRef, Node, Parameter, Parameters, Span},
     parse, primitive, record, reducer,
+    shared::Shared,
 };
 use crate::model::Value;
 

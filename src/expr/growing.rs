@@ -7,10 +7,10 @@
 use super::{
     Evaluator, Function, Reducer,
     evaluate::cell,
-    library::Shared,
     node::{Callee, Code, Kind, Node, Statement, StatementKind, Target, TargetKind},
     primitive::BinaryOp,
     reducer,
+    shared::Shared,
 };
 use crate::model::Value;
 

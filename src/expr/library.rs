@@ -14,6 +14,7 @@ use super::{
     node::Code,
     parse,
     piece::{self, Rest},
+    shared::Shared,
 };
 use crate::model::Value;
 
@@ -21,33 +22,6 @@ use crate::model::Value;
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     pub(super) shared: Arc<Shared>,
-}
-
-/// What all functions of a job see of `[functions]`.
-#[derive(Debug, Default)]
-pub struct Shared {
-    pub names: GlobalNames,
-    values: Vec<Option<Value>>,
-    codes: Vec<Option<Arc<Code>>>,
-    /// Changes lists or dicts in place, itself or in what it uses.
-    mutates: Vec<bool>,
-    /// Names given to arguments: possible fields of structs.
-    pub fields: HashSet<String>,
-}
-
-impl Shared {
-    pub fn value(&self, idx: u32) -> Option<&Value> {
-        self.values.get(idx as usize)?.as_ref()
-    }
-
-    /// The code of a name that is a function.
-    pub fn code(&self, idx: u32) -> Option<&Arc<Code>> {
-        self.codes.get(idx as usize)?.as_ref()
-    }
-
-    pub fn mutates(&self, idx: u32) -> bool {
-        self.mutates.get(idx as usize).copied().unwrap_or(false)
-    }
 }
 
 /// A definition of `[functions]`, compiled.

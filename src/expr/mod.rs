@@ -33,6 +33,7 @@ mod python;
 mod record;
 mod reducer;
 mod scan;
+mod shared;
 mod slip;
 
 use std::{ops::Range, sync::Arc};

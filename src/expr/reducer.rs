@@ -2,9 +2,9 @@
 
 use super::{
     Reducer,
-    library::Shared,
     node::{Body, Callee, Code, Kind, Node},
     primitive::{BinaryOp, CompareOp},
+    shared::Shared,
 };
 
 /// The fold that a function of two parameters is, whatever the parameters are called.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ranges::Position;
+use super::position::Position;
 use crate::model::{AvailablePartition, TopicPartition};
 
 /// Where a bounded run that starts now ends.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::ranges::Position;
+use super::position::Position;
 use crate::model::{AvailablePartition, OffsetRange, TopicPartition};
 
 /// Why records are gone.

@@ -5,39 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     limit::{self, Limits},
     loss::{self, DataLoss, LostRange},
+    position::Position,
 };
 use crate::{
     job::OnDataLoss,
     model::{AvailablePartition, OffsetRange, TopicPartition},
 };
-
-/// Where a topic partition continues: the end of the last committed range, and what was known of the log then.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Position {
-    /// The next offset to read.
-    pub offset: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub topic_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader_epoch: Option<i32>,
-}
-
-impl Position {
-    pub fn at(offset: i64) -> Position {
-        Position { offset, ..Position::default() }
-    }
-
-    /// Where the batch after `range` continues.
-    pub fn after(range: &OffsetRange) -> Position {
-        Position { offset: range.until, topic_id: range.topic_id.clone(), leader_epoch: range.leader_epoch }
-    }
-}
 
 /// What is known of one source when a batch is planned.
 #[derive(Debug)]

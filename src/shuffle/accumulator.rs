@@ -2,7 +2,7 @@
 
 use num_bigint::BigInt;
 
-use super::combine::Fold;
+use super::fold::Fold;
 use crate::{
     expr::{EvalError, Evaluator, Growing, Reducer, element},
     model::{Column, Value},

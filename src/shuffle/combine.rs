@@ -2,36 +2,13 @@
 
 use super::{
     accumulator::{Accumulator, FoldError},
+    fold::Fold,
     key_table::KeyTable,
 };
 use crate::{
-    expr::{Evaluator, Function, Reducer, element},
+    expr::{Evaluator, element},
     model::{Column, Value, refusal::no_pair},
 };
-
-/// How two values of one key become one.
-#[derive(Debug, Clone)]
-pub struct Fold {
-    /// `None` for counting, where `reducer` says all.
-    pub function: Option<Function>,
-    pub reducer: Reducer,
-}
-
-impl Fold {
-    pub fn of(function: &Function) -> Fold {
-        Fold { reducer: function.reducer(), function: Some(function.clone()) }
-    }
-
-    /// Adds counts.
-    pub fn count() -> Fold {
-        Fold { function: None, reducer: Reducer::Add }
-    }
-
-    /// Keeps the first value.
-    pub fn first() -> Fold {
-        Fold { function: None, reducer: Reducer::First }
-    }
-}
 
 /// Keys and their folded values, in the order in which keys were first seen.
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    combine::{CombineError, CombineTable, Fold},
+    combine::{CombineError, CombineTable},
+    fold::Fold,
     key_table::{Entry, EntryKey, KeyTable, key_column},
 };
 use crate::{

@@ -6,6 +6,7 @@
 
 pub mod accumulator;
 pub mod combine;
+pub mod fold;
 pub mod key_table;
 pub mod merge;
 pub mod str_table;

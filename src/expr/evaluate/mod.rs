@@ -19,9 +19,9 @@ use std::sync::Arc;
 use self::frame::{Slot, Variable};
 use super::{
     EvalError, EvalErrorKind, Limits,
-    library::Shared,
     node::{Code, FormatPart, Kind, Node, Span, UnaryOp},
     primitive::{self, Budget, Fault},
+    shared::Shared,
 };
 use crate::model::{Dict, Value, key::Key};
 

@@ -22,9 +22,9 @@ mod walk;
 use self::walk::Frame;
 use super::{
     Limits,
-    library::Shared,
     node::{Callee, Clause, Code, FormatPart, Kind, Node, TargetKind},
     record, reducer,
+    shared::Shared,
 };
 use crate::model::Column;
 

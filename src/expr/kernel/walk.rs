@@ -6,10 +6,10 @@ use super::{arithmetic, decode, general, json, list, operand::same, select, text
 use crate::{
     expr::{
         Limits,
-        library::Shared,
         node::{CallNode, Callee, Kind, Node},
         primitive::CompareOp,
         reducer,
+        shared::Shared,
     },
     model::{Column, JsonColumn, RecordColumn, StrColumn, Value},
 };

@@ -7,11 +7,7 @@ use crate::{
         Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, no_pairs, no_pairs_and,
         take_all,
     },
-    shuffle::{
-        CombineTable,
-        combine::{Fold, split_pairs},
-        merge::by_partition,
-    },
+    shuffle::{CombineTable, combine::split_pairs, fold::Fold, merge::by_partition},
 };
 
 /// What a chunk's keys and values are.

@@ -12,6 +12,7 @@ mod update_state;
 mod whole;
 mod window;
 mod window_fold;
+mod window_part;
 
 use super::Wide;
 use crate::{

@@ -6,7 +6,7 @@ use crate::{
     operator::{Collector, Dataset, Merge, MergeContext, Partial, PoisonElement, StepFailure, Wide, take_all, values},
     shuffle::{
         accumulator::{Accumulator, FoldError},
-        combine::Fold,
+        fold::Fold,
     },
 };
 

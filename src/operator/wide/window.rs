@@ -10,13 +10,14 @@ use super::{
     count::Counter,
     group::{Group, GroupTable},
     window_fold::{CountedTable, Counting, Inverse, WindowFold},
+    window_part::{by_partition, part},
 };
 use crate::{
     expr::Function,
     job::{Operator, WindowSpec},
     model::{Column, Value, key::Key},
     operator::{Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, take_all},
-    shuffle::combine::Fold,
+    shuffle::fold::Fold,
     state::window::{Part, WindowBatch, WindowState, put_batch, put_partitions},
 };
 
@@ -109,11 +110,6 @@ impl Window {
     }
 }
 
-pub(super) fn part(key: Value, value: Value, records: u64) -> Result<Part, StepFailure> {
-    let key = Key::new(key).map_err(|name| StepFailure::element(crate::model::refusal::no_key(name)))?;
-    Ok(Part { key, value, records })
-}
-
 /// The elements of all batches, oldest first, each batch in its own partitions (one where their number is not known).
 fn elements(batches: &[&WindowBatch], mut counts: BTreeMap<i64, usize>) -> Dataset {
     for batch in batches {
@@ -152,23 +148,6 @@ fn lists(batches: &[&WindowBatch], partitions: usize, context: &MergeContext<'_>
     }
     let pairs = lists.into_iter().map(|(key, values)| (key.clone(), Value::list(values))).collect();
     by_partition(pairs, partitions, context)
-}
-
-/// Pairs with distinct keys, cut by the partitioning hash, each partition in key order as far as it is needed.
-pub(super) fn by_partition(pairs: Vec<(Key, Value)>, partitions: usize, context: &MergeContext<'_>) -> Dataset {
-    let mut cut: Vec<Vec<(Key, Value)>> = vec![Vec::new(); partitions];
-    for (key, value) in pairs {
-        cut[(key.partition_hash() % partitions as u64) as usize].push((key, value));
-    }
-    let partitions = cut.into_iter().map(|mut pairs| {
-        pairs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        if let crate::lineage::Need::First(first) = context.need {
-            pairs.truncate(first);
-        }
-        let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().map(|(key, value)| (key.into_value(), value)).unzip();
-        vec![Column::Tuple([Column::from_values(keys), Column::from_values(values)].into())]
-    });
-    Dataset { partitions: partitions.collect() }
 }
 
 impl Wide for Window {

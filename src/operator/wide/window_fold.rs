@@ -12,7 +12,7 @@
 
 use hashbrown::HashMap;
 
-use super::window::{by_partition, part};
+use super::window_part::{by_partition, part};
 use crate::{
     expr::{Evaluator, Function},
     job::WindowSpec,
@@ -20,11 +20,7 @@ use crate::{
     operator::{
         Cause, Collector, Dataset, MergeContext, Partial, PoisonElement, StepFailure, no_pairs, no_pairs_and, values,
     },
-    shuffle::{
-        CombineTable,
-        accumulator::Accumulator,
-        combine::{Fold, split_pairs},
-    },
+    shuffle::{CombineTable, accumulator::Accumulator, combine::split_pairs, fold::Fold},
     state::window::{Part, Running, WindowBatch, WindowState, put_running},
 };
 
