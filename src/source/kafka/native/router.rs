@@ -249,7 +249,7 @@ impl Waiting {
 
 /// The newest epoch known of the partition: from its leader, or from the plan that is being read.
 fn known_epoch(lane: &Lane) -> i32 {
-    lane.leader_epoch.max(lane.check.map_or(-1, |check| check.epoch))
+    lane.leader_epoch.max(lane.known.newest_epoch())
 }
 
 fn recreated(lane: &Lane, how: &str) -> Content {

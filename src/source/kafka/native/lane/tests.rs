@@ -57,7 +57,7 @@ fn what_comes_while_the_reader_seeks_is_not_dropped() {
             }
         });
         let lost = (0..20_000).find(|&position| {
-            feed.seek(position, None, None, None);
+            feed.seek(position, Known::default(), None);
             (0..SETS).any(|_| feed.receive(Instant::now() + Duration::from_secs(5)).is_err())
         });
         is_over.store(true, Ordering::Release);

@@ -115,7 +115,7 @@ fn a_set_that_is_missing_between_two_is_fetched_again() {
         scope.spawn(|| {
             // The first order has the plan compared with the log.
             lane.take_order();
-            assert_eq!(lane.start_check, Some(EpochCheck { epoch: 4, until: 0 }));
+            assert_eq!(lane.known.start, Some(EpochCheck { epoch: 4, until: 0 }));
             deliver(&mut lane, 0);
             deliver(&mut lane, 6);
             while lane.is_current() {
@@ -123,8 +123,8 @@ fn a_set_that_is_missing_between_two_is_fetched_again() {
             }
             lane.take_order();
             assert_eq!(lane.position, 3, "asked for again from where the reader stands");
-            assert_eq!(lane.check, Some(EpochCheck { epoch: 7, until: 9 }));
-            assert_eq!(lane.start_check, Some(EpochCheck { epoch: 5, until: 3 }), "what was read is compared");
+            assert_eq!(lane.known.end, Some(EpochCheck { epoch: 7, until: 9 }));
+            assert_eq!(lane.known.start, Some(EpochCheck { epoch: 5, until: 3 }), "what was read is compared");
             deliver(&mut lane, 3);
             deliver(&mut lane, 6);
         });
@@ -149,8 +149,8 @@ fn an_error_of_before_is_asked_about_again_with_every_comparison_that_is_due() {
                 std::thread::yield_now();
             }
             lane.take_order();
-            assert_eq!(lane.check, Some(EpochCheck { epoch: 7, until: 3 }));
-            assert_eq!(lane.start_check, Some(EpochCheck { epoch: 4, until: 0 }));
+            assert_eq!(lane.known.end, Some(EpochCheck { epoch: 7, until: 3 }));
+            assert_eq!(lane.known.start, Some(EpochCheck { epoch: 4, until: 0 }));
             deliver(&mut lane, 0);
         });
         assert_eq!(whole(reader), [0, 1, 2]);
