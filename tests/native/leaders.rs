@@ -175,3 +175,26 @@ fn a_connection_that_is_lost_while_epochs_are_compared_is_made_again() {
     assert_eq!(plane.read(0, 10, 25).unwrap().len(), 15);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_new_leader_that_does_not_let_all_be_read_yet_has_lost_nothing() {
+    let check = |kept: i64| {
+        let leaders = Leaders::start(15, kept);
+        let mut plane = open(&leaders.old);
+        (plane.start_epoch, plane.leader_epoch) = (Some(3), Some(3));
+        // It was all of the log in epoch 3; the new leader shows ten of it.
+        let hidden = leaders.new.change(|state| state.batches.split_off(2));
+        leaders.depose();
+        leaders.elect();
+        plane.stall_timeout_ms = 300;
+        let error = plane.read(0, 5, 20).unwrap_err();
+        leaders.new.change(|state| state.batches.extend(hidden));
+        (plane, leaders, error)
+    };
+    let (plane, _leaders, error) = check(20);
+    assert_eq!(error.kind, SourceErrorKind::Unreachable, "{error}");
+    assert!(error.message.contains("followers"), "{error}");
+    assert_eq!(plane.read(0, 5, 20).unwrap().len(), 15, "once the followers have it");
+    let (_, _leaders, error) = check(10);
+    check_loss(error, (0, 10), "was cut at offset 10");
+}

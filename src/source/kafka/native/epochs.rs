@@ -72,12 +72,15 @@ pub fn compare(lane: &mut Lane, connection: &mut Connection, settings: &Settings
 fn find_cut(lane: &Lane, connection: &mut Connection, settings: &Settings) -> Result<Option<i64>, SourceError> {
     let mut cut = None;
     let planned = lane.known.end.filter(|end| lane.position < end.until);
+    let mut confirmed = None;
     // One leader cuts nothing of its own epoch.
     let may_be_cut = |check: &EpochCheck| check.epoch < lane.leader_epoch;
     for check in [lane.known.start, planned].into_iter().flatten().filter(may_be_cut) {
         let found = fetch::epoch_end(connection, settings, lane, check)?;
+        confirmed = found.filter(|found| check.until <= found.end && Some(check) == planned).map(|_| check.until);
         cut = earlier(cut, found.map(|found| found.end).filter(|&end| end < check.until));
     }
+    lane.shared.change_facts(|facts| facts.held_until = confirmed);
     if let Some(read) = lane.read.filter(may_be_cut)
         && let Some(found) = fetch::epoch_end(connection, settings, lane, read)?
     {

@@ -22,6 +22,8 @@ pub struct Facts {
     pub throttled_until: Option<Instant>,
     pub topic_id: Uuid,
     pub leader_epoch: Option<i32>,
+    /// The leader's log holds all that was planned below this, whether or not it may be read yet.
+    pub held_until: Option<i64>,
     /// Since when no broker knows the partition, and how long the last such answer holds.
     unknown: Option<(Instant, Instant)>,
     earliest: Option<i64>,

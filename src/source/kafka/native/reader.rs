@@ -384,6 +384,10 @@ impl<'a> NativeReader<'a> {
         let nothing = format!("no records of {tp} from offset {position} within {limit} ms");
         let nothing = if is_throttled { format!("{nothing}, after a quota held them back") } else { nothing };
         match (facts.trouble, latest) {
+            // A new leader lets be read what it knows its followers to have, which may be less than the one before knew.
+            (None, Some(latest)) if latest < until && facts.held_until >= Some(until) => unreachable(format!(
+                "{broker}{nothing}: its leader holds them, and lets offsets below {latest} be read until its followers have them"
+            )),
             (None, Some(latest)) if latest < until => {
                 self.lost(earliest, latest, format!("{broker}the log of {tp} ends at offset {latest}, for {limit} ms"))
             }
