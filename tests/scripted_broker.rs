@@ -107,14 +107,19 @@ pub struct ScriptedBroker {
     stop: Arc<AtomicBool>,
 }
 
-/// `count` records from `base` on, values `v<offset>`.
+/// `count` records from `base` on, written in leader epoch 3, values `v<offset>`.
 pub fn batch(base: i64, count: i64) -> (i64, i64, Bytes) {
+    batch_in(3, "v", base, count)
+}
+
+/// As [`batch`] in another epoch, values `<prefix><offset>`.
+pub fn batch_in(epoch: i32, prefix: &str, base: i64, count: i64) -> (i64, i64, Bytes) {
     let records: Vec<Record> = (base..base + count)
         .map(|offset| Record {
             transactional: false,
             control: false,
             delete_horizon: false,
-            partition_leader_epoch: 3,
+            partition_leader_epoch: epoch,
             producer_id: -1,
             producer_epoch: -1,
             timestamp_type: TimestampType::Creation,
@@ -123,7 +128,7 @@ pub fn batch(base: i64, count: i64) -> (i64, i64, Bytes) {
             sequence: (offset - base) as i32,
             timestamp: 1_000 + offset,
             key: None,
-            value: Some(Bytes::from(format!("v{offset}"))),
+            value: Some(Bytes::from(format!("{prefix}{offset}"))),
             headers: IndexMap::new(),
         })
         .collect();

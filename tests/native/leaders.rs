@@ -14,7 +14,7 @@ use super::{
     plane::Plane,
 };
 use crate::{
-    scripted_broker::{Fault, ScriptedBroker, batch},
+    scripted_broker::{Fault, ScriptedBroker, batch, batch_in},
     support::wait_until,
 };
 
@@ -197,4 +197,45 @@ fn a_new_leader_that_does_not_let_all_be_read_yet_has_lost_nothing() {
     assert_eq!(plane.read(0, 5, 20).unwrap().len(), 15, "once the followers have it");
     let (_, _leaders, error) = check(10);
     check_loss(error, (0, 10), "was cut at offset 10");
+}
+
+#[test]
+fn what_was_fetched_of_a_log_that_is_no_more_is_not_read_as_part_of_the_new_one() {
+    for waits in [true, false] {
+        let leaders = Leaders::start(15, 10);
+        leaders.new.change(|state| {
+            state.batches.truncate(2);
+            state.batches.extend((2..6).map(|i| batch_in(5, "new", i * 5, 5)));
+        });
+        let mut plane = open(&leaders.old);
+        plane.leader_epoch = Some(3);
+        assert_eq!(plane.read(0, 0, 10).unwrap().len(), 10);
+        wait_until("the records behind it", || plane.queued_bytes(0) > 0);
+        leaders.depose();
+        leaders.elect();
+        if waits {
+            wait_until("the comparison", || leaders.new.requests(ApiKey::OffsetForLeaderEpoch) > 0);
+            thread::sleep(Duration::from_millis(50));
+        }
+        // Planned with the new leader: nothing that the job has read is gone.
+        (plane.start_epoch, plane.leader_epoch) = (Some(3), Some(5));
+        let values: Vec<String> = plane.read(0, 10, 30).unwrap().iter().map(|record| record.value_text()).collect();
+        assert_eq!(values, (10..30).map(|offset| format!("new{offset}")).collect::<Vec<_>>(), "after a wait: {waits}");
+    }
+}
+
+#[test]
+fn a_topic_without_an_id_whose_epochs_begin_anew_is_another() {
+    let read = |has_ids: bool| {
+        let broker = ScriptedBroker::start();
+        if !has_ids {
+            broker.change(|state| state.versions.insert(ApiKey::Metadata as i16, (0, 9)));
+        }
+        let mut plane = open(&broker);
+        plane.stall_timeout_ms = 10_000;
+        (plane.start_epoch, plane.leader_epoch) = (Some(9), Some(3));
+        plane.read(0, 5, 20)
+    };
+    check_loss(read(false).unwrap_err(), (0, 0), "older leader epoch");
+    assert_eq!(read(true).unwrap().len(), 15, "its id says that it is the same");
 }

@@ -187,7 +187,9 @@ impl Connection {
         let len = usize::try_from(head.as_slice().get_i32()).unwrap_or(usize::MAX);
         if !(SIZE_LEN..=self.response_limit).contains(&len) {
             let limit = self.response_limit;
-            return Err(self.broken::<R>(format!("its response claims {len} bytes, the limit is {limit}")));
+            return Err(
+                self.broken::<R>(format!("its response claims {len} bytes, receive.message.max.bytes is {limit}"))
+            );
         }
         let mut body = self.buffers.take(len);
         let got = self.stream.read_onto(&mut body, len, &self.stop, deadline, self.patience, heard);

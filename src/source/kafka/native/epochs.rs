@@ -35,9 +35,11 @@ pub struct Known {
 }
 
 impl Known {
-    /// The newest epoch that the partition has reached; -1 where none is known.
-    pub fn newest_epoch(&self) -> i32 {
-        [self.start, self.end].into_iter().flatten().map(|check| check.epoch).max().unwrap_or(-1)
+    /// The newest epoch that the partition has reached; -1 where none is known. Where topics have ids, one that is made
+    /// again has another; else that its epochs begin anew is the only sign, and what was read before shows it too.
+    pub fn newest_epoch(&self, has_id: bool) -> i32 {
+        let start = self.start.filter(|_| !has_id);
+        start.into_iter().chain(self.end).map(|check| check.epoch).max().unwrap_or(-1)
     }
 }
 
@@ -55,7 +57,7 @@ pub fn compare(lane: &mut Lane, connection: &mut Connection, settings: &Settings
     if lane.is_parked || lane.compared_with == Some(lane.leader_epoch) {
         return Ok(Compared::Done);
     }
-    if lane.leader_epoch < lane.known.newest_epoch() {
+    if lane.leader_epoch < lane.known.newest_epoch(!lane.topic_id.is_nil()) {
         return Ok(Compared::LeaderIsOlder);
     }
     lane.note_asked(true);
@@ -63,7 +65,10 @@ pub fn compare(lane: &mut Lane, connection: &mut Connection, settings: &Settings
     lane.note_asked(false);
     match cut? {
         Some(end) => truncated(lane, connection, end),
-        None => lane.compared_with = Some(lane.leader_epoch),
+        None => {
+            lane.compared_with = Some(lane.leader_epoch);
+            lane.shared.change_facts(|facts| facts.compared_epoch = lane.compared_with);
+        }
     }
     Ok(Compared::Done)
 }
@@ -98,6 +103,7 @@ fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
 /// Ends the lane: its log was cut at `end_offset`, or before it where the log has grown since.
 pub fn truncated(lane: &mut Lane, connection: &Connection, end_offset: i64) {
     let earliest = lane.shared.facts().earliest().min(end_offset.max(0));
+    lane.shared.change_facts(|facts| facts.compared_epoch = None);
     let message = format!(
         "broker {}: the log of {} was cut at offset {end_offset}, before {}, by an unclean leader election or a power cut",
         connection.endpoint(),

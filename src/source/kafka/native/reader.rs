@@ -116,10 +116,10 @@ impl Reading {
         let known = Known { start: planned.or(read), end: end_check(range) };
         // Before the leader is looked at: one that takes over later finds this, one that has before is seen.
         self.feed.tell(known);
-        let leader_epoch = self.feed.shared.facts().leader_epoch;
-        let is_others = |check: EpochCheck| leader_epoch != Some(check.epoch);
+        let facts = self.feed.shared.facts();
+        let is_others = |check: EpochCheck| [facts.leader_epoch, facts.compared_epoch] != [Some(check.epoch); 2];
         // A range planned in an older epoch than the leader's may have been cut since: nothing of it may come before its
-        // end has been compared.
+        // end has been compared. Of one planned in a newer epoch than what was fetched, that may be another log.
         let is_older = known.end.is_some_and(is_others) && self.sought_end != known.end;
         // The lane itself compares what it has fetched; what another process or another lane read is compared once.
         let is_first = !self.has_begun && planned.is_some_and(is_others);
