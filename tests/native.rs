@@ -1,6 +1,7 @@
 //! The native data plane against a real broker: every record, compared with what an independent client reads.
 
 mod faults;
+mod leaders;
 pub mod plane;
 mod tls;
 

@@ -83,10 +83,14 @@ pub struct State {
     pub metadata_error: Option<i16>,
     /// Connections are closed at the next request.
     pub hangs_up: bool,
+    /// The connection is closed at the next request of each of these kinds, once.
+    pub hangs_up_at: Vec<ApiKey>,
     /// What clients called themselves.
     pub client_ids: BTreeSet<String>,
     /// Where the epoch that was asked about ends.
     pub epoch_end: i64,
+    /// The newest epoch of the log up to the one that was asked about; that one, unless said otherwise.
+    pub epoch_found: Option<i32>,
     pub faults: VecDeque<Fault>,
     /// Played on every Fetch.
     pub lasting_fault: Option<Fault>,
@@ -103,14 +107,19 @@ pub struct ScriptedBroker {
     stop: Arc<AtomicBool>,
 }
 
-/// `count` records from `base` on, values `v<offset>`.
+/// `count` records from `base` on, written in leader epoch 3, values `v<offset>`.
 pub fn batch(base: i64, count: i64) -> (i64, i64, Bytes) {
+    batch_in(3, "v", base, count)
+}
+
+/// As [`batch`] in another epoch, values `<prefix><offset>`.
+pub fn batch_in(epoch: i32, prefix: &str, base: i64, count: i64) -> (i64, i64, Bytes) {
     let records: Vec<Record> = (base..base + count)
         .map(|offset| Record {
             transactional: false,
             control: false,
             delete_horizon: false,
-            partition_leader_epoch: 3,
+            partition_leader_epoch: epoch,
             producer_id: -1,
             producer_epoch: -1,
             timestamp_type: TimestampType::Creation,
@@ -119,7 +128,7 @@ pub fn batch(base: i64, count: i64) -> (i64, i64, Bytes) {
             sequence: (offset - base) as i32,
             timestamp: 1_000 + offset,
             key: None,
-            value: Some(Bytes::from(format!("v{offset}"))),
+            value: Some(Bytes::from(format!("{prefix}{offset}"))),
             headers: IndexMap::new(),
         })
         .collect();
@@ -152,8 +161,10 @@ impl ScriptedBroker {
             .into(),
             metadata_error: None,
             hangs_up: false,
+            hangs_up_at: Vec::new(),
             client_ids: BTreeSet::new(),
             epoch_end: i64::MAX,
+            epoch_found: None,
             faults: VecDeque::new(),
             lasting_fault: None,
             answered: Vec::new(),
@@ -213,6 +224,10 @@ fn serve(mut socket: TcpStream, address: &str, state: &Mutex<State>, stop: &Atom
         {
             let mut state = state.lock().unwrap();
             if state.hangs_up {
+                return None;
+            }
+            if let Some(at) = state.hangs_up_at.iter().position(|asked| *asked as i16 == key) {
+                state.hangs_up_at.remove(at);
                 return None;
             }
             *state.requests.entry(key).or_default() += 1;
@@ -319,9 +334,12 @@ fn list_offsets(state: &Mutex<State>, correlation_id: i32, version: i16, mut req
 
 fn epoch_end(state: &Mutex<State>, correlation_id: i32, version: i16, mut request: Bytes) -> Vec<u8> {
     let request = OffsetForLeaderEpochRequest::decode(&mut request, version).unwrap();
-    let end = state.lock().unwrap().epoch_end;
+    let (end, found) = {
+        let state = state.lock().unwrap();
+        (state.epoch_end, state.epoch_found)
+    };
     let partition = le::EpochEndOffset::default()
-        .with_leader_epoch(request.topics[0].partitions[0].leader_epoch)
+        .with_leader_epoch(found.unwrap_or(request.topics[0].partitions[0].leader_epoch))
         .with_end_offset(end);
     let topic = le::OffsetForLeaderTopicResult::default()
         .with_topic(request.topics[0].topic.clone())

@@ -14,7 +14,7 @@ use super::plane::{Plane, config};
 use crate::scripted_broker::{Fault, ScriptedBroker, TOPIC, batch, fetch_response_len};
 
 /// Short waits, so that hundreds of faults take seconds.
-fn quick(broker: &ScriptedBroker) -> PlaneConfig {
+pub fn quick(broker: &ScriptedBroker) -> PlaneConfig {
     let mut config = config(&broker.address, Isolation::ReadCommitted);
     for (name, value) in [
         ("retry.backoff.ms", "2"),
@@ -29,7 +29,7 @@ fn quick(broker: &ScriptedBroker) -> PlaneConfig {
     config
 }
 
-fn open(broker: &ScriptedBroker) -> Plane {
+pub fn open(broker: &ScriptedBroker) -> Plane {
     let mut plane = Plane::open(&quick(broker), TOPIC, &[0]);
     plane.stall_timeout_ms = 5_000;
     plane
@@ -42,7 +42,7 @@ fn check_all(plane: &Plane, what: &str) {
     assert_eq!(values, (0..20).map(|i| format!("v{i}")).collect::<Vec<_>>(), "{what}");
 }
 
-fn check_loss(error: SourceError, expected: (i64, i64), text: &str) {
+pub fn check_loss(error: SourceError, expected: (i64, i64), text: &str) {
     let SourceErrorKind::DataLoss { earliest, latest, .. } = error.kind else { panic!("{error:?}") };
     assert_eq!((earliest, latest), expected, "{error}");
     assert!(error.message.contains(text), "{error}");

@@ -57,6 +57,7 @@ pub struct Connection {
     renew_at: Option<Instant>,
     output: BytesMut,
     response_len: usize,
+    is_broken: bool,
     buffers: BufferPool,
 }
 
@@ -92,6 +93,7 @@ impl Dialer {
             renew_at: None,
             output: BytesMut::new(),
             response_len: 0,
+            is_broken: false,
             buffers: self.buffers.clone(),
         };
         let deadline = Instant::now() + settings.request_timeout;
@@ -129,6 +131,11 @@ impl Connection {
         })
     }
 
+    /// Whether a call has failed in a way that leaves nothing to be read here.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
     /// Sends `request` and waits for its response. After an error the connection is of no further use.
     pub fn call<R>(&mut self, request: &R, version: i16, deadline: Instant) -> Result<R::Response, SourceError>
     where
@@ -150,8 +157,10 @@ impl Connection {
         R: Request,
         R::Response: Shaped,
     {
-        let body = self.exchange(request, version, deadline, heard)?;
-        self.decode::<R>(body, version)
+        let response =
+            self.exchange(request, version, deadline, heard).and_then(|body| self.decode::<R>(body, version));
+        self.is_broken |= response.is_err();
+        response
     }
 
     fn exchange<R: Request>(
@@ -178,7 +187,9 @@ impl Connection {
         let len = usize::try_from(head.as_slice().get_i32()).unwrap_or(usize::MAX);
         if !(SIZE_LEN..=self.response_limit).contains(&len) {
             let limit = self.response_limit;
-            return Err(self.broken::<R>(format!("its response claims {len} bytes, the limit is {limit}")));
+            return Err(
+                self.broken::<R>(format!("its response claims {len} bytes, receive.message.max.bytes is {limit}"))
+            );
         }
         let mut body = self.buffers.take(len);
         let got = self.stream.read_onto(&mut body, len, &self.stop, deadline, self.patience, heard);

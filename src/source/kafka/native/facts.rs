@@ -21,7 +21,12 @@ pub struct Facts {
     /// When a quota last held the source back, until then.
     pub throttled_until: Option<Instant>,
     pub topic_id: Uuid,
+    /// Of the leader, as soon as it is known.
     pub leader_epoch: Option<i32>,
+    /// Of the leader whose log has been compared with what was fetched; none where that was cut.
+    pub compared_epoch: Option<i32>,
+    /// The leader's log holds all that was planned below this, whether or not it may be read yet.
+    pub held_until: Option<i64>,
     /// Since when no broker knows the partition, and how long the last such answer holds.
     unknown: Option<(Instant, Instant)>,
     earliest: Option<i64>,

@@ -21,8 +21,9 @@ use uuid::Uuid;
 
 use super::{
     connection::{Connection, error_name},
+    epochs::EpochCheck,
     failure::{corrupt, refused, unreachable},
-    lane::{EpochCheck, Lane},
+    lane::Lane,
     settings::Settings,
 };
 use crate::{job::Isolation, model::TopicPartition, source::SourceError};
@@ -120,7 +121,7 @@ fn request(
     for (idx, bytes) in wanted {
         let Some(lane) = lanes.get(*idx) else { continue };
         let partition_max = (settings.partition_max_bytes.max(1) as usize).min(*bytes).max(lane.wanted_bytes);
-        let last_epoch = if version >= FETCH_SEES_DIVERGENCE { lane.last_epoch } else { -1 };
+        let last_epoch = if version >= FETCH_SEES_DIVERGENCE { lane.last_epoch() } else { -1 };
         let partition = FetchPartition::default()
             .with_partition(lane.tp().partition)
             .with_current_leader_epoch(lane.leader_epoch)
@@ -233,13 +234,21 @@ pub fn list_offsets(connection: &mut Connection, settings: &Settings, lane: &Lan
     Ok((ask(EARLIEST)?, ask(LATEST)?))
 }
 
+/// Where the log's records of a leader epoch end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The newest epoch up to the one asked about that the log has.
+    pub epoch: i32,
+    pub end: i64,
+}
+
 /// Where the log's records of epochs up to `check.epoch` end; `None` where the broker cannot say.
 pub fn epoch_end(
     connection: &mut Connection,
     settings: &Settings,
     lane: &Lane,
     check: EpochCheck,
-) -> Result<Option<i64>, SourceError> {
+) -> Result<Option<EpochEnd>, SourceError> {
     let partition = OffsetForLeaderPartition::default()
         .with_partition(lane.tp().partition)
         .with_current_leader_epoch(lane.leader_epoch)
@@ -252,7 +261,9 @@ pub fn epoch_end(
     }
     let response = connection.call(&request, version, Instant::now() + settings.request_timeout)?;
     match response.topics.first().and_then(|topic| topic.partitions.first()) {
-        Some(found) if found.error_code == code::NONE => Ok((found.end_offset >= 0).then_some(found.end_offset)),
+        Some(found) if found.error_code == code::NONE => {
+            Ok((found.end_offset >= 0).then_some(EpochEnd { epoch: found.leader_epoch, end: found.end_offset }))
+        }
         Some(found) => Err(lookup_error(connection, lane, "OffsetForLeaderEpoch", found.error_code)),
         None => Err(lookup_error(connection, lane, "OffsetForLeaderEpoch", -1)),
     }

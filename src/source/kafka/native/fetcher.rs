@@ -15,9 +15,10 @@ use super::{
     backoff::Backoff,
     batch::{self, Extent, Malformed},
     connection::{Connection, Dialer},
+    epochs::{self, Compared},
     failure::{corrupt, is_refused, refused},
     fetch::{self, Answer},
-    lane::{Content, EpochCheck, Lane},
+    lane::{Content, Lane},
     memory::Memory,
     metadata::Leader,
 };
@@ -127,10 +128,6 @@ impl Fetcher {
         if self.leader.as_ref().is_none_or(|known| known.endpoint != leader.endpoint) {
             self.connection = None;
         }
-        // An older broker does not compare epochs in Fetch: ask where the one we read last ends before reading on.
-        if lane.leader_epoch != leader.epoch && lane.last_epoch >= 0 && lane.check.is_none() {
-            lane.check = Some(EpochCheck { epoch: lane.last_epoch, until: lane.position });
-        }
         lane.leader_epoch = leader.epoch;
         if !leader.topic_id.is_nil() {
             lane.topic_id = leader.topic_id;
@@ -203,7 +200,7 @@ impl Fetcher {
     }
 
     fn exchange(&mut self, connection: &mut Connection) -> Result<Duration, SourceError> {
-        self.check_epochs(connection);
+        self.check_epochs(connection)?;
         let mut wanted: Vec<(usize, usize)> = Vec::with_capacity(self.lanes.len());
         let (mut full, mut awaited) = (false, false);
         for (idx, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| !lane.is_parked) {
@@ -340,7 +337,8 @@ impl Fetcher {
                     moved.push(idx);
                 }
             }
-            Answer::Diverged { end_offset } => truncated(lane, connection, end_offset),
+            // What was read last is not in the log; where it has no such epoch at all, it may well be longer.
+            Answer::Diverged { end_offset } => epochs::truncated(lane, connection, end_offset.min(lane.position)),
             Answer::Moved(trouble) => {
                 lane.shared.change_facts(|facts| facts.trouble = Some(trouble));
                 moved.push(idx);
@@ -350,54 +348,31 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Asks, for lanes that must, whether the log still holds what its reader knows of it.
-    fn check_epochs(&mut self, connection: &mut Connection) {
-        for mut lane in std::mem::take(&mut self.lanes) {
-            let check = lane.check.filter(|_| !lane.is_parked);
-            let start_check = lane.start_check.filter(|_| !lane.is_parked);
-            if check.is_some_and(|check| lane.leader_epoch < check.epoch) {
-                // The plan knew a newer leader than this broker: metadata decides which of the two is out of date.
-                let _ = self.orphans.send(lane);
-                continue;
-            }
-            let asked = [start_check, check].into_iter().flatten().filter(|check| check.epoch < lane.leader_epoch);
-            let ends = asked.map(|check| {
-                fetch::epoch_end(connection, &self.dialer.settings, &lane, check)
-                    .map(|end| end.filter(|&end| end < check.until))
-            });
-            lane.note_asked(true);
-            let ends = ends.collect::<Result<Vec<_>, _>>();
-            lane.note_asked(false);
-            match ends {
-                Ok(ends) => {
-                    if let Some(end) = ends.into_iter().flatten().min() {
-                        truncated(&mut lane, connection, end);
-                    }
+    /// Has lanes compared with their leader before it is asked for records: an older broker does not compare epochs in
+    /// Fetch, and none the plan's. An error: the connection is lost.
+    fn check_epochs(&mut self, connection: &mut Connection) -> Result<(), SourceError> {
+        let mut lanes = std::mem::take(&mut self.lanes).into_iter();
+        while let Some(mut lane) = lanes.next() {
+            match epochs::compare(&mut lane, connection, &self.dialer.settings) {
+                Ok(Compared::Done) => self.lanes.push(lane),
+                Ok(Compared::LeaderIsOlder) => drop(self.orphans.send(lane)),
+                Err(error) if connection.is_broken() => {
+                    self.lanes.push(lane);
+                    self.lanes.extend(lanes);
+                    return Err(error);
                 }
-                Err(error) if is_refused(&error) => lane.park(Content::Failed(error)),
+                Err(error) if is_refused(&error) => {
+                    lane.park(Content::Failed(error));
+                    self.lanes.push(lane);
+                }
                 Err(error) => {
                     lane.shared.change_facts(|facts| facts.trouble = Some(error.message));
                     let _ = self.orphans.send(lane);
-                    continue;
                 }
             }
-            if check.is_some() || start_check.is_some() {
-                (lane.check, lane.start_check) = (None, None);
-            }
-            self.lanes.push(lane);
         }
+        Ok(())
     }
-}
-
-fn truncated(lane: &mut Lane, connection: &Connection, end_offset: i64) {
-    let earliest = lane.shared.facts().earliest().min(end_offset.max(0));
-    let message = format!(
-        "broker {}: the log of {} was cut at offset {end_offset}, before {}, by an unclean leader election or a power cut",
-        connection.endpoint(),
-        lane.tp(),
-        lane.position
-    );
-    lane.park_for_good(Content::Lost { earliest, latest: end_offset.max(0), message });
 }
 
 /// A record set as it came.

@@ -3,6 +3,7 @@
 //! ```text
 //!  Feed (task)                      LaneShared                     Lane (owned by one I/O thread at a time)
 //!  seek(position) ── generation, position ──────────────────────▶ take_order: fetch from there
+//!  tell(known) ─── revision ────────────────────────────────────▶ take_order: compare it, and go on
 //!  receive        ◀─────────── bounded channel of items ────────── deliver
 //!                 ── bell: somebody waits, or room is free ──────▶
 //! ```
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
+    epochs::{EpochCheck, Known},
     facts::Facts,
     memory::{Hold, Memory},
     settings::BackoffRange,
@@ -86,20 +88,11 @@ pub enum Nothing {
     Overflow,
 }
 
-/// What the reader knows that the log must still confirm: all offsets below `until` were written in leader epochs up to
-/// `epoch`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochCheck {
-    pub epoch: i32,
-    pub until: i64,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Order {
     generation: u64,
     position: i64,
-    check: Option<EpochCheck>,
-    start_check: Option<EpochCheck>,
+    known: Known,
     /// The topic the reader wants; nil where it does not know.
     topic_id: Uuid,
 }
@@ -112,6 +105,8 @@ pub struct LaneShared {
     pub quota_bytes: AtomicUsize,
     queued_bytes: AtomicUsize,
     generation: AtomicU64,
+    /// Counts what the lane must take from the order: each seek, and what was told without one.
+    revision: AtomicU64,
     order: Mutex<Order>,
     is_waiting: AtomicBool,
     was_full: AtomicBool,
@@ -188,13 +183,14 @@ pub fn lane(
 ) -> (Lane, Feed) {
     // Room for the set in flight when the bound is reached, and for what parks the lane.
     let (sender, receiver) = bounded(QUEUED_SETS_MAX + 2);
-    let order = Order { generation: 1, position, check: None, start_check: None, topic_id: Uuid::nil() };
+    let order = Order { generation: 1, position, known: Known::default(), topic_id: Uuid::nil() };
     let shared = Arc::new(LaneShared {
         tp,
         memory,
         quota_bytes: AtomicUsize::new(quota_bytes),
         queued_bytes: AtomicUsize::new(0),
         generation: AtomicU64::new(order.generation),
+        revision: AtomicU64::new(0),
         order: Mutex::new(order),
         is_waiting: AtomicBool::new(false),
         was_full: AtomicBool::new(false),
@@ -209,13 +205,14 @@ pub fn lane(
         shared: shared.clone(),
         items: sender,
         generation: order.generation,
+        revision: 0,
         position,
-        last_epoch: -1,
+        read: None,
+        known: order.known,
         leader_epoch: -1,
+        compared_with: None,
         topic_id: Uuid::nil(),
         planned_id: Uuid::nil(),
-        check: None,
-        start_check: None,
         is_parked: false,
         stuck: 0,
         wanted_bytes: 0,
@@ -230,18 +227,20 @@ pub struct Lane {
     pub shared: Arc<LaneShared>,
     items: Sender<Item>,
     generation: u64,
+    revision: u64,
     /// Where the next fetch begins.
     pub position: i64,
-    /// Leader epoch of the last batch fetched; -1 where none is known.
-    pub last_epoch: i32,
+    /// The last batch fetched whose leader epoch is known: that, and where it ends.
+    pub read: Option<EpochCheck>,
+    /// What the reader knows of the log.
+    pub known: Known,
     pub leader_epoch: i32,
+    /// The leader epoch whose log has been compared with what is known.
+    pub compared_with: Option<i32>,
     /// Nil until known; then another id at the same name is another topic.
     pub topic_id: Uuid,
     /// The id that the reader's plan names.
     pub planned_id: Uuid,
-    pub check: Option<EpochCheck>,
-    /// The same of what was read before the position.
-    pub start_check: Option<EpochCheck>,
     /// Failed, until the reader asks again.
     pub is_parked: bool,
     /// Responses in a row that brought no progress though they should have.
@@ -267,18 +266,23 @@ impl Lane {
         *lock(&self.shared.bell) = Some(bell.clone());
     }
 
-    /// Follows the reader's last seek, if it has not yet.
+    /// Follows the reader's last seek and takes what it has told, if it has not yet.
     pub fn take_order(&mut self) {
-        if self.shared.generation.load(Ordering::Acquire) == self.generation {
+        let revision = self.shared.revision.load(Ordering::Acquire);
+        if revision == self.revision {
             return;
         }
         let order = *lock(&self.shared.order);
+        self.revision = revision;
+        self.known = order.known;
+        self.compared_with = None;
+        if order.generation == self.generation {
+            return;
+        }
         self.generation = order.generation;
         self.position = order.position;
-        self.check = order.check;
-        self.start_check = order.start_check;
         self.planned_id = order.topic_id;
-        self.last_epoch = -1;
+        self.read = None;
         self.is_parked = false;
         self.stuck = 0;
         self.wanted_bytes = 0;
@@ -315,13 +319,22 @@ impl Lane {
         self.shared.asked_from.store(position, Ordering::Release);
     }
 
+    /// Leader epoch of the last batch before the position; -1 where it is not known.
+    pub fn last_epoch(&self) -> i32 {
+        self.read.filter(|read| read.until == self.position).map_or(-1, |read| read.epoch)
+    }
+
     /// Hands over what was fetched for the present position and ends before `next`, in `epoch`; and moves on to there.
     pub fn deliver(&mut self, next: i64, epoch: i32, bytes: Bytes, aborted: Vec<(i64, i64)>, broker: Arc<str>) {
         self.shared.queued_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
         let hold = self.shared.memory.hold(bytes.len());
         let (from, topic_id) = (self.position, self.topic_id);
         if self.send(Content::Set(FetchedSet { from, epoch, bytes, aborted, broker, topic_id, hold }), None) {
-            (self.position, self.last_epoch) = (next, epoch);
+            self.position = next;
+            if epoch >= 0 {
+                self.read = Some(EpochCheck { epoch, until: next });
+                self.known.start = None;
+            }
         }
     }
 
@@ -370,13 +383,7 @@ pub struct Feed {
 
 impl Feed {
     /// Drops what has been fetched and begins again at `position`.
-    pub fn seek(
-        &mut self,
-        position: i64,
-        check: Option<EpochCheck>,
-        start_check: Option<EpochCheck>,
-        topic_id: Option<Uuid>,
-    ) {
+    pub fn seek(&mut self, position: i64, known: Known, topic_id: Option<Uuid>) {
         // Before the order is out: what comes after it may be for it.
         while let Ok(item) = self.items.try_recv() {
             self.count_out(&item);
@@ -386,10 +393,21 @@ impl Feed {
         {
             let mut order = lock(&self.shared.order);
             let topic_id = topic_id.unwrap_or_default();
-            *order = Order { generation: self.generation, position, check, start_check, topic_id };
+            *order = Order { generation: self.generation, position, known, topic_id };
+            // Who sees the generation takes the order.
+            self.shared.revision.fetch_add(1, Ordering::Release);
             self.shared.generation.store(self.generation, Ordering::Release);
         }
         self.shared.ring();
+    }
+
+    /// Has the lane compare this too with each leader to come, and go on where it is.
+    pub fn tell(&mut self, known: Known) {
+        let mut order = lock(&self.shared.order);
+        if order.known != known {
+            order.known = known;
+            self.shared.revision.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// The next item of the present generation.

@@ -18,7 +18,7 @@
 //! within a second. It does not decode keys or values, use fetch sessions or read from followers.
 //!
 //! Files: `settings` what it honours; `stream`, `tls`, `scram`, `connection`, `shape`, `buffer` the wire; `metadata`, `router`,
-//! `fetcher`, `fetch`, `lane`, `facts`, `memory` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
+//! `fetcher`, `fetch`, `epochs`, `lane`, `facts`, `memory` the fetching side; `reader`, `record_set`, `batch`, `records`, `aborted`, `compression`,
 //! `chunk`, `varint` the reading side.
 
 mod aborted;
@@ -29,6 +29,7 @@ mod chunk;
 mod compression;
 mod connection;
 mod decode;
+mod epochs;
 mod facts;
 mod failure;
 mod fetch;

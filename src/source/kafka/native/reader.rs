@@ -14,8 +14,9 @@ use super::{
     buffer::BufferPool,
     chunk::ChunkShape,
     compression::Decompressor,
+    epochs::{EpochCheck, Known},
     failure::{corrupt, refused, unreachable},
-    lane::{Content, EpochCheck, Feed, Fetched, FetchedSet, Nothing},
+    lane::{Content, Feed, Fetched, FetchedSet, Nothing},
     memory::Hold,
     record_set::RecordSet,
 };
@@ -49,8 +50,8 @@ pub struct Reading {
     has_failed: bool,
     /// A range has been read: the lane knows what it fetched before the next.
     has_begun: bool,
-    /// Leader epoch up to which planned ranges have been compared with the log.
-    checked_epoch: Option<i32>,
+    /// What is known of the end of a range, as it went with the last seek.
+    sought_end: Option<EpochCheck>,
     /// Leader epoch of the set taken last: what was read until the position is no younger.
     read_epoch: Option<i32>,
     /// Where nothing came within the limit, though something may be under way.
@@ -75,7 +76,7 @@ impl Reading {
             chunk_records: usize::MAX,
             has_failed: false,
             has_begun: false,
-            checked_epoch: None,
+            sought_end: None,
             read_epoch: None,
             stalled_at: None,
         }
@@ -96,49 +97,45 @@ impl Reading {
 
     /// Begins anew at `position`; what is known of the log there is compared by the range that begins.
     pub fn move_to(&mut self, position: i64) {
-        (self.has_begun, self.checked_epoch, self.read_epoch) = (false, None, None);
-        self.seek(position, None, None, None);
+        (self.has_begun, self.read_epoch) = (false, None);
+        self.seek(position, Known::default(), None);
     }
 
-    fn seek(
-        &mut self,
-        position: i64,
-        check: Option<EpochCheck>,
-        start_check: Option<EpochCheck>,
-        topic_id: Option<Uuid>,
-    ) {
+    fn seek(&mut self, position: i64, known: Known, topic_id: Option<Uuid>) {
         (self.set, self.stalled_at, self.has_failed) = (None, None, false);
-        self.feed.seek(position, check, start_check, topic_id);
+        self.sought_end = known.end;
+        self.feed.seek(position, known, topic_id);
     }
 
     /// Makes the lane deliver what `range` needs, from its start.
     fn begin(&mut self, range: &OffsetRange, topic_id: Option<Uuid>) {
-        let check = end_check(range);
-        // A range planned in an older epoch than the leader's may have been cut since: its end is compared once.
-        let is_older = check.is_some_and(|check| {
-            self.feed.shared.facts().leader_epoch != Some(check.epoch) && self.checked_epoch != Some(check.epoch)
-        });
-        // The lane itself compares what it has fetched; what another process or another lane read is compared once.
-        let start_check = range.start_epoch.map(|epoch| EpochCheck { epoch, until: range.start });
-        let is_first = start_check
-            .is_some_and(|check| !self.has_begun && self.feed.shared.facts().leader_epoch != Some(check.epoch));
         let stays = self.feed.position == range.start;
+        self.read_epoch = self.read_epoch.filter(|_| stays);
+        let read = self.read_epoch.map(|epoch| EpochCheck { epoch, until: range.start });
+        let planned = start_check(range);
+        let known = Known { start: planned.or(read), end: end_check(range) };
+        // Before the leader is looked at: one that takes over later finds this, one that has before is seen.
+        self.feed.tell(known);
+        let facts = self.feed.shared.facts();
+        let is_others = |check: EpochCheck| [facts.leader_epoch, facts.compared_epoch] != [Some(check.epoch); 2];
+        // A range planned in an older epoch than the leader's may have been cut since: nothing of it may come before its
+        // end has been compared. Of one planned in a newer epoch than what was fetched, that may be another log.
+        let is_older = known.end.is_some_and(is_others) && self.sought_end != known.end;
+        // The lane itself compares what it has fetched; what another process or another lane read is compared once.
+        let is_first = !self.has_begun && planned.is_some_and(is_others);
         if !stays || self.has_failed || is_older || is_first {
-            let read = self.read_epoch.filter(|_| stays).map(|epoch| EpochCheck { epoch, until: range.start });
-            self.read_epoch = self.read_epoch.filter(|_| stays);
-            self.seek(range.start, check, start_check.or(read), topic_id);
+            self.seek(range.start, known, topic_id);
         }
         self.has_begun = true;
-        self.checked_epoch = range.leader_epoch.or(self.checked_epoch);
     }
 
     /// Has what lies behind the position fetched anew, in the middle of `range`. Like at its beginning, what was read
     /// before and how it is to end are compared with the log.
     fn fetch_again(&mut self, range: &OffsetRange, topic_id: Option<Uuid>) {
         let position = self.feed.position;
-        let planned = range.start_epoch.map(|epoch| EpochCheck { epoch, until: range.start });
         let read = self.read_epoch.map(|epoch| EpochCheck { epoch, until: position });
-        self.seek(position, end_check(range), read.or(planned), topic_id);
+        let known = Known { start: read.or(start_check(range)), end: end_check(range) };
+        self.seek(position, known, topic_id);
     }
 }
 
@@ -147,6 +144,10 @@ pub fn after_a_panic<R: DerefMut<Target = Reading>>(poisoned: PoisonError<R>) ->
     let mut reading = poisoned.into_inner();
     reading.fail();
     reading
+}
+
+fn start_check(range: &OffsetRange) -> Option<EpochCheck> {
+    range.start_epoch.map(|epoch| EpochCheck { epoch, until: range.start })
 }
 
 fn end_check(range: &OffsetRange) -> Option<EpochCheck> {
@@ -383,6 +384,10 @@ impl<'a> NativeReader<'a> {
         let nothing = format!("no records of {tp} from offset {position} within {limit} ms");
         let nothing = if is_throttled { format!("{nothing}, after a quota held them back") } else { nothing };
         match (facts.trouble, latest) {
+            // A new leader lets be read what it knows its followers to have, which may be less than the one before knew.
+            (None, Some(latest)) if latest < until && facts.held_until >= Some(until) => unreachable(format!(
+                "{broker}{nothing}: its leader holds them, and lets offsets below {latest} be read until its followers have them"
+            )),
             (None, Some(latest)) if latest < until => {
                 self.lost(earliest, latest, format!("{broker}the log of {tp} ends at offset {latest}, for {limit} ms"))
             }

@@ -155,7 +155,7 @@ impl Router {
                 if both_known && leader.topic_id != known_id {
                     lane.park(recreated(lane, "has another topic id"));
                     false
-                } else if known_epoch(lane) <= leader.epoch {
+                } else if known_epoch(lane, &leader) <= leader.epoch {
                     self.hand_over(waiting.lane, leader);
                     return false;
                 } else {
@@ -171,7 +171,7 @@ impl Router {
                             directory.asked(),
                             lane.tp(),
                             leader.epoch,
-                            known_epoch(lane)
+                            known_epoch(lane, &leader)
                         );
                         lane.shared.change_facts(|facts| {
                             facts.trouble = Some(trouble);
@@ -248,8 +248,9 @@ impl Waiting {
 }
 
 /// The newest epoch known of the partition: from its leader, or from the plan that is being read.
-fn known_epoch(lane: &Lane) -> i32 {
-    lane.leader_epoch.max(lane.check.map_or(-1, |check| check.epoch))
+fn known_epoch(lane: &Lane, leader: &Leader) -> i32 {
+    let has_id = !lane.topic_id.is_nil() || !leader.topic_id.is_nil();
+    lane.leader_epoch.max(lane.known.newest_epoch(has_id))
 }
 
 fn recreated(lane: &Lane, how: &str) -> Content {

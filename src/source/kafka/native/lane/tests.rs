@@ -57,10 +57,41 @@ fn what_comes_while_the_reader_seeks_is_not_dropped() {
             }
         });
         let lost = (0..20_000).find(|&position| {
-            feed.seek(position, None, None, None);
+            feed.seek(position, Known::default(), None);
             (0..SETS).any(|_| feed.receive(Instant::now() + Duration::from_secs(5)).is_err())
         });
         is_over.store(true, Ordering::Release);
         assert_eq!(lost, None, "an order brings all of its sets");
     });
+}
+
+#[test]
+fn a_set_of_an_unknown_epoch_leaves_what_was_known_before_it() {
+    let ((mut lane, mut feed), _other) = two();
+    let start = EpochCheck { epoch: 3, until: 10 };
+    feed.seek(10, Known { start: Some(start), end: None }, None);
+    lane.take_order();
+    lane.deliver(12, -1, Bytes::from_static(b"a"), Vec::new(), "b".into());
+    assert_eq!((lane.known.start, lane.read, lane.last_epoch()), (Some(start), None, -1));
+    lane.deliver(15, 5, Bytes::from_static(b"a"), Vec::new(), "b".into());
+    let read = Some(EpochCheck { epoch: 5, until: 15 });
+    assert_eq!((lane.known.start, lane.read, lane.last_epoch()), (None, read, 5));
+    lane.deliver(18, -1, Bytes::from_static(b"a"), Vec::new(), "b".into());
+    assert_eq!((lane.read, lane.last_epoch()), (read, -1), "of the last batch nothing is known");
+}
+
+#[test]
+fn what_is_told_is_compared_anew_and_moves_nothing() {
+    let ((mut lane, mut feed), _other) = two();
+    deliver(&mut lane, 5);
+    (lane.leader_epoch, lane.compared_with) = (3, Some(3));
+    let known = Known { start: None, end: Some(EpochCheck { epoch: 3, until: 9 }) };
+    feed.tell(known);
+    lane.take_order();
+    assert_eq!((lane.known, lane.compared_with, lane.position), (known, None, 1));
+    lane.compared_with = Some(3);
+    feed.tell(known);
+    lane.take_order();
+    assert_eq!(lane.compared_with, Some(3), "it knows that");
+    assert!(lane.is_current() && feed.receive(Instant::now()).is_ok());
 }

@@ -115,7 +115,7 @@ fn a_set_that_is_missing_between_two_is_fetched_again() {
         scope.spawn(|| {
             // The first order has the plan compared with the log.
             lane.take_order();
-            assert_eq!(lane.start_check, Some(EpochCheck { epoch: 4, until: 0 }));
+            assert_eq!(lane.known.start, Some(EpochCheck { epoch: 4, until: 0 }));
             deliver(&mut lane, 0);
             deliver(&mut lane, 6);
             while lane.is_current() {
@@ -123,8 +123,8 @@ fn a_set_that_is_missing_between_two_is_fetched_again() {
             }
             lane.take_order();
             assert_eq!(lane.position, 3, "asked for again from where the reader stands");
-            assert_eq!(lane.check, Some(EpochCheck { epoch: 7, until: 9 }));
-            assert_eq!(lane.start_check, Some(EpochCheck { epoch: 5, until: 3 }), "what was read is compared");
+            assert_eq!(lane.known.end, Some(EpochCheck { epoch: 7, until: 9 }));
+            assert_eq!(lane.known.start, Some(EpochCheck { epoch: 5, until: 3 }), "what was read is compared");
             deliver(&mut lane, 3);
             deliver(&mut lane, 6);
         });
@@ -149,8 +149,8 @@ fn an_error_of_before_is_asked_about_again_with_every_comparison_that_is_due() {
                 std::thread::yield_now();
             }
             lane.take_order();
-            assert_eq!(lane.check, Some(EpochCheck { epoch: 7, until: 3 }));
-            assert_eq!(lane.start_check, Some(EpochCheck { epoch: 4, until: 0 }));
+            assert_eq!(lane.known.end, Some(EpochCheck { epoch: 7, until: 3 }));
+            assert_eq!(lane.known.start, Some(EpochCheck { epoch: 4, until: 0 }));
             deliver(&mut lane, 0);
         });
         assert_eq!(whole(reader), [0, 1, 2]);
@@ -295,4 +295,31 @@ fn topic_ids_are_read_in_every_form_they_are_printed_in() {
     for text in ["", "short", "-_8AAAAAAAAAAAAAAAAA_gAA", "no topic id at all!!!!"] {
         assert_eq!(parse_topic_id(text), None, "{text}");
     }
+}
+
+#[test]
+fn what_is_known_of_a_range_is_told_to_a_lane_that_goes_on() {
+    let (mut lane, reading) = one();
+    let planned = OffsetRange { leader_epoch: Some(7), start_epoch: Some(7), ..range(0, 6) };
+    let tell = |lane: &mut Lane| {
+        let (offsets, _) = read(&mut reader(&reading, &planned, 1));
+        lane.take_order();
+        (offsets, lane.known)
+    };
+    let known = Known { start: Some(EpochCheck { epoch: 7, until: 0 }), end: Some(EpochCheck { epoch: 7, until: 6 }) };
+    lane.shared.change_facts(|facts| (facts.leader_epoch, facts.compared_epoch) = (Some(7), Some(7)));
+    deliver(&mut lane, 0);
+    assert_eq!(tell(&mut lane), (vec![0, 1, 2], known));
+    assert_eq!(lane.position, 3, "and what it has fetched is read");
+
+    // The leader is known, and what was fetched under the one before has not been compared with its log.
+    let (mut lane, reading) = one();
+    lane.shared.change_facts(|facts| (facts.leader_epoch, facts.compared_epoch) = (Some(7), Some(5)));
+    deliver(&mut lane, 0);
+    let (offsets, _) = read(&mut reader(&reading, &planned, 1));
+    assert_eq!(offsets, [0i64; 0]);
+    lane.take_order();
+    assert_eq!((lane.position, lane.known), (0, known));
+    deliver(&mut lane, 0);
+    assert_eq!(read(&mut reader(&reading, &planned, 1)).0, [0, 1, 2], "a second try takes what has come since");
 }
