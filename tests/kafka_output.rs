@@ -68,7 +68,7 @@ pub fn shown(log: &str) -> usize {
     blocks(log).iter().map(|block| block.lines.len()).sum()
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
