@@ -39,7 +39,7 @@ use crate::{
 /// An abort is a courtesy to readers: without it the brokers end the transaction at its timeout. Those that were silent
 /// are not waited for long.
 const ABORT: Duration = Duration::from_secs(5);
-const ABORT_AT_SILENT: Duration = Duration::from_secs(1);
+const ABORT_AT_SILENT: Duration = Duration::from_millis(500);
 
 /// A call that cannot be resumed has longer than a slice: what it began must be begun anew where it runs out of time.
 const LONG_SLICE: Duration = Duration::from_secs(5);
