@@ -22,6 +22,7 @@ mod job;
 mod kafka_output;
 mod kafka_requests;
 mod kafka_run;
+mod kafka_sink;
 mod kafka_source;
 mod kill;
 mod memory;

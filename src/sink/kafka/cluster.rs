@@ -292,7 +292,13 @@ impl Cluster {
                 // They may have been deleted.
                 self.partitions.clear();
                 (self.session, self.had_session) = (None, true);
-                Err(error)
+                // Of an offset for a topic that is gone brokers say only that they do not take it.
+                let gone =
+                    (error.kind == SinkErrorKind::Transient).then(|| self.check_topic(&home.topic, HOME_PARTITION));
+                match gone {
+                    Some(Err(gone)) if gone.kind == SinkErrorKind::Failed => Err(gone),
+                    _ => Err(error),
+                }
             }
         }
     }
