@@ -10,7 +10,7 @@ use kafka_protocol::messages::ApiKey;
 
 use super::{
     broker::{Broker, broker, own_broker, unique_name},
-    proxy::Proxy,
+    proxy::{Fault, Plan, Proxy},
     support::{Ended, Place, START_MS, wait_until},
 };
 
@@ -149,26 +149,41 @@ fn a_broker_that_dies_amid_a_transaction_is_told_within_seconds_and_a_stop_ends_
 #[test]
 fn a_topic_deleted_under_the_job_is_told_as_that_and_not_as_brokers_that_are_away() {
     let Some(own) = own_broker() else { return };
-    for delivery in ["exactly_once", "at_least_once"] {
-        let (input, output) = (unique_name("in"), unique_name("out"));
+    let on_error =
+        "on_error = \"dead_letter\"\ndead_letter = { topic = \"DEAD\" }\nmap = \"lambda record: int(record.value)\"";
+    for (output, deleted) in [
+        ("topic = \"OUT\", delivery = \"exactly_once\"", "OUT"),
+        ("topic = \"OUT\", delivery = \"at_least_once\"", "OUT"),
+        // Where the batch's identity is recorded, and nothing else.
+        ("topic = \"OUT\", commit_topic = \"HOME\"", "HOME"),
+        ("topic = \"OUT\"", "DEAD"),
+    ] {
+        let (input, topic) = (unique_name("in"), unique_name("topic"));
+        let names = ["OUT", "HOME", "DEAD"].map(|word| (word, format!("{topic}-{}", word.to_lowercase())));
+        let named = |text: &str| names.iter().fold(text.to_owned(), |text, (word, name)| text.replace(word, name));
         own.create_topic(&input, 1, &[]);
-        own.create_topic(&output, 1, &[]);
+        names.iter().for_each(|(_, name)| own.create_topic(name, 1, &[]));
         own.produce(&input, 0, ["first"]);
         let source = format!("brokers = \"{}\"\ntopics = [\"{input}\"]\nmax_records_per_partition = 1", own.brokers);
-        let keys = format!("topic = \"{output}\", delivery = \"{delivery}\"");
-        let place = Place::with_job(&job(&source, "2m", &keys));
+        let mut text = job(&source, "2m", output);
+        if deleted == "DEAD" {
+            text = text.replace("map = \"lambda record: record.value\"", on_error);
+        }
+        let place = Place::with_job(&named(&text));
         let mut running = place.start("run job.toml");
-        wait_until("the first delivery", || !own.read_committed(&output).is_empty() || !running.is_running());
+        let shown = named(if deleted == "DEAD" { "DEAD" } else { "OUT" });
+        wait_until("the first delivery", || !own.read_committed(&shown).is_empty() || !running.is_running());
         thread::sleep(Duration::from_millis(500));
-        own.delete_topic(&output);
-        let deleted = Instant::now();
+        let gone = named(deleted);
+        own.delete_topic(&gone);
+        let since = Instant::now();
         own.produce(&input, 0, ["second"]);
-        running.wait().expect(1).says(&["output out", &output, "does not exist", "kstream topics create"]);
-        assert!(deleted.elapsed() < Duration::from_secs(60), "{:?}", deleted.elapsed());
-        own.create_topic(&output, 1, &[]);
-        if delivery == "at_least_once" {
+        running.wait().expect(1).says(&["error: output", &gone, "does not exist", "kstream topics create"]);
+        assert!(since.elapsed() < Duration::from_secs(30), "{output}: {:?}", since.elapsed());
+        own.create_topic(&gone, 1, &[]);
+        if output.contains("at_least_once") {
             place.catch_up();
-            let delivered: Vec<_> = own.read_committed(&output).iter().map(|record| record.value_text()).collect();
+            let delivered: Vec<_> = own.read_committed(&gone).iter().map(|record| record.value_text()).collect();
             assert_eq!(delivered, ["second"]);
         }
     }
@@ -194,7 +209,7 @@ fn stops(running: super::support::Running, code: i32) -> Ended {
     let asked = Instant::now();
     running.signal("-TERM");
     let ended = running.wait().expect(code);
-    assert!(asked.elapsed() < Duration::from_millis(3_500), "{:?}\n{}", asked.elapsed(), ended.err);
+    assert!(asked.elapsed() < Duration::from_millis(2_500), "{:?}\n{}", asked.elapsed(), ended.err);
     ended
 }
 
@@ -302,6 +317,58 @@ fn a_stop_ends_the_wait_for_a_broker_that_is_frozen_while_an_output_publishes() 
         let delivered: Vec<_> = broker.read_committed(output.name()).iter().map(|record| record.value_text()).collect();
         assert_eq!(delivered, ["first", "second"], "{delivery}");
     }
+}
+
+/// What is left unanswered of a transaction: a request that does not arrive, or the answer to one that was done.
+#[derive(Debug, Clone, Copy)]
+enum Silent {
+    Requests(ApiKey),
+    Answer(ApiKey),
+}
+
+#[test]
+fn a_stop_ends_the_wait_in_every_call_of_a_transaction_and_the_next_start_finds_out_what_became_of_it() {
+    let Some(broker) = broker() else { return };
+    let calls =
+        [ApiKey::AddPartitionsToTxn, ApiKey::Produce, ApiKey::AddOffsetsToTxn, ApiKey::TxnOffsetCommit, ApiKey::EndTxn];
+    let cases: Vec<Silent> = calls.iter().flat_map(|key| [Silent::Requests(*key), Silent::Answer(*key)]).collect();
+    for cases in cases.chunks(5) {
+        thread::scope(|scope| {
+            for case in cases {
+                scope.spawn(|| stopped_amid_a_transaction(broker, *case));
+            }
+        });
+    }
+}
+
+fn stopped_amid_a_transaction(broker: &Broker, case: Silent) {
+    let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));
+    broker.produce(input.name(), 0, ["first"]);
+    let proxy = Proxy::before(&broker.brokers);
+    let keys = format!("topic = \"{}\", brokers = \"{}\"", output.name(), proxy.address);
+    let place = Place::with_job(&job(&one_a_batch(broker, input.name()), "10m", &keys));
+    let mut running = place.start("run job.toml");
+    wait_until("the first delivery", || !broker.read_committed(output.name()).is_empty() || !running.is_running());
+    thread::sleep(Duration::from_millis(500));
+    match case {
+        Silent::Requests(key) => proxy.swallow(key),
+        // It stays away: what became of the call is not heard.
+        Silent::Answer(key) => {
+            proxy.play(Plan { key, nth: 1, fault: Fault::AnswerLost, away: Duration::from_secs(600) });
+        }
+    }
+    broker.produce(input.name(), 0, ["second"]);
+    wait_until("the warning", || running.err().contains("waiting for Kafka") || !running.is_running());
+    let asked = Instant::now();
+    let ended = stops(running, 6).says(&["asked to stop while Kafka was away", "output out", "next start"]);
+    eprintln!("{case:?}: stopped after {:?}", asked.elapsed());
+    if let Silent::Answer(_) = case {
+        assert!(proxy.was_played(), "{case:?}");
+    }
+    place.write("job.toml", place.read("job.toml").replace(&proxy.address, &broker.brokers));
+    place.catch_up();
+    let delivered: Vec<_> = broker.read_committed(output.name()).iter().map(|record| record.value_text()).collect();
+    assert_eq!(delivered, ["first", "second"], "{case:?}\n{}", ended.err);
 }
 
 /// Leaves a process the files that it has open, and no other.

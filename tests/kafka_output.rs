@@ -68,7 +68,7 @@ pub fn shown(log: &str) -> usize {
     blocks(log).iter().map(|block| block.lines.len()).sum()
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -416,7 +416,12 @@ fn each_right_that_an_output_lacks_is_named_with_what_it_is_lacked_on() {
     grant(Resource::Group, &id, &[Operation::Read]);
     run().expect(6).says(&["output out", "Grant this user WRITE and DESCRIBE on transactional id", &id]);
     grant(Resource::TransactionalId, &id, &[Operation::Write, Operation::Describe]);
-    run().expect(6).says(&["output out", "READ on the one that the batch's identity is recorded for", "commit_topic"]);
+    run().expect(6).says(&[
+        "output out",
+        "Grant this user READ on topic",
+        "which the batch's identity is recorded for",
+        "commit_topic",
+    ]);
     assert_eq!(broker.read_committed(output.name()).len(), 0);
     grant(Resource::Topic, output.name(), &[Operation::Read, Operation::Write]);
     run().expect(0);

@@ -116,9 +116,21 @@ impl Proxy {
         self.shared.scene().mute = true;
     }
 
+    /// After [`Proxy::fall_silent`]: whoever comes back is heard.
+    pub fn speak(&self) {
+        self.shared.scene().mute = false;
+        self.cut(Duration::ZERO);
+    }
+
     /// From now on there is no answer to requests of this kind.
     pub fn swallow(&self, key: ApiKey) {
         self.shared.scene().swallowed = Some(key as i16);
+    }
+
+    /// From now on everything is passed on again. What was not is lost with its connection.
+    pub fn pass_on(&self) {
+        self.shared.scene().swallowed = None;
+        self.cut(Duration::ZERO);
     }
 
     /// Ends all connections, and lets nobody in for so long.

@@ -209,10 +209,10 @@ impl<'a> Writer<'a> {
 
     fn check_deliveries(&self) -> Result<(), ChoreError> {
         match self.producer.context().failure() {
-            Some(error) => Err(ChoreError::failed(
-                &format!("write to topic '{}'", self.options.topic),
+            Some(failed) => Err(ChoreError::failed(
+                &format!("write to topic '{}'", failed.topic),
                 &self.cluster.brokers,
-                &error,
+                &failed.error,
             )),
             None => Ok(()),
         }

@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     entry::{Delivered, Entry, Home, Refusal, judge},
+    explain::Lack,
+    identity::Identity,
     ledger::{Found, LEAVE_ALONE, Ledger, carrier, from_source},
     row::Row,
     topics::{TopicsGone, no_topic},
@@ -52,6 +54,8 @@ pub struct Cluster {
     written: BTreeSet<String>,
     home: Option<Home>,
     session: Option<Session>,
+    /// Whether there was one before, in this process.
+    had_session: bool,
     /// Rows and digest of each output that has something staged, by the output's name.
     staged: BTreeMap<String, (Vec<Row>, Digest)>,
     /// The batch that had nothing to deliver, so that no transaction was made.
@@ -89,6 +93,7 @@ impl Cluster {
             written: BTreeSet::new(),
             home: None,
             session: None,
+            had_session: false,
             staged: BTreeMap::new(),
             skipped: None,
             delivered: None,
@@ -131,35 +136,33 @@ impl Cluster {
         }
         let cluster = self.connect()?;
         let mut home = Home { cluster, topic: topic.to_owned(), partition: HOME_PARTITION, delivered: None };
+        // Refused before anybody is fenced.
         let seen = self.peek(&home)?;
-        let ours = self.begun(seen, append)?;
+        self.begun(&seen, append)?;
         self.begin(&home)?;
-        // Only now, with everybody else fenced, is the answer final.
         crash::point("kafka: begun");
+        // Only now, with everybody else fenced, is the answer final: another process may have delivered meanwhile.
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };
         let found = session.ledger.look(&home)?;
-        home.delivered = ours;
-        let known = matches!(&found, Found::Entry(Some(entry)) if entry.batch == home.delivered);
-        if !known {
-            self.begun(found, append)?;
-            self.transact(&home, &[], Entry::NOTHING)?;
-        } else if let (Some(session), Found::Entry(entry)) = (&mut self.session, found) {
-            session.entry = entry;
+        home.delivered = self.begun(&found, append)?;
+        match (&mut self.session, found) {
+            (Some(session), Found::Entry(Some(entry))) if entry.batch == home.delivered => session.entry = Some(entry),
+            _ => self.transact(&home, &[], Entry::NOTHING)?,
         }
         self.home = Some(home.clone());
         Ok(home)
     }
 
     /// What another run of this job has left where this checkpoint has delivered nothing: its own delivery, if any.
-    fn begun(&self, found: Found, append: bool) -> Result<Option<Delivered>, SinkError> {
+    fn begun(&self, found: &Found, append: bool) -> Result<Option<Delivered>, SinkError> {
         let ours = |delivered: &Delivered| {
             self.standing.as_ref().is_some_and(|standing| standing.next.checkpoint == delivered.checkpoint)
         };
         let what = match found {
             Found::Entry(None) => return Ok(None),
-            Found::Entry(Some(entry)) => match entry.batch {
+            Found::Entry(Some(entry)) => match &entry.batch {
                 None => return Ok(None),
-                Some(delivered) if ours(&delivered) => return Ok(Some(delivered)),
+                Some(delivered) if ours(delivered) => return Ok(Some(delivered.clone())),
                 Some(delivered) => {
                     format!("Batch {} of checkpoint {} is delivered", delivered.batch, delivered.checkpoint)
                 }
@@ -210,14 +213,14 @@ impl Cluster {
 
     fn asked(&mut self, batch: &BatchIdentity, digest: Option<&str>) -> Result<Published, SinkError> {
         let home = self.home.clone().ok_or_else(|| self.lost_session())?;
-        self.ready(&home)?;
+        self.ready(&home, batch)?;
         let found = self.session.as_ref().and_then(|session| session.entry.clone());
         let missing = found.is_none();
         let published = self.judged(Found::Entry(found), &home, batch, digest)?;
         if published == Published::Whole {
-            if missing {
+            if let (true, Some(digest)) = (missing, digest) {
                 // Told by the user: from now on the entry says it.
-                let entry = self.entry_of(batch, RunEpoch(0), digest.unwrap_or_default());
+                let entry = self.entry_of(batch, RunEpoch(0), digest);
                 self.transact(&home, &[], entry)?;
             }
             self.delivered = self.session.as_ref().and_then(|session| session.entry.clone()?.batch);
@@ -228,7 +231,7 @@ impl Cluster {
     /// All rows of the batch and its identity, in one transaction. The first output's call delivers those of all.
     pub fn publish(&mut self, batch: &BatchIdentity, run_epoch: RunEpoch) -> Result<(), SinkError> {
         let home = self.home.clone().ok_or_else(|| self.lost_session())?;
-        self.ready(&home)?;
+        self.ready(&home, batch)?;
         let staged = std::mem::take(&mut self.staged);
         let digest = digest_of(&staged);
         let fresh = |session: &Session| session.transaction_at.is_some_and(|at| at.elapsed() < RENEWAL);
@@ -275,9 +278,10 @@ impl Cluster {
     fn transact(&mut self, home: &Home, rows: &[&[Row]], entry: Entry) -> Result<(), SinkError> {
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };
         let done = carrier(home, &entry).and_then(|offset| {
-            let group = session.ledger.group()?;
-            let mut topics = TopicsGone::new(&self.settings, &self.job, rows);
-            session.writer.transact(rows, &offset, &group, self.transaction_timeout, &mut || topics.look())
+            let (group, right) = (session.ledger.group()?, Lack::to_record(&home.topic));
+            let identity = Arc::new(Identity { offset, group, right });
+            let mut topics = TopicsGone::new(&self.settings, &self.job, rows).and(&home.topic);
+            session.writer.transact(rows, &identity, self.transaction_timeout, &mut || topics.look())
         });
         match done {
             Ok(()) => {
@@ -287,16 +291,27 @@ impl Cluster {
             Err(error) => {
                 // They may have been deleted.
                 self.partitions.clear();
-                self.session = None;
-                Err(error)
+                (self.session, self.had_session) = (None, true);
+                // Of an offset for a topic that is gone brokers say only that they do not take it.
+                let gone =
+                    (error.kind == SinkErrorKind::Transient).then(|| self.check_topic(&home.topic, HOME_PARTITION));
+                match gone {
+                    Some(Err(gone)) if gone.kind == SinkErrorKind::Failed => Err(gone),
+                    _ => Err(error),
+                }
             }
         }
     }
 
     /// A producer that nobody else's can disturb, and the entry as it is from then on.
-    fn ready(&mut self, home: &Home) -> Result<(), SinkError> {
+    fn ready(&mut self, home: &Home, batch: &BatchIdentity) -> Result<(), SinkError> {
         if self.session.as_ref().is_some_and(|session| session.entry.is_some()) {
             return Ok(());
+        }
+        if self.session.is_none() && self.had_session {
+            // Brokers were away, or seemed so: another process may have gone on meanwhile, and is not to be fenced then.
+            let seen = self.peek(home)?;
+            self.judged(seen, home, batch, None)?;
         }
         self.begin(home)?;
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };

@@ -10,7 +10,7 @@ use rdkafka::{
 
 use super::{
     entry::{Entry, Home},
-    writer::to_grant,
+    explain::to_grant,
 };
 use crate::{
     job::Isolation,

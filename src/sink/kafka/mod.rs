@@ -6,13 +6,15 @@
 //! the entry decides. Readers with `isolation.level=read_committed` see each batch whole and once. At-least-once outputs
 //! (`plain`) use an idempotent producer and repeat the batch in flight after a crash.
 //!
-//! In the order of the data: `row` (an element as a message), `writer` (a producer, errors sorted by what they mean),
-//! `entry` (what is left behind, and the decision), `ledger` (reads it), `cluster` (the transaction of a batch), `output`
-//! (one output step), `outputs` (which of them share a cluster).
+//! In the order of the data: `row` (an element as a message), `writer` (a producer), `explain` (its errors, sorted by what
+//! they mean), `entry` (what is left behind, and the decision), `identity` (adds it to a transaction), `ledger` (reads it),
+//! `cluster` (the transaction of a batch), `output` (one output step), `outputs` (which of them share a cluster).
 
 mod cluster;
 pub mod deliveries;
 mod entry;
+mod explain;
+mod identity;
 mod ledger;
 mod output;
 mod outputs;

@@ -32,6 +32,12 @@ impl<'a> TopicsGone<'a> {
         TopicsGone { settings, name, topics, next: Instant::now() + FIRST_LOOK }
     }
 
+    /// Another topic that the same call needs.
+    pub fn and(mut self, topic: &'a str) -> TopicsGone<'a> {
+        self.topics.insert(topic);
+        self
+    }
+
     /// Fails where a topic is gone. Brokers that do not say are no answer.
     pub fn look(&mut self) -> Result<(), SinkError> {
         if Instant::now() < self.next {

@@ -1,46 +1,60 @@
-//! A producer, and what its errors mean: another try, a wrong record, a denial, or that another process has taken over.
+//! A producer: what it writes, and how long it waits for brokers.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
-    ClientConfig, TopicPartitionList,
-    consumer::ConsumerGroupMetadata,
+    ClientConfig,
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, PurgeConfig},
     types::RDKafkaErrorCode as Code,
 };
 
-use super::{deliveries::Deliveries, row::Row};
+use super::{
+    deliveries::{Deliveries, Undelivered},
+    explain::{Lack, Told, code, told},
+    identity::{self, Identity},
+    row::Row,
+};
 use crate::{
     crash,
     sink::{
         SinkError, SinkErrorKind,
         watch::{Listening, SLICE, Silence},
     },
-    source::{
-        SourceErrorKind,
-        kafka::{
-            error::{code_of, hint_for, kind_of, without_secrets, words},
-            events::Events,
-            settings::ClientSettings,
-        },
+    source::kafka::{
+        error::{code_of, without_secrets, words},
+        events::Events,
+        settings::ClientSettings,
     },
 };
 
 /// An abort is a courtesy to readers: without it the brokers end the transaction at its timeout. Those that were silent
 /// are not waited for long.
 const ABORT: Duration = Duration::from_secs(5);
-const ABORT_AT_SILENT: Duration = Duration::from_secs(1);
+const ABORT_AT_SILENT: Duration = Duration::from_millis(500);
 
 /// A call that cannot be resumed has longer than a slice: what it began must be begun anew where it runs out of time.
 const LONG_SLICE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a call on a thread of its own.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// The second of the calls that a transaction is made of.
+const ADDING: &str = "add the batch's identity to the transaction";
 
 /// How long a poll of the delivery reports waits; also how late their end is noticed.
 const POLL: Duration = Duration::from_millis(1);
 
 pub struct Writer {
-    producer: BaseProducer<Deliveries>,
+    producer: Arc<BaseProducer<Deliveries>>,
     brokers: String,
     /// Who writes: of an exactly-once output its transactional id, which is its group too.
     name: String,
@@ -65,12 +79,14 @@ impl Writer {
         })?;
         // Lets it ask for its first OAuth token.
         producer.poll(Duration::ZERO);
-        Ok(Writer { producer, brokers: settings.brokers.clone(), name: name.to_owned(), silence })
+        Ok(Writer { producer: Arc::new(producer), brokers: settings.brokers.clone(), name: name.to_owned(), silence })
     }
 
     /// Hands over every row and waits until the brokers have them all.
     pub fn write(&self, rows: &[&[Row]], meanwhile: &mut Meanwhile<'_>) -> Result<(), SinkError> {
-        self.write_within(self.silence.listen(), rows, meanwhile)
+        self.write_within(self.silence.listen(), rows, meanwhile)?;
+        self.producer.context().events.recovered();
+        Ok(())
     }
 
     fn write_within(
@@ -97,7 +113,7 @@ impl Writer {
         while let Err((error, again)) = self.producer.send(record) {
             let doing = format!("write to topic '{}'", row.topic);
             if !matches!(error, KafkaError::MessageProduction(Code::QueueFull)) {
-                return Err(self.explain(&doing, &error));
+                return Err(self.undelivered(&Undelivered { error, topic: row.topic.to_string() }));
             }
             self.poll(listening, &doing, meanwhile)?;
             record = again;
@@ -134,7 +150,7 @@ impl Writer {
 
     fn check_deliveries(&self) -> Result<(), SinkError> {
         match self.producer.context().failure() {
-            Some(error) => Err(self.explain("write records", &error)),
+            Some(failed) => Err(self.undelivered(&failed)),
             None => Ok(()),
         }
     }
@@ -142,7 +158,7 @@ impl Writer {
     /// Fences every producer of the same id and ends what it left open.
     pub fn init(&self) -> Result<(), SinkError> {
         let mut listening = self.silence.listen();
-        self.again(&mut listening, SLICE, "begin to write transactions", |slice| {
+        self.again(&mut listening, "begin to write transactions", |slice| {
             let outcome = self.producer.init_transactions(slice);
             self.producer.poll(Duration::ZERO);
             outcome
@@ -155,17 +171,12 @@ impl Writer {
     fn again(
         &self,
         listening: &mut Listening<'_>,
-        slice: Duration,
         doing: &str,
         mut call: impl FnMut(Duration) -> Result<(), KafkaError>,
     ) -> Result<(), SinkError> {
         loop {
-            let Err(error) = call(slice.min(listening.left())) else { return Ok(()) };
-            let again = match &error {
-                KafkaError::Transaction(native) => native.is_retriable() && !native.txn_requires_abort(),
-                // The wait for acknowledgements before a commit.
-                other => code_of(other) == Code::OperationTimedOut,
-            };
+            let Err(error) = call(SLICE.min(listening.left())) else { return Ok(()) };
+            let again = is_passing(&error);
             let error = self.explain(doing, &error);
             let goes_on = again && error.kind == SinkErrorKind::Unreachable;
             if !goes_on || !listening.goes_on(|| error.on_one_line()) {
@@ -180,13 +191,12 @@ impl Writer {
     pub fn transact(
         &self,
         rows: &[&[Row]],
-        offset: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        identity: &Arc<Identity>,
         limit: Duration,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<(), SinkError> {
         let began = Instant::now();
-        self.transaction(rows, offset, group, limit, meanwhile).map_err(|error| {
+        self.transaction(rows, identity, limit, meanwhile).map_err(|error| {
             // Brokers that end a transaction at its timeout shut its producer out as if another had come.
             match error.kind {
                 SinkErrorKind::Fenced if limit <= began.elapsed() => self.overdue(began.elapsed(), limit),
@@ -207,18 +217,14 @@ impl Writer {
     fn transaction(
         &self,
         rows: &[&[Row]],
-        offset: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        identity: &Arc<Identity>,
         limit: Duration,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<(), SinkError> {
         self.producer.begin_transaction().map_err(|error| self.explain("begin a transaction", &error))?;
         let written = self.write_within(self.silence.at_most(limit), rows, meanwhile).and_then(|()| {
             crash::point("kafka: written");
-            let mut listening = self.silence.at_most(limit);
-            self.again(&mut listening, LONG_SLICE, "add the batch's identity to the transaction", |slice| {
-                self.producer.send_offsets_to_transaction(offset, group, slice)
-            })
+            self.add(identity, self.silence.at_most(limit), meanwhile)
         });
         if let Err(error) = written {
             self.abort(if error.kind == SinkErrorKind::Unreachable { ABORT_AT_SILENT } else { ABORT });
@@ -226,163 +232,125 @@ impl Writer {
         }
         crash::point("kafka: offset sent");
         let mut listening = self.silence.at_most(limit);
-        self.again(&mut listening, SLICE, "commit the transaction", |slice| self.producer.commit_transaction(slice))?;
+        self.again(&mut listening, "commit the transaction", |slice| self.producer.commit_transaction(slice))?;
         crash::point("kafka: committed");
+        self.producer.context().events.recovered();
         Ok(())
     }
 
+    /// Adds the batch's identity. Where the wait ends before the call does, the call is left to itself.
+    fn add(
+        &self,
+        identity: &Arc<Identity>,
+        mut listening: Listening<'_>,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<(), SinkError> {
+        loop {
+            let limit = LONG_SLICE.min(listening.left());
+            let answer = identity::add(&self.producer, identity, limit).map_err(|error| {
+                SinkError::new(SinkErrorKind::Transient, format!("cannot {ADDING} on brokers {}", self.brokers))
+                    .with(format!("There is no thread for it: {error}."), "Let this user start more threads.")
+            })?;
+            let Err(error) = self.answered(&answer, &mut listening, meanwhile)? else { return Ok(()) };
+            let again = is_passing(&error);
+            let error = self.explain_lack(ADDING, &error, Some(&identity.right));
+            let goes_on = again && error.kind == SinkErrorKind::Unreachable;
+            if !goes_on || !listening.goes_on(|| error.on_one_line()) {
+                return Err(error);
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits for the answer of a call, for as long as it is worth waiting.
+    fn answered(
+        &self,
+        answer: &Receiver<Result<(), KafkaError>>,
+        listening: &mut Listening<'_>,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<Result<(), KafkaError>, SinkError> {
+        let silent = || self.explain(ADDING, &KafkaError::MessageProduction(Code::OperationTimedOut));
+        loop {
+            match answer.recv_timeout(GLANCE) {
+                Ok(answer) => return Ok(answer),
+                Err(RecvTimeoutError::Disconnected) => return Err(silent()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.producer.poll(Duration::ZERO);
+            if listening.is_time_to_look() {
+                meanwhile()?;
+            }
+            if !listening.goes_on(|| silent().on_one_line()) {
+                return Err(silent());
+            }
+        }
+    }
+
+    /// Ends the transaction where nothing of it is under way. A record that arrived after its end would begin one that
+    /// nobody ends, and the next would take it along: that is left to the next producer, which is above this one's epoch.
     fn abort(&self, limit: Duration) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
-        let limit = limit.min(self.silence.longest);
-        let deadline = Instant::now() + limit;
+        self.producer.purge(PurgeConfig::default().queue());
+        let deadline = Instant::now() + limit.min(self.silence.longest);
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
             self.producer.poll(POLL);
         }
         self.producer.context().failure();
-        if let Err(error) = self.producer.abort_transaction(limit) {
+        let left = deadline.saturating_duration_since(Instant::now()).max(POLL);
+        let under_way = self.producer.in_flight_count();
+        if under_way > 0 {
+            tracing::debug!(brokers = self.brokers, under_way, "the transaction is left to the next producer");
+        } else if let Err(error) = self.producer.abort_transaction(left) {
             tracing::debug!(brokers = self.brokers, %error, "the transaction is left to its timeout");
         }
     }
 
     fn explain(&self, doing: &str, error: &KafkaError) -> SinkError {
-        let refusal = self.producer.context().events.refusal();
+        self.explain_lack(doing, error, None)
+    }
+
+    /// As [`Writer::explain`]; `lack` is what the user would lack if brokers deny a topic.
+    fn explain_lack(&self, doing: &str, error: &KafkaError, lack: Option<&Lack>) -> SinkError {
+        let events = &self.producer.context().events;
         let fatal = self.producer.client().fatal_error();
-        let (code, reason) = match (fatal, refusal) {
-            (Some(fatal), _) => fatal,
-            (None, Some(refusal)) => refusal,
-            (None, None) => {
-                let last = self.producer.context().events.explanation().map(|(_, reason)| reason);
+        let (code, reason) = match fatal.or_else(|| self.cause(error)).or_else(|| events.refusal()) {
+            Some(known) => known,
+            None => {
+                let last = events.explanation().map(|(_, reason)| reason);
                 let known = last.filter(|last| *last != words(error)).map_or(String::new(), |last| format!("; {last}"));
                 (code(error), format!("{}{known}", words(error)))
             }
         };
-        let kind = meaning(code);
-        let message = match kind {
-            SinkErrorKind::Fenced => format!(
-                "another process writes to brokers {} for this job, or for another of its name: it has taken \
-                 transactional id '{}'",
-                self.brokers, self.name
-            ),
-            _ => format!("cannot {doing} on brokers {}", self.brokers),
-        };
-        let hint = match (kind, code) {
-            (SinkErrorKind::Fenced, _) => {
-                Some("Let one process run this job, with one checkpoint; another job needs another `name`.")
+        told(Told { doing, code, reason: &reason, lack, brokers: &self.brokers, id: &self.name })
+    }
+
+    /// A record that was not delivered. Where the brokers refuse a topic of a transaction, all its records are given back.
+    fn undelivered(&self, failed: &Undelivered) -> SinkError {
+        let denied = self.producer.context().denied();
+        let topics = if denied.is_empty() { BTreeSet::from([failed.topic.clone()]) } else { denied };
+        let lack = Lack::to_write(topics);
+        self.explain_lack(&format!("write to {}", lack.topics()), &failed.error, Some(&lack))
+    }
+
+    /// Why the transaction failed, where an error says only that it did.
+    fn cause(&self, error: &KafkaError) -> Option<(Code, String)> {
+        if !matches!(code(error), Code::PurgeQueue | Code::PurgeInflight | Code::State) {
+            return None;
+        }
+        // No other call says it and does nothing besides: one that failed cannot begin anew.
+        match self.producer.begin_transaction() {
+            Err(KafkaError::Transaction(native)) if native.txn_requires_abort() => {
+                Some((native.code(), native.string()))
             }
-            (SinkErrorKind::Unreachable, _) => Some("Check that the brokers run and can be reached from here."),
-            (_, Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
-                Some("Raise message.max.bytes of the topic and in the output's `properties`, or send less.")
-            }
-            (_, Code::InvalidTransactionTimeout) => Some(
-                "Lower \"transaction.timeout.ms\" in the output's `properties`, or leave it out: the brokers allow at \
-                 most their transaction.max.timeout.ms, 15 min by default.",
-            ),
-            (_, Code::InvalidRequiredAcks) => Some("Leave `acks` out of the output's `properties`."),
-            (_, Code::UnsupportedCompressionType) => {
-                Some("Give the output another \"compression.type\", or the topic a newer message format.")
-            }
-            (_, Code::InvalidConfig | Code::UnsupportedVersion | Code::UnsupportedFeature) => {
-                Some("Correct the output's `properties`; exactly_once needs brokers of Kafka 0.11 or later.")
-            }
-            (_, Code::PolicyViolation) => Some("Ask who runs the brokers for their policy."),
             _ => None,
-        };
-        SinkError {
-            kind,
-            message,
-            detail: Some(format!("{}.", reason.trim_end_matches('.'))),
-            hint: hint
-                .map(str::to_owned)
-                .or_else(|| to_grant(code, &self.name))
-                .or_else(|| hint_for(code).map(str::to_owned)),
         }
     }
 }
 
-/// What an output's user must be granted, where brokers deny it.
-pub fn to_grant(code: Code, id: &str) -> Option<String> {
-    Some(match code {
-        Code::TransactionalIdAuthorizationFailed => {
-            format!("Grant this user WRITE and DESCRIBE on transactional id '{id}'.")
-        }
-        Code::GroupAuthorizationFailed => {
-            format!("Grant this user READ on group '{id}', which records the batches delivered.")
-        }
-        Code::TopicAuthorizationFailed => {
-            "Grant this user WRITE and DESCRIBE on the output's topics, and READ on the one that the batch's identity is \
-             recorded for: `commit_topic`, or else the topic itself."
-                .to_owned()
-        }
-        Code::ClusterAuthorizationFailed => {
-            "Grant this user IDEMPOTENT_WRITE on the cluster, or WRITE on the output's topic.".to_owned()
-        }
-        _ => return None,
-    })
-}
-
-fn code(error: &KafkaError) -> Code {
+/// Whether the same call may go well the next time.
+fn is_passing(error: &KafkaError) -> bool {
     match error {
-        KafkaError::Transaction(native) => native.code(),
-        other => code_of(other),
-    }
-}
-
-/// What an error code of the producer asks of the job.
-fn meaning(code: Code) -> SinkErrorKind {
-    match code {
-        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId => {
-            SinkErrorKind::Fenced
-        }
-        Code::MessageSizeTooLarge
-        | Code::InvalidMessageSize
-        | Code::InvalidRecord
-        | Code::UnknownPartition
-        | Code::PolicyViolation
-        | Code::InvalidTimestamp => SinkErrorKind::Failed,
-        // The next try looks first whether the topic is there.
-        Code::UnknownTopic | Code::UnknownTopicOrPartition => SinkErrorKind::Transient,
-        // Asked again they would say the same.
-        Code::InvalidTransactionTimeout
-        | Code::InvalidConfig
-        | Code::InvalidRequiredAcks
-        | Code::InvalidGroupId
-        | Code::InvalidRequest
-        | Code::UnsupportedCompressionType
-        | Code::UnsupportedForMessageFormat => SinkErrorKind::Denied,
-        other => match kind_of(other) {
-            SourceErrorKind::Refused => SinkErrorKind::Denied,
-            SourceErrorKind::Corrupt => SinkErrorKind::Failed,
-            _ => SinkErrorKind::Unreachable,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_are_sorted_by_what_they_ask_of_the_job() {
-        let check = |code, kind| assert_eq!(meaning(code), kind, "{code:?}");
-        check(Code::Fenced, SinkErrorKind::Fenced);
-        check(Code::InvalidProducerEpoch, SinkErrorKind::Fenced);
-        check(Code::ProducerFenced, SinkErrorKind::Fenced);
-        check(Code::MessageSizeTooLarge, SinkErrorKind::Failed);
-        check(Code::UnknownPartition, SinkErrorKind::Failed);
-        check(Code::UnknownTopicOrPartition, SinkErrorKind::Transient);
-        check(Code::TopicAuthorizationFailed, SinkErrorKind::Denied);
-        check(Code::TransactionalIdAuthorizationFailed, SinkErrorKind::Denied);
-        check(Code::SaslAuthenticationFailed, SinkErrorKind::Denied);
-        check(Code::InvalidTransactionTimeout, SinkErrorKind::Denied);
-        check(Code::InvalidConfig, SinkErrorKind::Denied);
-        check(Code::InvalidRequiredAcks, SinkErrorKind::Denied);
-        check(Code::UnsupportedVersion, SinkErrorKind::Denied);
-        check(Code::ClusterAuthorizationFailed, SinkErrorKind::Denied);
-        check(Code::PolicyViolation, SinkErrorKind::Failed);
-        check(Code::MessageTimedOut, SinkErrorKind::Unreachable);
-        check(Code::OperationTimedOut, SinkErrorKind::Unreachable);
-        check(Code::CoordinatorNotAvailable, SinkErrorKind::Unreachable);
-        check(Code::NotEnoughReplicas, SinkErrorKind::Unreachable);
-        check(Code::PurgeQueue, SinkErrorKind::Unreachable);
+        KafkaError::Transaction(native) => native.is_retriable() && !native.txn_requires_abort(),
+        // The wait for acknowledgements before a commit.
+        other => code_of(other) == Code::OperationTimedOut,
     }
 }
