@@ -84,6 +84,9 @@ pub fn produce(
     Ok(written)
 }
 
+/// Polls wait in whole milliseconds: records that are due sooner go at once, a few together, and the rate stays.
+const FINEST_WAIT: Duration = Duration::from_millis(2);
+
 struct Writer<'a> {
     cluster: &'a Cluster,
     options: &'a ProduceOptions,
@@ -146,7 +149,7 @@ impl<'a> Writer<'a> {
     fn wait_for_turn(&self) -> Result<(), ChoreError> {
         if let Some(rate) = self.options.rate {
             let due = self.started_at + Duration::from_secs_f64(self.sent as f64 / rate.max(f64::MIN_POSITIVE));
-            while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| *left >= FINEST_WAIT) {
                 self.producer.poll(left.min(Duration::from_millis(100)));
             }
         }
