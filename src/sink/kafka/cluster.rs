@@ -6,10 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xxhash_rust::xxh3::Xxh3;
-
 use super::{
-    entry::{Delivered, Entry, Home, Refusal, judge},
+    entry::{Delivered, Entry, Home, Refusal, digest_of, judge},
     explain::Lack,
     identity::Identity,
     ledger::{Found, LEAVE_ALONE, Ledger, carrier, from_source},
@@ -497,17 +495,4 @@ impl Drop for Cluster {
             self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         }
     }
-}
-
-/// One digest over all outputs of a batch, by their names.
-fn digest_of(staged: &BTreeMap<String, (Vec<Row>, Digest)>) -> String {
-    let mut hash = Xxh3::new();
-    let mut count = 0;
-    for (name, (_, digest)) in staged {
-        hash.update(name.as_bytes());
-        hash.update(&digest.hash.to_le_bytes());
-        hash.update(&digest.count.to_le_bytes());
-        count += digest.count;
-    }
-    Digest { hash: hash.digest128(), count }.to_string()
 }

@@ -3,10 +3,14 @@
 //! The offset becomes visible with the transaction's commit and only with it, so a look at it says whether the batch was
 //! published. [`judge`] is the decision, a pure function of what was found and what the checkpoint remembers.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::row::Row;
 use crate::{
-    model::{BatchId, BatchIdentity, RunEpoch, Timeline},
+    model::{BatchId, BatchIdentity, RunEpoch, Timeline, digest::Digest},
     sink::{Published, SinkFacts},
 };
 
@@ -83,6 +87,19 @@ impl Home {
     pub fn decode(facts: &SinkFacts) -> Result<Home, String> {
         Home::deserialize(&facts.0).map_err(|error| error.to_string())
     }
+}
+
+/// One digest over all outputs of a batch, by their names.
+pub fn digest_of(staged: &BTreeMap<String, (Vec<Row>, Digest)>) -> String {
+    let mut hash = Xxh3::new();
+    let mut count = 0;
+    for (name, (_, digest)) in staged {
+        hash.update(name.as_bytes());
+        hash.update(&digest.hash.to_le_bytes());
+        hash.update(&digest.count.to_le_bytes());
+        count += digest.count;
+    }
+    Digest { hash: hash.digest128(), count }.to_string()
 }
 
 /// Whether `batch` is published, by the entry that was found (none: the group has no offset there). `digest` is that of
