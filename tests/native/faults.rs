@@ -11,7 +11,10 @@ use kstream::{
 use uuid::Uuid;
 
 use super::plane::{Plane, config};
-use crate::scripted_broker::{Fault, ScriptedBroker, TOPIC, batch, fetch_response_len};
+use crate::{
+    scripted_broker::{Fault, ScriptedBroker, TOPIC, batch, fetch_response_len},
+    support::wait_until,
+};
 
 /// Short waits, so that hundreds of faults take seconds.
 pub fn quick(broker: &ScriptedBroker) -> PlaneConfig {
@@ -207,9 +210,15 @@ fn a_log_that_was_cut_is_data_loss() {
     assert_eq!(restarted.read(0, 15, 20).unwrap().len(), 5, "the same leader has cut nothing");
 
     // A plan of an epoch that the topic has not reached again.
-    let mut newer = open(&broker);
-    newer.leader_epoch = Some(9);
-    check_loss(newer.read(0, 0, 5).unwrap_err(), (0, 0), "made again");
+    for waits in [true, false] {
+        let mut newer = open(&broker);
+        newer.stall_timeout_ms = 20_000;
+        if waits {
+            wait_until("the leader and its topic's id", || newer.known_topic_id(0).is_some());
+        }
+        newer.leader_epoch = Some(9);
+        check_loss(newer.read(0, 0, 5).unwrap_err(), (0, 0), "made again");
+    }
 
     // A log that ends before the plan does.
     let mut short = open(&broker);
@@ -418,7 +427,7 @@ fn what_went_wrong_before_a_range_is_asked_about_again() {
         broker.change(|state| state.lasting_fault = Some(Fault::Error(code)));
         // Met while nobody reads, it ends the fetching, which otherwise asks every few milliseconds.
         let mut fetches = 0;
-        crate::support::wait_until("the error", || {
+        wait_until("the error", || {
             let before = std::mem::replace(&mut fetches, broker.requests(ApiKey::Fetch));
             std::thread::sleep(Duration::from_millis(200));
             before == fetches && fetches == broker.requests(ApiKey::Fetch)

@@ -161,8 +161,11 @@ impl Router {
                 } else {
                     let since = *waiting.stale_since.get_or_insert_with(Instant::now);
                     waiting.stale_epochs += 1;
+                    // The id that was known together with the newer epoch: the lane's own, or the plan's.
+                    let id = if leader.epoch < lane.leader_epoch { known_id } else { lane.planned_id };
+                    let is_same = !id.is_nil() && !leader.topic_id.is_nil();
                     let is_another =
-                        !both_known && waiting.stale_epochs > STALE_EPOCHS_MAX && since.elapsed() >= STALE_EPOCHS_FOR;
+                        !is_same && waiting.stale_epochs > STALE_EPOCHS_MAX && since.elapsed() >= STALE_EPOCHS_FOR;
                     if is_another {
                         lane.park(recreated(lane, "went back to an older leader epoch"));
                     } else {
