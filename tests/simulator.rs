@@ -30,9 +30,11 @@ use self::{
 
 const FIRST_SEED: u64 = 1_000;
 /// Seeds that found something once.
-const ONCE_FAILED: [u64; 1] = [
+const ONCE_FAILED: [u64; 2] = [
     // stdout shows a batch, its output fails, and what is left to read of the batch is less.
     15_090_200_840_547_909_787,
+    // A topic made anew loses its first offsets, up to just where the old one had been read.
+    13_405_069_216_116_238_329,
 ];
 const SEEDS: u64 = 300;
 const SEEDS_OF_A_LONG_RUN: u64 = 20_000;

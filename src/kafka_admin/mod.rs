@@ -20,7 +20,8 @@ use crate::{
         kafka::{
             error::{code_of, hint_for, kind_of, without_secrets},
             properties::Librdkafka,
-            settings::{ClientSettings, SettingsError, read_setting},
+            secret::{SettingsError, read_setting},
+            settings::ClientSettings,
         },
     },
 };

@@ -96,7 +96,8 @@ fn ranges_meet(case: &Case, wrong: &mut Vec<String>) -> BTreeMap<TopicPartition,
                     }
                 },
             };
-            for lost in row.plan.lost.iter().filter(|lost| lost.tp == range.tp) {
+            let mut losses = row.plan.lost.iter().filter(|lost| lost.tp == range.tp).peekable();
+            while let Some(lost) = losses.next() {
                 if lost.start != expected {
                     wrong.push(format!("batch {id} loses {lost}, where {expected} was next"));
                 }
@@ -110,7 +111,7 @@ fn ranges_meet(case: &Case, wrong: &mut Vec<String>) -> BTreeMap<TopicPartition,
                     }
                     // A recreated topic: whatever is planned next, or lost next, is its first offset; or nothing is planned.
                     (LossReason::Recreated, _, Some(resumes_at)) if case.topics.len() > 1 => {
-                        if !range.is_empty() || range.start != expected {
+                        if losses.peek().is_some() || !range.is_empty() || range.start != expected {
                             expected = resumes_at;
                         }
                     }

@@ -25,6 +25,7 @@ pub mod properties;
 mod quota;
 mod range;
 mod raw;
+pub mod secret;
 pub mod settings;
 mod topics;
 

@@ -8,7 +8,7 @@
 use openssl::base64;
 use rdkafka::client::OAuthToken;
 
-use super::settings::{SettingsError, read_setting};
+use super::secret::{SettingsError, read_setting};
 use crate::job::Setting;
 
 /// Stands for "does not say when it expires": the year 2100, in seconds.

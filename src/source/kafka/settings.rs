@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fmt};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
-use super::oauth::TokenSource;
-use crate::{
-    job::{Isolation, Setting},
-    source::SourceError,
+use super::{
+    oauth::TokenSource,
+    secret::{SettingsError, read_setting},
 };
+use crate::job::{Isolation, Setting};
 
 /// Properties whose value decides whether the stream is right; they are set by kstream and refused from users.
 pub const OWNED: [&str; 7] = [
@@ -35,25 +35,6 @@ const PRODUCER_ONLY: [&str; 8] = [
     "linger.ms",
     "transactional.id",
 ];
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct SettingsError {
-    pub message: String,
-    pub hint: String,
-}
-
-impl SettingsError {
-    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> SettingsError {
-        SettingsError { message: message.into(), hint: hint.into() }
-    }
-}
-
-impl From<SettingsError> for SourceError {
-    fn from(error: SettingsError) -> SourceError {
-        SourceError::refused(error.message, error.hint)
-    }
-}
 
 /// Where to connect and how. Printing one shows names of properties, never a value.
 #[derive(Clone)]
@@ -243,36 +224,6 @@ impl Prefetch {
         (self.share() / 1024).clamp(512, 65_536)
     }
 }
-
-/// The value of a property, read from where it is kept.
-pub fn read_setting(name: &str, setting: &Setting) -> Result<String, SettingsError> {
-    match setting {
-        Setting::Literal(value) => Ok(value.clone()),
-        Setting::SecretEnv(variable) => std::env::var(variable).map_err(|_| {
-            let message = format!("the environment variable {variable} of property '{name}' is not set");
-            SettingsError::new(message, format!("Set {variable} before the start."))
-        }),
-        Setting::SecretFile(path) => {
-            let secret = std::fs::read_to_string(path).map_err(|error| {
-                let message = format!("cannot read {} for property '{name}': {error}", path.display());
-                SettingsError::new(message, "Check the path and who may read it.")
-            })?;
-            warn_if_readable_by_others(path);
-            Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
-        }
-    }
-}
-
-#[cfg(unix)]
-fn warn_if_readable_by_others(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0) {
-        tracing::warn!(file = %path.display(), "the secret's file can be read by everybody");
-    }
-}
-
-#[cfg(not(unix))]
-fn warn_if_readable_by_others(_path: &std::path::Path) {}
 
 /// Properties that name a file to be read.
 const FILES: &[&str] = &[
