@@ -1,47 +1,16 @@
-//! What a lane's log must still hold, compared with its leader each time that is another one.
+//! What is known of a lane's log, compared with its leader each time that is another one.
 //!
 //! A new leader may have a shorter log than the one before (an unclean election, a power cut), and may have grown past the
-//! place since: offsets alone do not show it, leader epochs do. Three things are known of a log:
-//!
-//! ```text
-//!   ........ start ........|...... read ......|                       |
-//!   read before the order  | fetched since    | position ... end .....| until of the range
-//! ```
-//! The reader tells `start` and `end` with its orders, and again with each range. `start` counts until something has been
-//! fetched behind it, `end` until that is reached: a leader may change at any time before.
+//! place since: offsets alone do not show it, leader epochs do.
 
 use super::{
     connection::Connection,
     fetch,
+    known::EpochCheck,
     lane::{Content, Lane},
     settings::Settings,
 };
 use crate::source::SourceError;
-
-/// All offsets below `until` were written in leader epochs up to `epoch`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochCheck {
-    pub epoch: i32,
-    pub until: i64,
-}
-
-/// What the reader knows that the log must still confirm.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Known {
-    /// Of what was read before.
-    pub start: Option<EpochCheck>,
-    /// Of what is planned.
-    pub end: Option<EpochCheck>,
-}
-
-impl Known {
-    /// The newest epoch that the partition has reached; -1 where none is known. Where topics have ids, one that is made
-    /// again has another; else that its epochs begin anew is the only sign, and what was read before shows it too.
-    pub fn newest_epoch(&self, has_id: bool) -> i32 {
-        let start = self.start.filter(|_| !has_id);
-        start.into_iter().chain(self.end).map(|check| check.epoch).max().unwrap_or(-1)
-    }
-}
 
 /// What comes of a comparison.
 #[derive(Debug, PartialEq, Eq)]

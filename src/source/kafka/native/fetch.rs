@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use super::{
     connection::{Connection, error_name},
-    epochs::EpochCheck,
     failure::{corrupt, refused, unreachable},
+    known::EpochCheck,
     lane::Lane,
     settings::Settings,
 };

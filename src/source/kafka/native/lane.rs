@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
-    epochs::{EpochCheck, Known},
     facts::Facts,
+    known::{EpochCheck, Known},
     memory::{Hold, Memory},
     settings::BackoffRange,
 };

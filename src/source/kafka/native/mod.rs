@@ -34,6 +34,7 @@ mod facts;
 mod failure;
 mod fetch;
 mod fetcher;
+mod known;
 mod lane;
 #[cfg(test)]
 mod made;
