@@ -76,8 +76,12 @@ pub fn parse_count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse().map_err(|_| ABOVE_ZERO)
 }
 
-pub fn parse_threads(text: &str) -> Result<NonZeroUsize, &'static str> {
-    text.parse().map_err(|_| ABOVE_ZERO)
+/// More than a batch has partitions to work on, and few enough to be started at once.
+const MOST_THREADS: usize = 1024;
+
+pub fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= MOST_THREADS);
+    threads.ok_or_else(|| format!("expected a whole number from 1 to {MOST_THREADS}"))
 }
 
 /// Brokers that exist outside a running job.
