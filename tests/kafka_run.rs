@@ -536,3 +536,21 @@ fn absurd_timestamps_are_plain_numbers_that_move_no_batch_and_no_window() {
         place.kstream("replay job.toml --verify").expect(0);
     }
 }
+
+#[test]
+fn latest_is_where_the_log_ended_when_the_job_started_not_at_its_first_tick() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("late", 1);
+    broker.produce(topic.name(), 0, &["before".to_owned()]);
+    let job = word_count(&broker.brokers, topic.name(), "start = \"latest\"").replace("\"1s\"", "\"6s\"");
+    let place = Place::with_job(&job);
+    let run = place.start("run job.toml");
+    wait_until("start", || run.err().contains("started"));
+    thread::sleep(Duration::from_millis(500));
+    broker.produce(topic.name(), 0, &["after".to_owned()]);
+    wait_until("batch", || !place.ledger().is_empty() && place.ledger()[0]["status"] == "committed");
+    run.signal("-TERM");
+    run.wait().expect(0);
+    let log = place.read("out.log");
+    assert!(log.contains("('after', 1)") && !log.contains("before"), "{log}");
+}

@@ -138,3 +138,46 @@ fn a_replay_is_verified_against_the_queue_that_was_read() {
     let shown = place.kstream("replay shown.toml --batch 0").expect(0).out;
     assert!(shown.contains("('8', 8)"), "with the given job and what is there now: {shown}");
 }
+
+/// A plan that no edit can mend is taken back, the first one too.
+#[test]
+fn a_batch_that_fails_as_the_job_was_is_planned_anew_after_a_rewind() {
+    let place = Place::with_job(
+        r#"
+name = "mended"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+[source]
+kind = "queue"
+path = "queue.jsonl"
+[[steps]]
+map = "lambda x: 6 // x"
+[[steps]]
+pprint = { num = 10, to = "out.log" }
+"#,
+    );
+    place.write("queue.jsonl", "[1, 0]\n[2]\n[3, 0]\n");
+    place.kstream("run job.toml").expect(1).says(&["line 8 of the job file", "on_error"]);
+    place.kstream("replay job.toml --from 2 --to 1").expect(2);
+    let mended = |from: &str, to: &str| place.write("job.toml", place.read("job.toml").replace(from, to));
+    mended("6 // x", "6 // x if x else -1");
+    let failed = place.kstream("run job.toml").expect(1);
+    failed.says(&["planned before the job was edited", "the job's text in the checkpoint", "--to start"]);
+    place.kstream("rewind job.toml --to 0 --yes").expect(2).says(&["--to start"]);
+    place.kstream("rewind job.toml --to start --yes").expect(0);
+    place.kstream("run job.toml --max-batches 2").expect(0);
+    mended("6 // x if x else -1", "6 // x");
+    place.kstream("run job.toml").expect(1);
+    mended("6 // x", "6 // (x or 7)");
+    place.kstream("run job.toml").expect(1).says(&["--to 1"]);
+    place.kstream("rewind job.toml --to 1 --yes").expect(0);
+    place.kstream("run job.toml").expect(0);
+    let shown = |log: &str| log.lines().filter(|line| line.parse::<i64>().is_ok()).collect::<Vec<_>>().join(" ");
+    assert_eq!(shown(&place.read("out.log")), "6 -1 3 2 0");
+    // And everything once more.
+    place.kstream("rewind job.toml --to start --yes").expect(0);
+    assert_eq!(shown(&place.read("out.log")), "");
+    place.kstream("run job.toml").expect(0);
+    assert_eq!(shown(&place.read("out.log")), "6 0 3 2 0");
+    place.kstream("replay job.toml --from 2 --to 1").expect(2).says(&["--from, then --to"]);
+}

@@ -118,8 +118,9 @@ fn put_sinks_back(
             earlier.or_else(based)
         };
         match &row {
-            Some(row) => facts::put_sink(conn, &name, row)?,
-            None => drop(conn.execute("DELETE FROM sinks WHERE name = ?", params![name])?),
+            // A job that begins anew looks at its sinks anew, and its first plan says what it has found.
+            Some(row) if to.is_some() => facts::put_sink(conn, &name, row)?,
+            _ => drop(conn.execute("DELETE FROM sinks WHERE name = ?", params![name])?),
         }
         targets.insert(name, row.map(|row| row.facts));
     }

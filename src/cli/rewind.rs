@@ -21,9 +21,9 @@ use crate::{
 pub struct RewindArgs {
     #[command(flatten)]
     job: args::JobArgs,
-    /// The batch that becomes the last committed one.
-    #[arg(long, value_name = "ID")]
-    to: u64,
+    /// The batch that becomes the last committed one; `start` takes all of them back.
+    #[arg(long, value_name = "ID", value_parser = parse_target)]
+    to: Target,
     /// Do not ask.
     #[arg(long, short = 'y')]
     yes: bool,
@@ -32,9 +32,19 @@ pub struct RewindArgs {
     leave_published: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target(Option<BatchId>);
+
+fn parse_target(text: &str) -> Result<Target, &'static str> {
+    match text {
+        "start" => Ok(Target(None)),
+        id => id.parse().map(|id| Target(Some(BatchId(id)))).map_err(|_| "expected the id of a batch, or start"),
+    }
+}
+
 pub fn run(args: RewindArgs, session: &Session) -> Result<(), Failure> {
     let options = RewindOptions {
-        to: BatchId(args.to),
+        to: args.to.0,
         published: if args.leave_published { LeavePublished::Leave } else { LeavePublished::Refuse },
     };
     if !args.yes {
@@ -43,11 +53,11 @@ pub fn run(args: RewindArgs, session: &Session) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Usage, "rewind asks first, and nobody can answer")
                 .hint("Say --yes where stdin is no terminal."));
         }
-        let question = format!(
-            "Forget all batches of {} after {} and cut its logs back to it? [y/N] ",
-            args.job.job.display(),
-            args.to
-        );
+        let job = args.job.job.display();
+        let question = match options.to {
+            Some(to) => format!("Forget all batches of {job} after {to} and cut its logs back to it? [y/N] "),
+            None => format!("Forget all batches of {job} and cut its logs back to where it began? [y/N] "),
+        };
         if !confirmed(&question, &mut stdin.lock(), &mut io::stderr()) {
             return Err(Failure::new(Exit::Usage, "not confirmed, nothing was changed"));
         }
@@ -79,6 +89,15 @@ mod tests {
             let mut terminal = Vec::new();
             assert_eq!(confirmed("Really? ", &mut answer.as_bytes(), &mut terminal), expected, "{answer:?}");
             assert_eq!(terminal, b"Really? ");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_batch_or_the_start() {
+        for (text, expected) in
+            [("0", Ok(Some(0))), ("17", Ok(Some(17))), ("start", Ok(None)), ("-1", Err(())), ("", Err(()))]
+        {
+            assert_eq!(parse_target(text).map_err(drop), expected.map(|id| Target(id.map(BatchId))), "{text:?}");
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     failed::{batch_failed, checkpoint_failed, sink_failed, source_failed},
     in_hand::{Hand, Next, Run},
     patience::{Peer, stopped_amid_batch},
+    rewind::target,
     snapshot,
 };
 use crate::{
@@ -309,10 +310,7 @@ impl Run<'_> {
 
     /// A batch that outputs hold in part can neither be read again nor be planned anew.
     fn published_and_lost(&self, batch: &PlannedBatch, trouble: &Trouble) -> DriverError {
-        let back = match batch.plan().batch.previous() {
-            Some(before) => format!("`kstream rewind --to {before} --leave-published`"),
-            None => "another checkpoint_dir".to_owned(),
-        };
+        let back = format!("`kstream rewind --to {} --leave-published`", target(batch.plan().batch.previous()));
         self.explain(batch, trouble)
             .detail("Outputs may hold some of the batch already, so its plan stands.")
             .hint(format!("To go on without the lost records: {back}, then run with on_data_loss = \"skip\"."))

@@ -67,7 +67,7 @@ pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> Driver
         }
         BatchFailure::Poison { step, line, cause, value, position } => {
             let mut error = message(Class::Failed);
-            error = error.detail(format!("Step {step} is at line {line} of the job file."));
+            error = error.detail(format!("Step {step} is at line {line} of {}.", job.places.text_name()));
             error = error.excerpt(excerpt(job, *line, cause));
             if let Some(position) = position {
                 error = error.detail(format!("The element comes of {position}."));
@@ -78,7 +78,8 @@ pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> Driver
             error.hint("Set on_error = \"skip\" on the step or the job to leave such elements out.".to_owned())
         }
         BatchFailure::Step { step, line, failure } => {
-            let error = message(Class::Failed).detail(format!("Step {step} is at line {line} of the job file."));
+            let error =
+                message(Class::Failed).detail(format!("Step {step} is at line {line} of {}.", job.places.text_name()));
             let error = error.excerpt(excerpt(job, *line, &failure.cause));
             match &failure.key {
                 Some(key) => error.detail(format!("The key is {}", one_line(&crate::model::text::repr(key)))),

@@ -144,6 +144,14 @@ impl Inputs {
         Ok(Some(available))
     }
 
+    /// Whether a source begins where it stands at some moment: the offsets differ with the moment it is asked.
+    pub fn begin_at_a_moment(&self) -> bool {
+        let is_new = |name| self.positions.get(name).is_none_or(BTreeMap::is_empty);
+        self.settings
+            .iter()
+            .any(|settings| matches!(settings.start, Start::Latest | Start::Time(_)) && is_new(&settings.name))
+    }
+
     /// Resolves where partitions without a committed offset begin.
     pub fn resolve_starts(&mut self, available: &[Available], patience: &mut Patience) -> Result<bool, DriverError> {
         let nothing = BTreeMap::new();

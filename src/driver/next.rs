@@ -22,6 +22,17 @@ impl Run<'_> {
         self.patience.drain.requested() || self.max_batches.is_some_and(|max| committed >= max)
     }
 
+    /// A live job begins where its sources stand when it starts, not where they stand at its first tick.
+    pub(super) fn find_starts(&mut self) -> Result<(), DriverError> {
+        if self.bounded.is_none()
+            && self.inputs.begin_at_a_moment()
+            && let Some(available) = self.inputs.available(&mut self.patience)?
+        {
+            self.inputs.resolve_starts(&available, &mut self.patience)?;
+        }
+        Ok(())
+    }
+
     /// Waits for the trigger, asks what is available, plans, makes the plan durable. `None` at the end of the run.
     pub(super) fn plan_next(&mut self) -> Result<Option<PlannedBatch>, DriverError> {
         if self.is_finished(self.committed_batches) {
@@ -171,6 +182,9 @@ impl Run<'_> {
             // Nothing to read: what was lost must be seen all the same, and one batch records it where it is skipped.
             let ends = Bound::Ends(&bounded.ends);
             if self.inputs.plan(available, &ends, self.interval)?.lost.is_empty() {
+                if self.inputs.begin_at_a_moment() {
+                    tracing::warn!("nothing to read, so no offset is stored: the next run finds its start anew");
+                }
                 self.checkpoint.set_bounded_end(None);
                 return Ok(None);
             }

@@ -88,8 +88,8 @@ pub enum ReplayMode {
 /// `kstream rewind`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewindOptions {
-    /// The batch that becomes the last committed one.
-    pub to: BatchId,
+    /// The batch that becomes the last committed one; none for a job that begins anew.
+    pub to: Option<BatchId>,
     pub published: LeavePublished,
 }
 

@@ -180,8 +180,10 @@ impl<'a> Run<'a> {
         }
         let facts = Facts { rewind: None, ..facts };
         let Decision::ReExecute(planned) = decide(facts, Expected { job: &job.name }) else { return Ok(()) };
-        self.recover(planned)?;
-        if self.engine.job_text != *job_text {
+        let is_edited = self.engine.job_text != *job_text;
+        let id = planned.plan().batch;
+        self.recover(planned).map_err(|error| if is_edited { as_planned(error, id) } else { error })?;
+        if is_edited {
             let archive = self.checkpoint.archive();
             let facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
             // What the outputs of the old job hold open is closed before those of the new one open it.
@@ -200,6 +202,19 @@ impl<'a> Run<'a> {
         crash::point("recover: done");
         self.purge()
     }
+}
+
+/// A batch in flight that fails as the job was: an edit of the job does not mend it.
+fn as_planned(error: DriverError, batch: BatchId) -> DriverError {
+    if error.class != Class::Failed {
+        return error;
+    }
+    let to = rewind::target(batch.previous());
+    error.detail(format!("Batch {batch} was planned before the job was edited, and runs as the job was then.")).hint(
+        format!(
+            "Take its plan back with `kstream rewind JOB --to {to}`; the next run plans it with the job as it is now."
+        ),
+    )
 }
 
 /// The engine of the batch in flight, by the job text that planned it, or else of `job`. Nothing is written.

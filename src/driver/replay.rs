@@ -89,6 +89,10 @@ fn chosen(archive: &Archive, options: &ReplayOptions, now_ms: i64, job: &Job) ->
                 .detail(format!("Batches {first} to {last} are kept.")));
         }
     }
+    if to < from {
+        return Err(DriverError::new(Class::Usage, format!("no batch is from {from} on and up to {to}"))
+            .hint("Name the earlier batch first: --from, then --to.".to_owned()));
+    }
     Ok((from.0..=to.0).map(BatchId).collect())
 }
 

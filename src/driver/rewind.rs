@@ -1,4 +1,4 @@
-//! Going back: a kept batch becomes the last committed one.
+//! Going back: a kept batch becomes the last committed one, or the job begins anew.
 
 use super::{
     clock::Clock,
@@ -29,7 +29,11 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         return Err(not_kept(options.to, None));
     };
     let kept = checkpoint.archive().kept().map_err(|error| checkpoint_failed(&error))?;
-    if kept.is_none_or(|(first, last)| options.to < first || last < options.to) {
+    let is_kept = match options.to {
+        Some(to) => kept.is_some_and(|(first, last)| first <= to && to <= last),
+        None => facts.head_first == BatchId::FIRST,
+    };
+    if !is_kept {
         return Err(not_kept(options.to, kept));
     }
     // The sinks of the job that wrote last know what can be taken back.
@@ -41,23 +45,29 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     }
     let stays: Vec<&str> =
         engine.outputs.iter().filter(|output| !output.sink.takes_back()).map(|output| &*output.name).collect();
-    let goes_back = facts.head_planned.is_some_and(|planned| planned > options.to);
+    let goes_back = facts.head_planned.is_some_and(|planned| options.to.is_none_or(|to| planned > to));
     if goes_back && !stays.is_empty() && options.published == LeavePublished::Refuse {
         return Err(DriverError::new(Class::Refused, "what these outputs have published cannot be taken back")
             .detail(format!("Outputs: {}.", stays.join(", ")))
             .hint("Run with --leave-published to leave it where it is.".to_owned()));
     }
-    let record = checkpoint.rewind(Some(options.to)).map_err(|error| checkpoint_failed(&error))?;
+    let record = checkpoint.rewind(options.to).map_err(|error| checkpoint_failed(&error))?;
     finish(&mut engine, &mut checkpoint, &record)?;
-    tracing::info!(to = options.to.0, timeline = record.timeline.0, "rewound");
+    tracing::info!(to = target(options.to), timeline = record.timeline.0, "rewound");
     Ok(())
 }
 
-fn not_kept(wanted: BatchId, kept: Option<(BatchId, BatchId)>) -> DriverError {
+/// As `kstream rewind --to` takes it.
+pub fn target(to: Option<BatchId>) -> String {
+    to.map_or_else(|| "start".to_owned(), |batch| batch.to_string())
+}
+
+fn not_kept(wanted: Option<BatchId>, kept: Option<(BatchId, BatchId)>) -> DriverError {
     let detail = match kept {
         Some((first, last)) => format!("Batches {first} to {last} are kept."),
-        None => "No batch has been committed.".to_owned(),
+        None => "No batch has been committed; `--to start` takes back what is planned.".to_owned(),
     };
+    let wanted = wanted.unwrap_or(BatchId::FIRST);
     DriverError::new(Class::Usage, format!("batch {wanted} is not kept")).detail(detail)
 }
 

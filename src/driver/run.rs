@@ -34,6 +34,7 @@ pub fn run_between(
     bars: &Bars,
 ) -> Result<(), DriverError> {
     let mut run = recovery::open(job, options, Around { clock, drain: Drain::new(requests), bars, edges })?;
+    run.find_starts()?;
     let mut due = None;
     loop {
         let planned = match due.take() {

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::expr::EvalError;
 
+/// The name of a text that a checkpoint holds.
+pub const STORED: &str = "job text";
+
 /// The texts of a job and what stands where in them.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
@@ -19,6 +22,14 @@ pub struct Places {
 }
 
 impl Places {
+    /// What the lines of steps count in.
+    pub fn text_name(&self) -> &'static str {
+        match self.texts.get(JOB_FILE) {
+            Some(text) if text.name == STORED => "the job's text in the checkpoint",
+            _ => "the job file",
+        }
+    }
+
     /// The failing part of a function of the step at `line`: file, line, column, and the line itself.
     pub fn excerpt(&self, line: usize, error: &EvalError) -> Option<String> {
         let string = match error.in_library {

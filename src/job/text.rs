@@ -19,6 +19,7 @@ use super::{
         Delivery, Emit, FileFormat, FileLayout, Input, LogSpec, Operator, Step, ToKafkaSpec, ToTopic, WindowSpec,
     },
     overrides::Overrides,
+    places::STORED,
     quantity::{duration_text, time_zone_text},
     recorded::Recorded,
     setting::{OnError, Setting},
@@ -64,7 +65,7 @@ impl Job {
         let nothing = |_: &str| None;
         let directory = connection.directory.clone();
         let overrides = Overrides::default();
-        let (mut job, _) = load_text("job text", text.to_owned(), &overrides, &nothing, directory, Some(&recorded))?;
+        let (mut job, _) = load_text(STORED, text.to_owned(), &overrides, &nothing, directory, Some(&recorded))?;
         job.connect_like(connection);
         Ok(job)
     }
