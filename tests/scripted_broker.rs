@@ -81,6 +81,8 @@ pub struct State {
     pub versions: HashMap<i16, (i16, i16)>,
     /// What Metadata says of the topic instead of where it is.
     pub metadata_error: Option<i16>,
+    /// What ListOffsets says of the partition instead of an offset, an answer each.
+    pub lookup_errors: Vec<i16>,
     /// Connections are closed at the next request.
     pub hangs_up: bool,
     /// The connection is closed at the next request of each of these kinds, once.
@@ -160,6 +162,7 @@ impl ScriptedBroker {
             .map(newest)
             .into(),
             metadata_error: None,
+            lookup_errors: Vec::new(),
             hangs_up: false,
             hangs_up_at: Vec::new(),
             client_ids: BTreeSet::new(),
@@ -322,10 +325,13 @@ fn metadata(state: &Mutex<State>, correlation_id: i32, version: i16, address: &s
 
 fn list_offsets(state: &Mutex<State>, correlation_id: i32, version: i16, mut request: Bytes) -> Vec<u8> {
     let request = ListOffsetsRequest::decode(&mut request, version).unwrap();
-    let state = state.lock().unwrap();
+    let mut state = state.lock().unwrap();
     let asked = request.topics[0].partitions[0].timestamp;
     let offset = if asked == -2 { state.earliest } else { state.end() };
-    let partition = lo::ListOffsetsPartitionResponse::default().with_offset(offset);
+    let partition = match state.lookup_errors.pop() {
+        Some(error) => lo::ListOffsetsPartitionResponse::default().with_error_code(error),
+        None => lo::ListOffsetsPartitionResponse::default().with_offset(offset),
+    };
     let topic = lo::ListOffsetsTopicResponse::default()
         .with_name(request.topics[0].name.clone())
         .with_partitions(vec![partition]);

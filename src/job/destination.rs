@@ -32,7 +32,7 @@ pub fn report_shared(reader: &mut Reader<'_>, read: &[ReadStep]) {
         if let Some(earlier) = taken.get(&spot) {
             let message = format!("{earlier} writes to the same place");
             reader.report(Mistake::at(span, message).label("two outputs cannot share it"));
-        } else if let Some(reads) = read_by(reader, &spot) {
+        } else if let Some(reads) = own(reader, &place, &spot) {
             reader.report(Mistake::at(span, "an output cannot go into a file of the job itself").label(reads));
         } else {
             written.push(Written { place, spot: spot.clone(), span: span.clone(), by: title(step) });
@@ -45,7 +45,7 @@ pub fn report_shared(reader: &mut Reader<'_>, read: &[ReadStep]) {
         if let Some(output) = taken.get(&spot) {
             let mistake = Mistake::at(&span, "dead letters cannot go into the file of an output");
             reader.report(mistake.label(format!("{output} writes to it")));
-        } else if let Some(reads) = read_by(reader, &spot) {
+        } else if let Some(reads) = own(reader, &place, &spot) {
             reader.report(Mistake::at(&span, "dead letters cannot go into a file of the job itself").label(reads));
         } else {
             written.push(Written { place, spot, span, by: "dead letters".to_owned() });
@@ -103,6 +103,15 @@ fn is_rotation(place: &Path, log: &Path) -> bool {
     let number = name.strip_prefix(&log_name).and_then(|rest| rest.strip_prefix('.'));
     place.parent() == log.parent()
         && number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// What a file is to the job, that no output may go into.
+fn own(reader: &Reader<'_>, place: &Path, spot: &Spot) -> Option<String> {
+    let name = place.file_name().map(|name| name.to_string_lossy());
+    let is_kept = name.is_some_and(|name| name.starts_with("checkpoint.") || name == "lock" || name == "holder.json");
+    let checkpoint = reader.checkpoint.as_ref().filter(|_| is_kept && !reader.files.recorded);
+    let in_checkpoint = checkpoint.is_some_and(|dir| place.parent() == Some(&*reader.place(dir)));
+    if in_checkpoint { Some("the checkpoint keeps its own files there".to_owned()) } else { read_by(reader, spot) }
 }
 
 fn read_by(reader: &Reader<'_>, spot: &Spot) -> Option<String> {

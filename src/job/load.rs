@@ -129,6 +129,9 @@ fn load_with(
         return Err(JobError::Mistakes(Mistakes::new([Text::new(name, &text)], vec![mistake.hint(hint)])));
     }
     reader.origins.push(Origin { name: name.to_owned(), raw: text });
+    if recorded.is_none() {
+        reader.inputs.extend(Path::new(name).file_name().map(|file| (file.into(), "this is the job".to_owned())));
+    }
     reader.torn = !syntax.mistakes.is_empty();
     apply(&mut reader, &mut root, overrides);
     let job = job(&mut reader, &root, recorded);
@@ -216,6 +219,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         Some(node) => reader.path(node),
         None => name.as_ref().map(|name| Path::new(".kstream").join(name)),
     };
+    reader.checkpoint.clone_from(&checkpoint_dir);
     let errors = job_errors(reader, &mut fields);
     let memory_limit = fields.get("memory_limit");
     let memory_limit_bytes = memory_limit.map_or(Some(DEFAULT_MEMORY_LIMIT_BYTES), |node| reader.size(node));
@@ -417,6 +421,7 @@ fn function_file(reader: &mut Reader<'_>, node: &Node) -> Option<(String, Span)>
             Ok(text) => {
                 let origin = Origin { name: path.display().to_string(), raw: text.clone() };
                 reader.origins.push(origin);
+                reader.inputs.push((path, "its functions stand there".to_owned()));
                 let span = Span::new(reader.origins.len() - 1, 0..0);
                 return Some((text, span));
             }

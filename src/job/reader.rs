@@ -52,6 +52,8 @@ pub struct Reader<'e> {
     pub letter_topics: Vec<LetterTopic>,
     /// Every file that is read, and what reads it.
     pub inputs: Vec<(PathBuf, String)>,
+    /// The directory of the checkpoint, as far as it is known.
+    pub checkpoint: Option<PathBuf>,
     /// Looks at Kafka properties, where the job is going to be run.
     pub client: Option<&'e dyn KafkaClient>,
 }
@@ -80,6 +82,7 @@ impl<'e> Reader<'e> {
             letters: Vec::new(),
             letter_topics: Vec::new(),
             inputs: Vec::new(),
+            checkpoint: None,
             client: None,
         }
     }

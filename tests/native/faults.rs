@@ -145,6 +145,29 @@ fn every_error_code_passes_or_ends_with_its_kind() {
     }
 }
 
+/// Asked for after an offset that seems to be out of range, and for a batch that says it lies behind the log's end.
+#[test]
+fn every_error_code_of_a_look_up_of_offsets_passes_or_ends_with_its_kind() {
+    let broker = ScriptedBroker::start();
+    let mut plane = open(&broker);
+    plane.stall_timeout_ms = 5_000;
+    for code in (-1..=135).filter(|code| *code != 0) {
+        // For the earliest offset, and for the latest.
+        for answers in [vec![code], vec![code, 0]] {
+            broker.push(Fault::Error(1));
+            broker.change(|state| state.lookup_errors.clone_from(&answers));
+            if code == 29 {
+                let error = plane.read(0, 0, 20).unwrap_err();
+                assert_eq!(error.kind, SourceErrorKind::Refused, "{code}: {error}");
+                assert!(error.message.contains("ListOffsets") && error.message.contains(&broker.address), "{error}");
+            }
+            check_all(&plane, &format!("error {code} of ListOffsets, {answers:?}"));
+            broker.assert_played();
+            assert!(broker.change(|state| state.lookup_errors.is_empty()), "{code}: nobody asked");
+        }
+    }
+}
+
 #[test]
 fn damaged_bytes_are_fetched_again_and_then_stop_the_range() {
     let broker = ScriptedBroker::start();

@@ -292,6 +292,26 @@ fn a_link_to_a_file_that_a_log_has_rotated_into_or_that_the_job_reads_is_no_outp
 }
 
 #[test]
+fn no_output_goes_into_the_job_its_functions_or_its_checkpoint() {
+    for own in
+        ["job.toml", "functions.star", "checkpoint/checkpoint.db", "checkpoint/checkpoint.mark", "checkpoint/lock"]
+    {
+        let place = logging("a.log");
+        place.write("functions.star", "one = 1\n");
+        let text = format!("{}[functions]\nfile = \"functions.star\"\n", place.read("job.toml"));
+        let output =
+            |steps: &str| place.write("job.toml", text.replacen("[[steps]]", &format!("{steps}\n[[steps]]"), 1));
+        output("");
+        place.kstream("check job.toml").expect(0);
+        output(&format!("[[steps]]\npprint = {{ to = \"{own}\", append = true }}"));
+        for command in ["check job.toml".to_owned(), bounded()] {
+            place.kstream(&command).expect(2).says(&["an output cannot go into a file of the job itself"]);
+        }
+        assert!(!place.path("checkpoint").exists(), "{own}");
+    }
+}
+
+#[test]
 fn a_checkpoint_that_is_deleted_or_moved_away_under_the_job_ends_it() {
     let check = |code: i32, says: &str, change: &dyn Fn(&Path)| {
         let place = logging("out.log");
