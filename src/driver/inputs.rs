@@ -144,12 +144,22 @@ impl Inputs {
         Ok(Some(available))
     }
 
-    /// Whether a source begins where it stands at some moment: the offsets differ with the moment it is asked.
-    pub fn begin_at_a_moment(&self) -> bool {
+    /// Whether a source without a committed position begins where it stands at some moment.
+    pub fn may_begin_at_a_moment(&self) -> bool {
+        self.beginning_at_a_moment().next().is_some()
+    }
+
+    /// Whether `ranges` hold the first positions of a source that begins where it stands at some moment: unless they
+    /// are committed, the next run finds other ones.
+    pub fn begin_at_a_moment(&self, ranges: &[OffsetRange]) -> bool {
+        self.beginning_at_a_moment().any(|settings| ranges.iter().any(|range| range.source == settings.name))
+    }
+
+    fn beginning_at_a_moment(&self) -> impl Iterator<Item = &Settings> {
         let is_new = |name| self.positions.get(name).is_none_or(BTreeMap::is_empty);
         self.settings
             .iter()
-            .any(|settings| matches!(settings.start, Start::Latest | Start::Time(_)) && is_new(&settings.name))
+            .filter(move |settings| matches!(settings.start, Start::Latest | Start::Time(_)) && is_new(&settings.name))
     }
 
     /// Resolves where partitions without a committed offset begin.

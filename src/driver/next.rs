@@ -24,11 +24,8 @@ impl Run<'_> {
 
     /// A live job begins where its sources stand when it starts, not where they stand at its first tick.
     pub(super) fn find_starts(&mut self) -> Result<(), DriverError> {
-        if self.bounded.is_none()
-            && self.inputs.begin_at_a_moment()
-            && let Some(available) = self.inputs.available(&mut self.patience)?
-        {
-            self.inputs.resolve_starts(&available, &mut self.patience)?;
+        if self.bounded.is_none() && self.inputs.may_begin_at_a_moment() {
+            self.available()?;
         }
         Ok(())
     }
@@ -141,7 +138,7 @@ impl Run<'_> {
             (None, None) => self.inputs.plan(available, &Bound::Live, self.interval)?,
         };
         if let (Some(bounded), None) = (&mut self.bounded, skipped) {
-            if ranges.is_empty() && ranges.lost.is_empty() {
+            if ranges.is_empty() && ranges.lost.is_empty() && !self.inputs.begin_at_a_moment(&ranges.ranges) {
                 self.checkpoint.set_bounded_end(None);
                 return Ok(None);
             }
@@ -180,11 +177,9 @@ impl Run<'_> {
         let mut needed = bounded.settle_ends(available, &self.inputs, &mut self.checkpoint);
         if needed == 0 {
             // Nothing to read: what was lost must be seen all the same, and one batch records it where it is skipped.
-            let ends = Bound::Ends(&bounded.ends);
-            if self.inputs.plan(available, &ends, self.interval)?.lost.is_empty() {
-                if self.inputs.begin_at_a_moment() {
-                    tracing::warn!("nothing to read, so no offset is stored: the next run finds its start anew");
-                }
+            // One batch also stores where a job begins that has found its start by the moment it asked.
+            let ranges = self.inputs.plan(available, &Bound::Ends(&bounded.ends), self.interval)?;
+            if ranges.lost.is_empty() && !self.inputs.begin_at_a_moment(&ranges.ranges) {
                 self.checkpoint.set_bounded_end(None);
                 return Ok(None);
             }

@@ -1,0 +1,80 @@
+//! What a listener asks of its clients: TLS, SASL, certificates.
+
+use super::{
+    super::{
+        broker::{Broker, NewRecord, broker},
+        run::{sums, truth},
+        support::Place,
+    },
+    bounded, word_count,
+};
+
+fn sasl(broker: &Broker, topic: &str, mechanism: &str) -> String {
+    let ca = broker.ca.display();
+    let user = &broker.user;
+    word_count(
+        &broker.sasl_ssl_brokers,
+        topic,
+        &format!(
+            r#"unreachable_limit = "5s"
+properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{ca}", "sasl.mechanism" = "{mechanism}", "sasl.username" = "{user}", "sasl.password" = {{ env = "TEST_SECRET" }} }}"#
+        ),
+    )
+}
+
+#[test]
+fn a_listener_that_does_not_fit_is_explained() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("unfit", 1);
+    let ca = broker.ca.display().to_string();
+    let tls = |ca: &str| format!(r#""security.protocol" = "ssl", "ssl.ca.location" = "{ca}""#);
+    let (plain, ssl, sasl_ssl) = (&broker.brokers, &broker.ssl_brokers, &broker.sasl_ssl_brokers);
+    let no_ca = r#""security.protocol" = "ssl""#.to_owned();
+    let cases: Vec<(&String, String, &[&str])> = vec![
+        (ssl, no_ca, &["certificate verify failed", "ssl.ca.location"]),
+        (plain, tls(&ca), &["SSL connection closed", "security.protocol"]),
+        (ssl, String::new(), &["security.protocol"]),
+        (sasl_ssl, String::new(), &["security.protocol"]),
+        (ssl, tls("no/such/ca.pem"), &["ssl.ca.location", "no/such/ca.pem", "no such file"]),
+    ];
+    let running: Vec<_> = cases
+        .into_iter()
+        .map(|(brokers, properties, says)| {
+            let source = format!("unreachable_limit = \"4s\"\nproperties = {{ {properties} }}");
+            let place = Place::with_job(&word_count(brokers, topic.name(), &source));
+            let running = place.start(&bounded());
+            (place, running, properties, says)
+        })
+        .collect();
+    for (_place, running, properties, says) in running {
+        let ended = running.wait();
+        let error = ended.err.lines().skip_while(|line| !line.starts_with("error")).collect::<Vec<_>>().join("\n");
+        for fact in says {
+            assert!(error.contains(fact), "{properties}: no {fact:?} in {}", ended.err);
+        }
+    }
+}
+
+#[test]
+fn scram_over_tls_reads_and_a_wrong_password_is_refused_and_never_shown() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("secured", 1);
+    broker.produce_records(topic.name(), 0, [NewRecord::value("a b").key("k"), NewRecord::value("b")]);
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] {
+        let place = Place::with_job(&sasl(broker, topic.name(), mechanism));
+        let run = |secret: &str, verbose: &str| {
+            let mut command = place.command(&format!("{} --progress progress.jsonl {verbose}", bounded()));
+            command.env("TEST_SECRET", secret);
+            place.spawn(command).wait()
+        };
+        let refused = run("wr0ng-passw0rd", "-vv").expect(6);
+        assert!(!(refused.err.clone() + &refused.out).contains("wr0ng-passw0rd"), "{}", refused.err);
+        assert_eq!(place.read("out.log"), "");
+        run(&broker.password, "-vv").expect(0);
+        assert_eq!(sums(&place.read("out.log")), truth(["a b b"]), "{mechanism}");
+        for (name, bytes) in place.files("checkpoint") {
+            let secret = broker.password.as_bytes();
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{name} holds the secret");
+        }
+    }
+}
