@@ -52,6 +52,8 @@ pub struct Broker {
     pub sasl_ssl_brokers: String,
     /// TLS without SASL; a client certificate is optional.
     pub ssl_brokers: String,
+    /// TLS without SASL; a client certificate is required.
+    pub mutual_brokers: String,
     /// PEM of the authority that signed the broker's certificate.
     pub ca: PathBuf,
     /// PKCS#12 store of a client certificate signed by it.
@@ -101,6 +103,7 @@ impl Broker {
             brokers: setting("KSTREAM_TEST_BROKERS"),
             sasl_ssl_brokers: setting("KSTREAM_TEST_SASL_SSL_BROKERS"),
             ssl_brokers: setting("KSTREAM_TEST_SSL_BROKERS"),
+            mutual_brokers: setting("KSTREAM_TEST_MUTUAL_BROKERS"),
             ca: setting("KSTREAM_TEST_CA").into(),
             client_keystore: setting("KSTREAM_TEST_CLIENT_KEYSTORE").into(),
             client_keystore_password: setting("KSTREAM_TEST_CLIENT_KEYSTORE_PASSWORD"),

@@ -44,7 +44,7 @@ impl Broker {
     /// librdkafka properties for the TLS door with a client certificate, `bootstrap.servers` among them.
     pub fn client_certificate_properties(&self) -> Vec<(String, String)> {
         own([
-            ("bootstrap.servers", &self.ssl_brokers),
+            ("bootstrap.servers", &self.mutual_brokers),
             ("security.protocol", "SSL"),
             ("ssl.ca.location", &self.ca.display().to_string()),
             ("ssl.keystore.location", &self.client_keystore.display().to_string()),

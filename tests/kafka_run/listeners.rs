@@ -1,13 +1,20 @@
 //! What a listener asks of its clients: TLS, SASL, certificates.
 
+use std::time::{Duration, Instant};
+
+use openssl::{pkcs12::Pkcs12, symm::Cipher};
+
 use super::{
     super::{
         broker::{Broker, NewRecord, broker},
         run::{sums, truth},
         support::Place,
     },
-    bounded, word_count,
+    PARTITIONS, bounded, fill, word_count,
 };
+
+/// The password of a client's key.
+const SEAL: &str = "s3al";
 
 fn sasl(broker: &Broker, topic: &str, mechanism: &str) -> String {
     let ca = broker.ca.display();
@@ -77,4 +84,62 @@ fn scram_over_tls_reads_and_a_wrong_password_is_refused_and_never_shown() {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{name} holds the secret");
         }
     }
+}
+
+/// The client's certificate and its key as PEM files in `place`: `client.pem`, `key.pem`, and `sealed.pem` with a
+/// password.
+fn write_client_files(broker: &Broker, place: &Place) {
+    let store = std::fs::read(&broker.client_keystore).unwrap();
+    let store = Pkcs12::from_der(&store).unwrap().parse2(&broker.client_keystore_password).unwrap();
+    let key = store.pkey.unwrap();
+    let sealed = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), SEAL.as_bytes()).unwrap();
+    place.write("client.pem", store.cert.unwrap().to_pem().unwrap());
+    place.write("key.pem", key.private_key_to_pem_pkcs8().unwrap());
+    place.write("sealed.pem", sealed);
+}
+
+#[test]
+fn a_listener_that_wants_a_certificate_gets_it_or_is_told_to_want_it() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("mutual", PARTITIONS);
+    fill(broker, topic.name(), 5);
+    let (own, ca) = (r#""ssl.certificate.location" = "client.pem""#, broker.ca.display());
+    let plain = format!(r#"{own}, "ssl.key.location" = "key.pem""#);
+    let sealed = format!(r#"{own}, "ssl.key.location" = "sealed.pem""#);
+    let opened = format!(r#"{sealed}, "ssl.key.password" = {{ env = "TEST_SECRET" }}"#);
+    let keystore = format!(
+        r#""ssl.keystore.location" = "{}", "ssl.keystore.password" = {{ env = "TEST_STORE" }}"#,
+        broker.client_keystore.display()
+    );
+    let run = |fetch: &str, properties: &str, secret: &str| {
+        let properties = format!(r#""security.protocol" = "ssl", "ssl.ca.location" = "{ca}", {properties}"#);
+        let source = format!("fetch = \"{fetch}\"\nunreachable_limit = \"20s\"\nproperties = {{ {properties} }}");
+        let place = Place::with_job(&word_count(&broker.mutual_brokers, topic.name(), &source));
+        write_client_files(broker, &place);
+        let mut command = place.command(&bounded());
+        command.env("TEST_SECRET", secret).env("TEST_STORE", &broker.client_keystore_password);
+        let began = Instant::now();
+        let ended = place.spawn(command).wait();
+        assert!(began.elapsed() < Duration::from_secs(15), "told at once, not after the limit: {}", ended.err);
+        (place, ended)
+    };
+    let reads = |fetch: &str, properties: &str| {
+        let (place, ended) = run(fetch, properties, SEAL);
+        ended.expect(0);
+        assert!(place.read("out.log").contains("('p0', 5)"), "{fetch}, {properties}");
+    };
+    for fetch in ["native", "librdkafka"] {
+        reads(fetch, &plain);
+        reads(fetch, &opened);
+        let (_place, ended) = run(fetch, "", "");
+        ended.expect(6).says(&["certificate", "ssl.certificate.location", "ssl.key.location"]);
+        let refused = |properties: &str, secret: &str, says: &[&str]| {
+            let (_place, ended) = run(fetch, properties, secret);
+            ended.expect(2).says(says);
+        };
+        refused(own, "", &["ssl.key.location"]);
+        refused(&sealed, "", &["encrypted", "ssl.key.password"]);
+        refused(&opened, "wrong", &["ssl.key.password does not open"]);
+    }
+    reads("librdkafka", &keystore);
 }

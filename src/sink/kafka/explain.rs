@@ -8,7 +8,7 @@ use crate::{
     sink::{SinkError, SinkErrorKind},
     source::{
         SourceErrorKind,
-        kafka::error::{code_of, hint_for, kind_of},
+        kafka::error::{code_of, hint_for_words, kind_of},
     },
 };
 
@@ -96,7 +96,7 @@ pub fn told(told: Told<'_>) -> SinkError {
             .map(str::to_owned)
             .or(denied)
             .or_else(|| to_grant(code, id))
-            .or_else(|| hint_for(code).map(str::to_owned)),
+            .or_else(|| hint_for_words(code, reason).map(str::to_owned)),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         SourceError, SourceErrorKind,
         kafka::{
             control::{create, drain},
-            error::{code_of, hint_for, kind_of, words},
+            error::{code_of, hint_for, hint_for_words, kind_of, words},
             events::Events,
             settings::ClientSettings,
         },
@@ -78,7 +78,7 @@ impl Ledger {
             let kind = kind_of(code);
             let hint = match kind {
                 SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
-                _ => hint_for(code),
+                _ => hint_for_words(code, &reason),
             };
             from_source(SourceError {
                 kind,

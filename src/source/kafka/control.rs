@@ -20,7 +20,7 @@ use rdkafka::{
 };
 
 use super::{
-    error::{code_of, hint_for, hint_for_unreachable, kind_of, without_secrets, words},
+    error::{code_of, hint_for_unreachable, hint_for_words, kind_of, without_secrets, words},
     events::Events,
     raw,
     settings::ClientSettings,
@@ -229,7 +229,7 @@ impl Control {
                 let message = message();
                 let hint = match kind {
                     SourceErrorKind::Unreachable => Some(hint_for_unreachable(&message)),
-                    _ => hint_for(code),
+                    _ => hint_for_words(code, &message),
                 };
                 return Err(Failure { code, kind, message, hint });
             }

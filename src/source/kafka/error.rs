@@ -2,6 +2,7 @@
 
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
+use super::certificate;
 use crate::source::{SourceError, SourceErrorKind};
 
 /// Whether asking again may help.
@@ -69,6 +70,11 @@ pub fn hint_for(code: Code) -> Option<&'static str> {
         Code::ClusterAuthorizationFailed => "Grant this user the cluster operation.",
         _ => return None,
     })
+}
+
+/// The same, where words came with the code.
+pub fn hint_for_words(code: Code, reason: &str) -> Option<&'static str> {
+    if certificate::is_refused(reason) { Some(certificate::HINT) } else { hint_for(code) }
 }
 
 /// What to do about a broker that holds a consumer back.

@@ -19,6 +19,7 @@ use rdkafka::{
 use serde::Deserialize;
 
 use super::{
+    certificate,
     error::{code_of, kind_of},
     oauth::TokenSource,
     quota::{QuotaNews, THROTTLE_MAX},
@@ -151,7 +152,8 @@ impl Events {
             cuts.push(cut);
         }
         // It says so as a broken connection, as if it were to heal.
-        let code = if reason.contains("certificate verify failed") { Code::SSL } else { code };
+        let is_certificate = reason.contains("certificate verify failed") || certificate::is_refused(reason);
+        let code = if is_certificate { Code::SSL } else { code };
         let mut trouble = self.trouble();
         // Whoever was fenced learns it from the call that fails.
         if code != Code::Fenced && trouble.warned.insert(code as i32) {

@@ -10,6 +10,7 @@
 //! Deliberately absent: consumer groups (a group is at most a mirror of what the checkpoint holds), a choice of what a
 //! batch reads, retries beyond a call's deadline (the driver's business), HTTP (OIDC tokens come from a file).
 
+mod certificate;
 mod chunk;
 pub mod control;
 mod direct;

@@ -17,7 +17,7 @@ use rdkafka::{
 use super::{
     chunk::ChunkBuilder,
     control::drain,
-    error::{QUOTA_HINT, hint_for, kind_of},
+    error::{QUOTA_HINT, hint_for, hint_for_words, kind_of},
     events::{Events, cut_of},
     librdkafka::{LibrdkafkaPlane, Partition},
     raw::RawMessage,
@@ -289,7 +289,7 @@ fn silence(
     let quota = if is_throttled { ", after a quota held it back" } else { "" };
     let reason = explanation.map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
     let kind = if refusal.is_some() { SourceErrorKind::Refused } else { SourceErrorKind::Unreachable };
-    let hint = refusal.and_then(|(code, _)| hint_for(code)).or(is_throttled.then_some(QUOTA_HINT));
+    let hint = refusal.and_then(|(code, reason)| hint_for_words(code, &reason)).or(is_throttled.then_some(QUOTA_HINT));
     SourceError { kind, message: format!("{what}{quota}{reason}"), hint: hint.map(str::to_owned) }
 }
 

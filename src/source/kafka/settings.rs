@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 use super::{
+    certificate,
     oauth::TokenSource,
     secret::{SettingsError, read_setting},
 };
@@ -249,7 +250,7 @@ fn check_files(properties: &BTreeMap<String, String>) -> Result<(), SettingsErro
             return Err(SettingsError::new(message, format!("Correct `{name}`, or put the file there.")));
         }
     }
-    Ok(())
+    certificate::check(properties)
 }
 
 /// What this build of librdkafka cannot do, said before a connection is tried.

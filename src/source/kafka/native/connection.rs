@@ -25,7 +25,7 @@ use super::{
     stop::StopFlag,
     stream::Stream,
 };
-use crate::source::SourceError;
+use crate::source::{SourceError, kafka::certificate};
 
 const UNSUPPORTED_VERSION: i16 = 35;
 const SIZE_LEN: usize = 4;
@@ -237,7 +237,12 @@ impl Connection {
 
     fn broken<R: Request>(&self, reason: impl std::fmt::Display) -> SourceError {
         let request = ApiKey::try_from(R::KEY).map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
-        unreachable(format!("broker {}: {request}: {reason}", self.endpoint))
+        let message = format!("broker {}: {request}: {reason}", self.endpoint);
+        // A broker looks at the client's certificate after the handshake.
+        if certificate::is_refused(&message) {
+            return refused(message, Some(certificate::HINT));
+        }
+        unreachable(message)
     }
 
     fn negotiate(&mut self, deadline: Instant) -> Result<(), SourceError> {

@@ -13,7 +13,7 @@ use super::{
     settings::{AddressFamily, Endpoint, Settings},
     stop::{SLICE, StopFlag},
 };
-use crate::source::SourceError;
+use crate::source::{SourceError, kafka::certificate};
 
 /// The most that is read before deadline and flag are looked at: of a response that comes slowly, and of one that comes as
 /// fast as it is taken.
@@ -209,6 +209,7 @@ fn handshake_failure(endpoint: &Endpoint, middle: &openssl::ssl::MidHandshakeSsl
     }
     let message = format!("broker {endpoint}: the TLS handshake failed: {}", middle.error());
     match middle.error().ssl_error() {
+        Some(_) if certificate::is_refused(&message) => refused(message, Some(certificate::HINT)),
         Some(_) => {
             refused(message, Some("Check security.protocol and the ssl.* properties against the broker's listener."))
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use openssl::{
     pkey::PKey,
-    ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode},
+    ssl::{SslConnector, SslMethod, SslVerifyMode},
     x509::X509,
 };
 
@@ -81,23 +81,14 @@ pub fn connector(settings: &TlsSettings) -> Result<SslConnector, SourceError> {
         None => {}
     }
     if let Some(key) = &settings.key {
-        match (key, &settings.key_password) {
-            (Pem::File(path), None) => {
-                builder.set_private_key_file(path, SslFiletype::PEM).map_err(failed("ssl.key.location"))?;
-            }
-            (key, password) => {
-                let text = match key {
-                    Pem::Text(text) => text.clone().into_bytes(),
-                    Pem::File(path) => {
-                        std::fs::read(path).map_err(|error| unreadable("ssl.key.location", path, &error))?
-                    }
-                };
-                let password = password.as_deref().unwrap_or_default();
-                let key =
-                    PKey::private_key_from_pem_passphrase(&text, password.as_bytes()).map_err(failed("ssl.key"))?;
-                builder.set_private_key(&key).map_err(failed("ssl.key"))?;
-            }
-        }
+        let text = match key {
+            Pem::Text(text) => text.clone().into_bytes(),
+            Pem::File(path) => std::fs::read(path).map_err(|error| unreadable("ssl.key.location", path, &error))?,
+        };
+        // With no password at all, OpenSSL would ask for one on the terminal.
+        let password = settings.key_password.as_deref().unwrap_or_default();
+        let key = PKey::private_key_from_pem_passphrase(&text, password.as_bytes()).map_err(failed("ssl.key"))?;
+        builder.set_private_key(&key).map_err(failed("ssl.key"))?;
         builder.check_private_key().map_err(failed("ssl.key with ssl.certificate"))?;
     }
     if let Some(list) = &settings.cipher_suites {
