@@ -83,6 +83,8 @@ pub struct State {
     pub metadata_error: Option<i16>,
     /// What ListOffsets says of the partition instead of an offset, an answer each.
     pub lookup_errors: Vec<i16>,
+    /// What OffsetForLeaderEpoch says of the partition instead of an end, once.
+    pub epoch_error: Option<i16>,
     /// Connections are closed at the next request.
     pub hangs_up: bool,
     /// The connection is closed at the next request of each of these kinds, once.
@@ -163,6 +165,7 @@ impl ScriptedBroker {
             .into(),
             metadata_error: None,
             lookup_errors: Vec::new(),
+            epoch_error: None,
             hangs_up: false,
             hangs_up_at: Vec::new(),
             client_ids: BTreeSet::new(),
@@ -340,13 +343,14 @@ fn list_offsets(state: &Mutex<State>, correlation_id: i32, version: i16, mut req
 
 fn epoch_end(state: &Mutex<State>, correlation_id: i32, version: i16, mut request: Bytes) -> Vec<u8> {
     let request = OffsetForLeaderEpochRequest::decode(&mut request, version).unwrap();
-    let (end, found) = {
-        let state = state.lock().unwrap();
-        (state.epoch_end, state.epoch_found)
+    let (end, found, error) = {
+        let mut state = state.lock().unwrap();
+        (state.epoch_end, state.epoch_found, state.epoch_error.take())
     };
     let partition = le::EpochEndOffset::default()
         .with_leader_epoch(found.unwrap_or(request.topics[0].partitions[0].leader_epoch))
-        .with_end_offset(end);
+        .with_end_offset(end)
+        .with_error_code(error.unwrap_or_default());
     let topic = le::OffsetForLeaderTopicResult::default()
         .with_topic(request.topics[0].topic.clone())
         .with_partitions(vec![partition]);

@@ -168,6 +168,35 @@ fn every_error_code_of_a_look_up_of_offsets_passes_or_ends_with_its_kind() {
     }
 }
 
+/// Asked for by a new process, before it goes on where another one read up to in an older epoch.
+#[test]
+fn every_error_code_of_a_look_up_of_epochs_passes_or_ends_with_its_kind() {
+    let broker = ScriptedBroker::start();
+    let restarted = || {
+        let mut plane = open(&broker);
+        plane.start_epoch = Some(2);
+        plane.leader_epoch = Some(3);
+        plane
+    };
+    for code in (-1..=135).filter(|code| *code != 0) {
+        broker.change(|state| state.epoch_error = Some(code));
+        let plane = restarted();
+        if code == 29 {
+            let error = plane.read(0, 15, 20).unwrap_err();
+            assert_eq!(error.kind, SourceErrorKind::Refused, "{code}: {error}");
+            let says = ["OffsetForLeaderEpoch", "DESCRIBE", &*broker.address];
+            assert!(says.iter().all(|fact| format!("{error} {:?}", error.hint).contains(fact)), "{error:?}");
+        }
+        assert_eq!(plane.read(0, 15, 20).unwrap().len(), 5, "error {code} of OffsetForLeaderEpoch");
+        assert_eq!(broker.change(|state| state.epoch_error), None, "{code}: nobody asked");
+    }
+    // However often it fails, what was cut is found.
+    for code in [-1, 3, 6, 74, 75, 78, 999] {
+        broker.change(|state| (state.epoch_error, state.epoch_end) = (Some(code), 12));
+        check_loss(restarted().read(0, 15, 20).unwrap_err(), (0, 12), "was cut at offset 12");
+    }
+}
+
 #[test]
 fn damaged_bytes_are_fetched_again_and_then_stop_the_range() {
     let broker = ScriptedBroker::start();
