@@ -49,6 +49,7 @@ impl KafkaClient for Librdkafka {
             .map_err(|error| Unfit { message: error.message, hint: Some(lower(&error.hint)) })?;
         let made = match side {
             Side::Source => {
+                check_fetch_wait(properties)?;
                 let mut config = settings.planning(Isolation::ReadCommitted);
                 unconnected(&mut config);
                 config.create_with_context::<_, BaseConsumer<Silent>>(Silent).map(drop)
@@ -74,6 +75,21 @@ impl KafkaClient for Librdkafka {
             prefetch_memory_bytes: 1 << 20,
         };
         native::Settings::from_config(&config).map(drop).map_err(|reason| reason.to_string())
+    }
+}
+
+/// A broker that waits for more bytes to come makes a batch wait for records that exist. Past this time that would look
+/// as if it had fallen silent.
+const LONGEST_FETCH_WAIT_MS: u64 = 2_000;
+
+fn check_fetch_wait(properties: &BTreeMap<String, String>) -> Result<(), Unfit> {
+    let set: Option<u64> = properties.get("fetch.wait.max.ms").and_then(|ms| ms.parse().ok());
+    match set {
+        Some(ms) if ms > LONGEST_FETCH_WAIT_MS => Err(Unfit {
+            message: format!("fetch.wait.max.ms = {ms} would let brokers hold back the records of a batch for so long"),
+            hint: Some(format!("leave it out, or set it to {LONGEST_FETCH_WAIT_MS} at most")),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -262,6 +278,8 @@ mod tests {
             Some("session.timeout.ms"),
         );
         check(Side::Output, &[("max.in.flight", "9")], Some("max.in.flight"));
+        check(Side::Source, &[("fetch.wait.max.ms", "2000"), ("fetch.min.bytes", "1000000")], None);
+        check(Side::Source, &[("fetch.wait.max.ms", "2001")], Some("fetch.wait.max.ms = 2001"));
     }
 
     #[test]
