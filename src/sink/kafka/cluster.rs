@@ -123,8 +123,7 @@ impl Cluster {
     pub fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
         self.standing = Some(standing.clone());
         let Some(home) = self.home.clone() else { return Ok(()) };
-        let found = self.peek(&home)?;
-        self.judged(found, &home, &standing.next, None).map(drop)
+        self.check_entry(&home, &standing.next)
     }
 
     /// The home of the entry for a job that has none on this cluster yet; the first transaction says "nothing yet".
@@ -135,7 +134,7 @@ impl Cluster {
         let cluster = self.connect()?;
         let mut home = Home { cluster, topic: topic.to_owned(), partition: HOME_PARTITION, delivered: None };
         // Refused before anybody is fenced.
-        let seen = self.peek(&home)?;
+        let seen = self.peek(&home, Isolation::ReadUncommitted)?;
         self.begun(&seen, append)?;
         self.begin(&home)?;
         crash::point("kafka: begun");
@@ -308,8 +307,7 @@ impl Cluster {
         }
         if self.session.is_none() && self.had_session {
             // Brokers were away, or seemed so: another process may have gone on meanwhile, and is not to be fenced then.
-            let seen = self.peek(home)?;
-            self.judged(seen, home, batch, None)?;
+            self.check_entry(home, batch)?;
         }
         self.begin(home)?;
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };
@@ -341,10 +339,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// The entry as it is now, without fencing anybody.
-    fn peek(&mut self, home: &Home) -> Result<Found, SinkError> {
+    /// The entry as it is now, without fencing anybody. A committed one is waited for while a transaction over it is open.
+    fn peek(&mut self, home: &Home, isolation: Isolation) -> Result<Found, SinkError> {
         self.check_cluster(home)?;
-        Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted, self.silence.clone())?.look(home)
+        Ledger::open(&self.settings, &self.group(), isolation, self.silence.clone())?.look(home)
+    }
+
+    /// Refuses, without fencing anybody, where the entry does not fit the checkpoint.
+    fn check_entry(&mut self, home: &Home, batch: &BatchIdentity) -> Result<(), SinkError> {
+        let seen = self.peek(home, Isolation::ReadUncommitted)?;
+        match self.judged(seen, home, batch, None) {
+            // What a transaction recorded shows a moment after its commit was confirmed, once the group's log has the
+            // marker; until then the entry before it is there.
+            Err(error) if error.kind == SinkErrorKind::Refused => {
+                let seen = self.peek(home, Isolation::ReadCommitted)?;
+                self.judged(seen, home, batch, None).map(drop)
+            }
+            judged => judged.map(drop),
+        }
     }
 
     fn judged(
