@@ -12,6 +12,7 @@ use super::{
     drain::Drain,
     edges::Edges,
     edited::{Accepted, edited},
+    elsewhere::{self, About},
     engine::Engine,
     error::{Class, DriverError},
     failed::checkpoint_failed,
@@ -76,6 +77,7 @@ fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverErr
     let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
     let text = archive.job_text_of(&plan.job_text).map_err(|error| checkpoint_failed(&error))?;
     let planned = from_text(&text, job)?;
+    elsewhere::check(&planned, job, About::FinishingABatch)?;
     if facts.head_committed.is_none() {
         recorded::check_initial(&planned)?;
     }

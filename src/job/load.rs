@@ -267,6 +267,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         retention: retention?,
         mirror_offsets_to: mirror?,
         directory: reader.directory.clone(),
+        ran: std::mem::take(&mut reader.ran),
         file_contents: reader.files.contents.clone(),
         places: std::mem::take(&mut reader.places),
     })
