@@ -53,10 +53,12 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     let holder = Holder::this_process(clock.now_ms());
     let lock = Lock::take(&dir, &holder).map_err(|error| checkpoint_failed(&error))?;
     // Another process may have worked on it between the look and the lock.
-    let facts = inspect(&dir, &job)?.or(facts);
-    let accepted = match &facts {
+    let mut facts = inspect(&dir, &job)?.or(facts);
+    let accepted = match &mut facts {
         Some(facts) => {
             check_in_flight(&dir, facts, &job)?;
+            let archive = checkpoint::Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
+            follow(facts, &archive, &job)?;
             edited(&dir, facts, &job, options)?
         }
         None => Accepted::default(),
@@ -82,6 +84,14 @@ fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverErr
         recorded::check_initial(&planned)?;
     }
     recorded::check_queues(&planned, job, &plan.ranges, plan.batch)
+}
+
+/// Files of a directory that was moved or copied since the last run keep what the checkpoint knows of them.
+fn follow(facts: &mut Facts, archive: &checkpoint::Archive, job: &Job) -> Result<(), DriverError> {
+    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else { return Ok(()) };
+    let text = archive.job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
+    dead_letters::follow(&mut facts.sinks, &from_text(&text, job)?, job);
+    Ok(())
 }
 
 impl<'a> Run<'a> {
@@ -187,7 +197,8 @@ impl<'a> Run<'a> {
         self.recover(planned).map_err(|error| if is_edited { as_planned(error, id) } else { error })?;
         if is_edited {
             let archive = self.checkpoint.archive();
-            let facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
+            let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
+            follow(&mut facts, archive, job)?;
             // What the outputs of the old job hold open is closed before those of the new one open it.
             self.engine.outputs.clear();
             let text = job_text.clone();

@@ -2,6 +2,7 @@
 
 use super::{
     clock::Clock,
+    dead_letters,
     edges::World,
     elsewhere::{self, About},
     engine::Engine,
@@ -41,7 +42,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     // The sinks of the job that wrote last know what can be taken back.
     let wrote = from_text(&archive.job_text_of(&last.job_text).map_err(failed)?, job)?;
     elsewhere::check(&wrote, job, About::CuttingBack)?;
-    drop(archive);
+    let target_text = options.to.and_then(|to| facts.batches.get(&to)?.plan.as_ref()).map(|plan| plan.job_text.clone());
     let mut checkpoint = Checkpoint::resume(lock, &facts).map_err(failed)?;
     let mut engine = Engine::new(wrote, last.job_text.clone(), None)?;
     engine.open_sinks(&facts.sinks, &World::default())?;
@@ -56,7 +57,11 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
             .detail(format!("Outputs: {}.", stays.join(", ")))
             .hint("Run with --leave-published to leave it where it is.".to_owned()));
     }
-    let record = checkpoint.rewind(options.to).map_err(failed)?;
+    let mut record = checkpoint.rewind(options.to).map_err(failed)?;
+    if let Some(then) = target_text {
+        let then = from_text(&checkpoint.archive().job_text_of(&then).map_err(failed)?, job)?;
+        dead_letters::follow(&mut record.sinks, &then, engine.job());
+    }
     finish(&mut engine, &mut checkpoint, &record)?;
     tracing::info!(to = target(options.to), timeline = record.timeline.0, "rewound");
     Ok(())

@@ -57,6 +57,12 @@ impl Ran {
         }
     }
 
+    /// Every path of the text that was relative: where it led then, and what `other` knows the same path by.
+    pub fn known_by(&self, other: &Job) -> Vec<(PathBuf, PathBuf)> {
+        let places = |inner: &String| (self.directory.join(inner), other.recorded_place(inner.as_ref()));
+        self.relative.iter().map(places).filter(|(then, now)| then != now).collect()
+    }
+
     fn inner(&self, path: &Path) -> Option<String> {
         within(&self.directory, path).filter(|inner| self.relative.contains(inner))
     }
@@ -97,6 +103,14 @@ impl Job {
             }
         }
         displaced
+    }
+
+    /// Where a path led when the job ran: what the checkpoint knows it by.
+    pub fn recorded_place(&self, path: &Path) -> PathBuf {
+        match &self.ran.whereabouts {
+            Whereabouts::Moved { from } if path.is_relative() => from.join(path),
+            _ => self.absolute(path),
+        }
     }
 
     /// Every path that starts from the working directory, of outputs and of what is read.
