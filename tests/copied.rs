@@ -71,7 +71,8 @@ impl Trees {
             let there = Path::new(&self.place.path(&path)).is_dir();
             if there { self.place.files(&path) } else { Vec::new() }
         };
-        let kept = |(name, _): &(String, Vec<u8>)| name.ends_with(".log") || name.contains(".db") || name == "dead.jsonl";
+        let kept =
+            |(name, _): &(String, Vec<u8>)| name.ends_with(".log") || name.contains(".db") || name == "dead.jsonl";
         let mut written: Vec<_> =
             [files(""), files("logs"), files("checkpoint")].concat().into_iter().filter(kept).collect();
         let parts = fs::read_dir(self.place.path(&format!("{tree}/parts"))).into_iter().flatten();
@@ -157,7 +158,8 @@ fn a_tree_that_was_moved_goes_on_where_it_is() {
 fn an_output_that_an_edit_moves_is_finished_where_it_was() {
     let trees = Trees::run("[\"1\", \"x\"]\n[\"9\", \"y\"]\n[\"5\"]\n", 1);
     trees.place.write("one/ok", "");
-    let job = trees.place.read("one/job.toml").replace("name = \"log\"", "name = \"other\"").replace("out.log", "other.log");
+    let job =
+        trees.place.read("one/job.toml").replace("name = \"log\"", "name = \"other\"").replace("out.log", "other.log");
     trees.place.write("one/job.toml", job);
     trees.kstream("one", "run job.toml").expect(0);
     assert_eq!(trees.log("one"), ["1", "9"]);

@@ -35,7 +35,11 @@ pub fn check(stored: &Job, current: &Job, about: About) -> Result<(), DriverErro
     };
     let error = DriverError::new(Class::Refused, what);
     let error = displaced.iter().fold(error, |error, Displaced { output, recorded, here, .. }| {
-        error.detail(format!("By the checkpoint {output} is {}, here it would be {}.", recorded.display(), here.display()))
+        error.detail(format!(
+            "By the checkpoint {output} is {}, here it would be {}.",
+            recorded.display(),
+            here.display()
+        ))
     });
     let here = current.directory.display();
     let hint = match about {

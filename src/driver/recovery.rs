@@ -108,7 +108,8 @@ impl<'a> Run<'a> {
         let interval = Interval::new(job.batch_interval_ms);
         let facts = facts.unwrap_or_else(|| no_facts(&job, interval.zero(interval.first_time(now_ms))));
         let positions = positions(&facts);
-        let opened = edges.sources(&job, &positions)?;
+        let mut opened = edges.sources(&job, &positions)?;
+        recorded::check_lengths(&job, &mut opened.sources, &positions)?;
         let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
         let mut inputs = Inputs::new(&job, opened.sources, positions, start.as_ref(), now_ms);
         let text = job.text();

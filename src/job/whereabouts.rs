@@ -91,7 +91,8 @@ impl Job {
     /// runs here. An output that `current` names itself may be written, wherever it is.
     pub fn displaced(&self, current: &Job) -> Vec<Displaced> {
         let Whereabouts::Elsewhere { .. } = self.ran.whereabouts else { return Vec::new() };
-        let known: Vec<PathBuf> = current.written().iter().map(|written| resolved(&current.absolute(&written.path))).collect();
+        let known: Vec<PathBuf> =
+            current.written().iter().map(|written| resolved(&current.absolute(&written.path))).collect();
         let mut displaced = Vec::new();
         for written in self.written() {
             let Some(inner) = self.ran.inner(&written.path) else { continue };
