@@ -1,6 +1,7 @@
 //! Brokers that are away: the job waits for as long as `unreachable_limit` says, whoever they belong to, and tells it.
 
 use std::{
+    io::{Read, Write},
     net::TcpListener,
     thread,
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use kafka_protocol::messages::ApiKey;
 use super::{
     broker::{Broker, broker, own_broker, unique_name},
     proxy::{Fault, Plan, Proxy},
-    support::{Ended, Place, START_MS, wait_until},
+    support::{Ended, Place, START_MS, of_kafka, wait_until},
 };
 
 /// Numbers from the embedded broker, or from `source`, to `output`.
@@ -215,25 +216,10 @@ fn stops(running: super::support::Running, code: i32) -> Ended {
 
 /// Words into a log, by a source behind `address`.
 fn reading(address: &str, topic: &str, fetch: &str) -> Place {
-    Place::with_job(&format!(
-        r#"
-name = "{}"
-batch_interval = "200ms"
-checkpoint_dir = "checkpoint"
-time_zone = "UTC"
-[source]
-kind = "kafka"
-brokers = "{address}"
-topics = ["{topic}"]
-max_records_per_partition = 10
-fetch = "{fetch}"
-[[steps]]
-map = "lambda record: record.value"
-[[steps]]
-pprint = {{ num = 1_000, to = "out.log" }}
-"#,
-        unique_name("away")
-    ))
+    let keys = format!("max_records_per_partition = 10\nfetch = \"{fetch}\"");
+    let steps =
+        "[[steps]]\nmap = \"lambda record: record.value\"\n[[steps]]\npprint = { num = 1_000, to = \"out.log\" }";
+    Place::with_job(&of_kafka(&unique_name("away"), "200ms", (address, topic), &keys, steps))
 }
 
 const PLANES: [&str; 2] = ["native", "librdkafka"];
@@ -399,4 +385,22 @@ fn a_reconnect_that_fails_for_want_of_files_is_told_as_that_and_ends_the_run_soo
         place.catch_up();
         assert_eq!(place.read("out.log").matches("\nfirst\n").count(), 1);
     }
+}
+
+#[test]
+fn a_port_that_is_no_kafka_is_warned_of_once() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    thread::spawn(move || {
+        for caller in port.incoming() {
+            let Ok(mut caller) = caller else { return };
+            let _ = caller.read(&mut [0; 16]);
+            let _ = caller.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let source = format!("brokers = \"{address}\"\ntopics = [\"numbers\"]");
+    let place = Place::with_job(&job(&source, "3s", "topic = \"out\""));
+    let ended =
+        place.kstream("run job.toml --until-caught-up").expect(6).says(&["waiting for Kafka", "security.protocol"]);
+    assert_eq!(ended.err.matches(" WARN ").count(), 1, "{}", ended.err);
 }

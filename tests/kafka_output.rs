@@ -7,37 +7,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::{
     broker::{Broker, NewRecord, Operation, Resource, broker, own_broker, unique_name},
     run::{sums, truth},
-    support::{Place, Random, START_MS, blocks, wait_until},
+    support::{COUNTED, Place, Random, START_MS, blocks, of_kafka, wait_until},
 };
 
 const PARTITIONS: i32 = 2;
 
 /// Word counts of `topic` into a topic and a log. `name` is unique: it names the group on a broker that tests share.
 pub fn job(name: &str, brokers: &str, topic: &str, output: &str) -> String {
-    format!(
-        r#"
-name = "{name}"
-batch_interval = "100ms"
-checkpoint_dir = "checkpoint"
-time_zone = "UTC"
-[source]
-kind = "kafka"
-brokers = "{brokers}"
-topics = ["{topic}"]
-max_records_per_partition = 20
-[[steps]]
-flat_map = 'lambda record: record.value.split(" ")'
-[[steps]]
-map = "lambda word: (word, 1)"
-[[steps]]
-reduce_by_key = "lambda a, b: a + b"
-[[steps]]
-pprint = {{ num = 100_000, to = "out.log" }}
-[[steps]]
-name = "out"
-to_kafka = {{ {output} }}
-"#
-    )
+    let steps = format!("{COUNTED}[[steps]]\nname = \"out\"\nto_kafka = {{ {output} }}");
+    of_kafka(name, "100ms", (brokers, topic), "max_records_per_partition = 20", &steps)
 }
 
 pub fn fill(broker: &Broker, topic: &str, lines: u64) -> Vec<String> {

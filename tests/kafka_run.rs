@@ -11,34 +11,14 @@ use rdkafka::producer::Producer;
 use super::{
     broker::{Broker, End, NewRecord, broker, flush, send, unique_name},
     run::{sums, truth},
-    support::{Place, START_MS, blocks, wait_until},
+    support::{COUNTED, Place, START_MS, blocks, of_kafka, wait_until},
 };
 
 const PARTITIONS: i32 = 4;
 
 /// Word counts of a topic into `out.log`.
 fn word_count(brokers: &str, topic: &str, source: &str) -> String {
-    format!(
-        r#"
-name = "counted"
-batch_interval = "1s"
-checkpoint_dir = "checkpoint"
-time_zone = "UTC"
-[source]
-kind = "kafka"
-brokers = "{brokers}"
-topics = ["{topic}"]
-{source}
-[[steps]]
-flat_map = 'lambda record: record.value.split(" ")'
-[[steps]]
-map = "lambda word: (word, 1)"
-[[steps]]
-reduce_by_key = "lambda a, b: a + b"
-[[steps]]
-pprint = {{ num = 100_000, to = "out.log" }}
-"#
-    )
+    of_kafka("counted", "1s", (brokers, topic), source, COUNTED)
 }
 
 /// The line at an offset of a partition.

@@ -32,6 +32,8 @@ pub enum Fault {
     Refused(i16),
     /// The broker has done it; the answer is this error all the same.
     DoneButRefused(i16),
+    /// One bit in the middle of the answer is another.
+    Damaged,
 }
 
 /// Which request, and how long nobody is let in after its connection has ended.
@@ -248,6 +250,11 @@ impl Shared {
                     Some(Fault::DoneButRefused(code)) => {
                         self.scene().plan = None;
                         frame = refusal::of(asked.key, asked.version, id, asked.request, code);
+                    }
+                    Some(Fault::Damaged) => {
+                        self.scene().plan = None;
+                        let middle = frame.len() / 2;
+                        frame[middle] ^= 1;
                     }
                     _ => frame = rewrite::addresses(asked.key, asked.version, frame, &self.address),
                 }

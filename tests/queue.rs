@@ -181,3 +181,19 @@ pprint = { num = 10, to = "out.log" }
     assert_eq!(shown(&place.read("out.log")), "6 0 3 2 0");
     place.kstream("replay job.toml --from 2 --to 1").expect(2).says(&["--from, then --to"]);
 }
+
+#[test]
+fn a_queue_with_fewer_lines_than_were_read_is_refused() {
+    let place = numbers("[\"7\"]\n[]\n\n[\"9\"]\n");
+    place.kstream("run job.toml").expect(0).says(&["batches=3"]);
+    place.write("queue.jsonl", "[\"7\"]\n");
+    for run in ["run job.toml", "run job.toml --until-caught-up"] {
+        let refused = "queue file queue.jsonl has fewer lines than were read";
+        refused_unchanged(&place, run, &[refused, "It has 1 line with a batch; 3 lines have", "Put the file back"]);
+    }
+    place.kstream("rewind job.toml --to 0 --yes").expect(0);
+    place.kstream("run job.toml").expect(0).says(&["batches=0"]);
+    place.write("queue.jsonl", "[\"7\"]\n[\"8\"]\n");
+    place.kstream("run job.toml").expect(0).says(&["batches=1"]);
+    assert!(place.read("out.log").contains("('8', 8)"));
+}

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     broker::{Broker, Operation, Resource, Topic, broker, unique_name},
-    support::{Ended, Place, START_MS, wait_until},
+    support::{Ended, Place, START_MS, of_kafka, wait_until},
 };
 
 /// Far more than it takes, and far less than `unreachable_limit`.
@@ -141,25 +141,14 @@ impl Topics {
 fn job(broker: &Broker, name: &str, topics: &Topics, steps: &str) -> String {
     let first = ONE.replacen("map", "name = \"all\"\nmap", 1);
     let steps = topics.named(&(first + steps));
-    format!(
-        r#"
-name = "{name}"
-batch_interval = "200ms"
-checkpoint_dir = "checkpoint"
-[source]
-kind = "kafka"
-brokers = "{brokers}"
-topics = ["{input}"]
-max_records_per_partition = 1
+    let keys = format!(
+        r#"max_records_per_partition = 1
 unreachable_limit = "10m"
-properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{ca}", "sasl.mechanism" = "PLAIN", "sasl.username" = "{user}", "sasl.password" = {{ env = "OUTPUT_PASSWORD" }} }}
-{steps}
-"#,
-        brokers = broker.sasl_ssl_brokers,
-        input = topics.input.name(),
+properties = {{ "security.protocol" = "SASL_SSL", "ssl.ca.location" = "{ca}", "sasl.mechanism" = "PLAIN", "sasl.username" = "{user}", "sasl.password" = {{ env = "OUTPUT_PASSWORD" }} }}"#,
         ca = broker.ca.display(),
         user = broker.stranger,
-    )
+    );
+    of_kafka(name, "200ms", (&broker.sasl_ssl_brokers, topics.input.name()), &keys, &steps)
 }
 
 fn play(broker: &Broker, case: Case) {

@@ -29,6 +29,24 @@ name = "log"
 pprint = { num = 100_000, to = "out.log" }
 "#;
 
+/// A job that reads one topic of a Kafka: `keys` are more keys of its source, and its steps come after it.
+pub fn of_kafka(name: &str, interval: &str, (brokers, topic): (&str, &str), keys: &str, steps: &str) -> String {
+    format!(
+        r#"
+name = "{name}"
+batch_interval = "{interval}"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "kafka"
+brokers = "{brokers}"
+topics = ["{topic}"]
+{keys}
+{steps}
+"#
+    )
+}
+
 /// A working directory of one test, with a job file `job.toml` in it.
 pub struct Place {
     dir: TempDir,

@@ -7,6 +7,7 @@ mod broker;
 mod cli;
 mod command;
 mod conformance;
+mod copied;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod dead_letter;

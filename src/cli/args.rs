@@ -164,14 +164,35 @@ pub fn parse_where(text: &str) -> Result<Where, String> {
         "latest" => return Ok(Where::Latest),
         _ => {}
     }
+    // Before offsets: what looks like both is a time, as 2026-11-20T10:00:00 does.
+    if let Ok(moment) = parse_moment(text) {
+        return Ok(Where::Moment(moment));
+    }
+    if is_dated(text) {
+        return Err(
+            "there is no such time; expected one such as 2026-11-20T10:00:00Z, or 2026-11-20T10:00:00 in the job's \
+                    time zone"
+                .to_owned(),
+        );
+    }
     if let Some(offsets) = text.split(',').map(parse_offset).collect::<Option<Vec<_>>>() {
         return match offsets.iter().enumerate().find(|(idx, (tp, _))| offsets[..*idx].iter().any(|(t, _)| t == tp)) {
             Some((_, (tp, _))) => Err(format!("two offsets for {tp}")),
             None => Ok(Where::Offsets(offsets)),
         };
     }
-    let forms = "expected earliest, latest, -10m, 2026-11-20T10:00:00Z, or topic:partition:offset,...";
-    parse_moment(text).map(Where::Moment).map_err(|_| forms.to_owned())
+    Err("expected earliest, latest, -10m, 2026-11-20T10:00:00Z, or topic:partition:offset,...".to_owned())
+}
+
+/// Whether it begins with a date and a time of day.
+fn is_dated(text: &str) -> bool {
+    let form = "0000-00-00T00:";
+    let fits = |(form, byte): (u8, u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        other => byte == other,
+    };
+    form.len() <= text.len() && form.bytes().zip(text.bytes()).all(fits)
 }
 
 fn parse_offset(text: &str) -> Option<(TopicPartition, i64)> {
@@ -224,6 +245,11 @@ mod tests {
             ("2018-11-21T01:30:45Z", Some(Where::Moment(Moment::At(1_542_763_845_000)))),
             ("2018-11-21T09:30:45+08:00", Some(Where::Moment(Moment::At(1_542_763_845_000)))),
             ("2018-11-21 09:30", Some(Where::Moment(Moment::Local(jiff::civil::date(2018, 11, 21).at(9, 30, 0, 0))))),
+            (
+                "2018-11-21T09:30:00",
+                Some(Where::Moment(Moment::Local(jiff::civil::date(2018, 11, 21).at(9, 30, 0, 0)))),
+            ),
+            ("2018-13-21T09:30:00", None),
             ("words:0:15", Some(Where::Offsets(vec![offset("words", 0, 15)]))),
             ("a.b-c:0:15, d:12:0", Some(Where::Offsets(vec![offset("a.b-c", 0, 15), offset("d", 12, 0)]))),
             ("words:0:1,words:0:2", None),

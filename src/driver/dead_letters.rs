@@ -1,6 +1,6 @@
 //! Dead letters as outputs: where a job sends them, and what a batch delivers to each place.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     error::{Class, DriverError},
@@ -77,13 +77,27 @@ pub fn check_topics(job: &Job, patience: &mut Patience) -> Result<(), DriverErro
 /// What the names of all these outputs begin with; no step has such a name.
 pub const PREFIX: &str = "dead letters: ";
 
-/// The name under which the checkpoint knows the output; the same for a job file and for its text in the checkpoint.
+/// The name under which the checkpoint knows the output; the same for a job file and for its text in the checkpoint, also
+/// where the directory it ran in was moved.
 pub fn name(job: &Job, to: &OnError) -> String {
     match to {
         OnError::DeadLetterTopic { topic, brokers: Some(brokers) } => format!("{PREFIX}topic {topic} on {brokers}"),
         OnError::DeadLetterTopic { topic, brokers: None } => format!("{PREFIX}topic {topic}"),
-        OnError::DeadLetterFile(path) => format!("{PREFIX}{}", job.absolute(path).display()),
+        OnError::DeadLetterFile(path) => in_file(&job.recorded_place(path)),
         OnError::Fail | OnError::Skip => PREFIX.to_owned(),
+    }
+}
+
+fn in_file(path: &Path) -> String {
+    format!("{PREFIX}{}", path.display())
+}
+
+/// Lets the files of `job`, in a directory that was moved or copied, be known as those of `earlier`, the same job before.
+pub fn follow<F: Clone>(sinks: &mut BTreeMap<String, F>, earlier: &Job, job: &Job) {
+    for (then, now) in earlier.ran.known_by(job) {
+        if let Some(known) = sinks.get(&in_file(&then)).cloned() {
+            sinks.insert(in_file(&now), known);
+        }
     }
 }
 

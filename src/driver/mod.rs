@@ -12,6 +12,7 @@ mod dead_letters;
 pub mod drain;
 pub mod edges;
 mod edited;
+mod elsewhere;
 pub mod engine;
 pub mod error;
 pub mod failed;

@@ -3,12 +3,17 @@
 //! The job text of a batch says what each file held when the job was loaded. A queue file may grow by lines; a change of
 //! what was there, or another initial state, would make a re-execution differ, so it is refused before anything runs.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
-use super::error::{Class, DriverError};
+use super::{
+    error::{Class, DriverError},
+    failed::source_failed,
+    inputs::Positions,
+};
 use crate::{
     job::{Content, Job, SourceKind},
     model::{BatchId, OffsetRange},
+    source::Source,
 };
 
 /// The file with the initial state of a step, if it is the one the job was loaded with.
@@ -50,6 +55,30 @@ pub fn check_queues(stored: &Job, current: &Job, ranges: &[OffsetRange], batch: 
             let hint = "Put the file back; lines may be added at its end. To give the batch up, rewind to one before it, or begin \
                         anew with another checkpoint_dir.";
             return Err(refused(message, then, &content).hint(hint.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the queues of `job` hold as many batches as were read of them.
+pub fn check_lengths(job: &Job, sources: &mut [Box<dyn Source>], positions: &Positions) -> Result<(), DriverError> {
+    for (spec, source) in job.sources.iter().zip(sources) {
+        let read = positions.get(&spec.name).and_then(|read| read.values().map(|position| position.offset).max());
+        let (SourceKind::Queue { path, .. }, Some(read)) = (&spec.kind, read) else { continue };
+        // A queue answers at once: it lies in memory.
+        let available = source.available(Instant::now()).map_err(|error| source_failed(&error))?;
+        let held = available.partitions.iter().map(|partition| partition.latest).max().unwrap_or_default();
+        if held < read {
+            let name = path.display();
+            let lines = |count: i64| if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+            let message = format!("queue file {name} has fewer lines than were read");
+            return Err(DriverError::new(Class::Refused, message)
+                .detail(format!("It has {} with a batch; {} have been read and committed.", lines(held), lines(read)))
+                .hint(
+                    "Put the file back; lines may be added at its end. To go on with what it holds, rewind to the batch of \
+                     its last line, or begin anew with another checkpoint_dir."
+                        .to_owned(),
+                ));
         }
     }
     Ok(())

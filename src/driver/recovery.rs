@@ -12,6 +12,7 @@ use super::{
     drain::Drain,
     edges::Edges,
     edited::{Accepted, edited},
+    elsewhere::{self, About},
     engine::Engine,
     error::{Class, DriverError},
     failed::checkpoint_failed,
@@ -52,10 +53,12 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     let holder = Holder::this_process(clock.now_ms());
     let lock = Lock::take(&dir, &holder).map_err(|error| checkpoint_failed(&error))?;
     // Another process may have worked on it between the look and the lock.
-    let facts = inspect(&dir, &job)?.or(facts);
-    let accepted = match &facts {
+    let mut facts = inspect(&dir, &job)?.or(facts);
+    let accepted = match &mut facts {
         Some(facts) => {
             check_in_flight(&dir, facts, &job)?;
+            let archive = checkpoint::Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
+            follow(facts, &archive, &job)?;
             edited(&dir, facts, &job, options)?
         }
         None => Accepted::default(),
@@ -76,10 +79,19 @@ fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverErr
     let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
     let text = archive.job_text_of(&plan.job_text).map_err(|error| checkpoint_failed(&error))?;
     let planned = from_text(&text, job)?;
+    elsewhere::check(&planned, job, About::FinishingABatch)?;
     if facts.head_committed.is_none() {
         recorded::check_initial(&planned)?;
     }
     recorded::check_queues(&planned, job, &plan.ranges, plan.batch)
+}
+
+/// Files of a directory that was moved or copied since the last run keep what the checkpoint knows of them.
+fn follow(facts: &mut Facts, archive: &checkpoint::Archive, job: &Job) -> Result<(), DriverError> {
+    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else { return Ok(()) };
+    let text = archive.job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
+    dead_letters::follow(&mut facts.sinks, &from_text(&text, job)?, job);
+    Ok(())
 }
 
 impl<'a> Run<'a> {
@@ -96,7 +108,8 @@ impl<'a> Run<'a> {
         let interval = Interval::new(job.batch_interval_ms);
         let facts = facts.unwrap_or_else(|| no_facts(&job, interval.zero(interval.first_time(now_ms))));
         let positions = positions(&facts);
-        let opened = edges.sources(&job, &positions)?;
+        let mut opened = edges.sources(&job, &positions)?;
+        recorded::check_lengths(&job, &mut opened.sources, &positions)?;
         let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
         let mut inputs = Inputs::new(&job, opened.sources, positions, start.as_ref(), now_ms);
         let text = job.text();
@@ -185,7 +198,8 @@ impl<'a> Run<'a> {
         self.recover(planned).map_err(|error| if is_edited { as_planned(error, id) } else { error })?;
         if is_edited {
             let archive = self.checkpoint.archive();
-            let facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
+            let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
+            follow(&mut facts, archive, job)?;
             // What the outputs of the old job hold open is closed before those of the new one open it.
             self.engine.outputs.clear();
             let text = job_text.clone();

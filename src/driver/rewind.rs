@@ -2,7 +2,9 @@
 
 use super::{
     clock::Clock,
+    dead_letters,
     edges::World,
+    elsewhere::{self, About},
     engine::Engine,
     error::{Class, DriverError},
     failed::{checkpoint_failed, sink_failed},
@@ -10,7 +12,7 @@ use super::{
     stored::{from_text, inspect},
 };
 use crate::{
-    checkpoint::{Checkpoint, CheckpointError, Holder, Lock},
+    checkpoint::{Archive, Checkpoint, CheckpointError, Holder, Lock},
     crash,
     job::Job,
     model::BatchId,
@@ -24,11 +26,12 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     let Some(facts) = inspect(&dir, job)? else {
         return Err(checkpoint_failed(&CheckpointError::Absent { dir }));
     };
-    let mut checkpoint = Checkpoint::resume(lock, &facts).map_err(|error| checkpoint_failed(&error))?;
+    let failed = |error| checkpoint_failed(&error);
+    let archive = Archive::open(&dir).map_err(failed)?;
     let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else {
         return Err(not_kept(options.to, None));
     };
-    let kept = checkpoint.archive().kept().map_err(|error| checkpoint_failed(&error))?;
+    let kept = archive.kept().map_err(failed)?;
     let is_kept = match options.to {
         Some(to) => kept.is_some_and(|(first, last)| first <= to && to <= last),
         None => facts.head_first == BatchId::FIRST,
@@ -37,8 +40,11 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         return Err(not_kept(options.to, kept));
     }
     // The sinks of the job that wrote last know what can be taken back.
-    let text = checkpoint.archive().job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
-    let mut engine = Engine::new(from_text(&text, job)?, last.job_text.clone(), None)?;
+    let wrote = from_text(&archive.job_text_of(&last.job_text).map_err(failed)?, job)?;
+    elsewhere::check(&wrote, job, About::CuttingBack)?;
+    let target_text = options.to.and_then(|to| facts.batches.get(&to)?.plan.as_ref()).map(|plan| plan.job_text.clone());
+    let mut checkpoint = Checkpoint::resume(lock, &facts).map_err(failed)?;
+    let mut engine = Engine::new(wrote, last.job_text.clone(), None)?;
     engine.open_sinks(&facts.sinks, &World::default())?;
     if let Some(unfinished) = &facts.rewind {
         finish(&mut engine, &mut checkpoint, unfinished)?;
@@ -51,7 +57,11 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
             .detail(format!("Outputs: {}.", stays.join(", ")))
             .hint("Run with --leave-published to leave it where it is.".to_owned()));
     }
-    let record = checkpoint.rewind(options.to).map_err(|error| checkpoint_failed(&error))?;
+    let mut record = checkpoint.rewind(options.to).map_err(failed)?;
+    if let Some(then) = target_text {
+        let then = from_text(&checkpoint.archive().job_text_of(&then).map_err(failed)?, job)?;
+        dead_letters::follow(&mut record.sinks, &then, engine.job());
+    }
     finish(&mut engine, &mut checkpoint, &record)?;
     tracing::info!(to = target(options.to), timeline = record.timeline.0, "rewound");
     Ok(())

@@ -24,17 +24,25 @@ pub fn warn_of_own_topics(reader: &mut Reader<'_>, sources: &[ReadSource], read:
     }
 }
 
-/// Refuses dead letters into a topic that a source of the job reads on the same brokers.
+/// Refuses dead letters into a topic whose brokers nothing names, and into one that a source of the job reads on the same brokers.
 pub fn report_read_letters(reader: &mut Reader<'_>, sources: &[ReadSource]) {
     let letters = std::mem::take(&mut reader.letter_topics);
     // A job that has run is taken as it is.
     if reader.files.recorded {
         return;
     }
+    let is_torn = sources.is_empty() || sources.iter().any(|source| source.spec.is_none());
     let sources = kafka(sources);
-    let Some((_, default, _)) = sources.first() else { return };
+    let default = sources.first().map(|(_, brokers, _)| brokers);
     for LetterTopic { topic, brokers, span } in letters {
-        if let Some(source) = reader_of(&sources, brokers.as_ref().unwrap_or(default), &topic) {
+        let Some(brokers) = brokers.as_ref().or(default) else {
+            if !is_torn {
+                let mistake = Mistake::at(&span, "dead letters lack `brokers`: the job has no kafka source");
+                reader.report(mistake.hint("add `brokers = \"localhost:9092\"`".to_owned()));
+            }
+            continue;
+        };
+        if let Some(source) = reader_of(&sources, brokers, &topic) {
             let mistake = Mistake::at(&span, "dead letters cannot go into a topic that the job reads");
             let mistake = mistake.label(format!("source `{source}` would read them again, without end"));
             reader.report(mistake.hint("give them a topic of their own".to_owned()));

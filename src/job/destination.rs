@@ -57,6 +57,17 @@ pub fn report_shared(reader: &mut Reader<'_>, read: &[ReadStep]) {
     }
 }
 
+/// The directory of a checkpoint cannot be a file that the job reads. Whatever else is in its place the run says.
+pub fn report_no_directory(reader: &mut Reader<'_>, span: &Span, dir: &Path) {
+    let place = reader.place(dir);
+    if reader.files.recorded || place.is_dir() {
+        return;
+    }
+    if let Some(reads) = read_by(reader, &reader.spot(&place)) {
+        reader.report(Mistake::at(span, "a checkpoint cannot go here: this is no directory").label(reads));
+    }
+}
+
 /// A log that rotates takes `LOG.1`, `LOG.2` and so on.
 fn report_in_the_way(reader: &mut Reader<'_>, read: &[ReadStep], written: &[Written]) {
     for step in read {

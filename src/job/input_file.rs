@@ -31,15 +31,8 @@ impl Reader<'_> {
 
     /// What a path leads to, so that two spellings of one file are equal; also where nothing is there yet.
     pub fn place(&self, path: &Path) -> PathBuf {
-        let path = lexical(&self.absolute(path));
-        if self.files.recorded {
-            return path;
-        }
-        let canonical = |path: &Path| match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => parent.canonicalize().ok().map(|parent| parent.join(name)),
-            _ => None,
-        };
-        path.canonicalize().ok().or_else(|| canonical(&leads_to(path.clone()))).unwrap_or(path)
+        let path = self.absolute(path);
+        if self.files.recorded { lexical(&path) } else { resolved(&path) }
     }
 
     /// What two paths share if they lead to one file, be it by a hard link.
@@ -76,6 +69,16 @@ impl Reader<'_> {
             self.report(unreadable(span, &error));
         }
     }
+}
+
+/// What an absolute path leads to.
+pub fn resolved(path: &Path) -> PathBuf {
+    let path = lexical(path);
+    let canonical = |path: &Path| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => parent.canonicalize().ok().map(|parent| parent.join(name)),
+        _ => None,
+    };
+    path.canonicalize().ok().or_else(|| canonical(&leads_to(path.clone()))).unwrap_or(path)
 }
 
 /// Where a link leads, also where nothing is there yet.

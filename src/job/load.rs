@@ -10,6 +10,7 @@ use crate::expr::Library;
 
 use super::{
     client::KafkaClient,
+    destination::report_no_directory,
     fields::Fields,
     graph,
     input_file::{self, reason},
@@ -24,7 +25,7 @@ use super::{
     spec::{Job, KafkaSpec, Retention, SourceKind},
     step::steps,
     suggest::closest,
-    syntax::Syntax,
+    syntax::{Syntax, line_of},
     tree::{Entry, Node, Table, Tree, parse},
     written::{Defaults, ReadSource},
 };
@@ -140,11 +141,11 @@ fn load_with(
 
 fn finish(reader: Reader<'_>, syntax: Syntax, job: Option<Job>) -> Result<(Job, Vec<Warning>), JobError> {
     let raw = reader.origins.first().map_or("", |origin| origin.raw.as_str());
-    let line = |at: usize| raw.bytes().take(at).filter(|byte| *byte == b'\n').count();
-    let torn_lines: Vec<usize> = syntax.torn.iter().map(|at| line(*at)).collect();
-    // What was read from a torn line may not be what was meant.
-    let sound =
-        |mistake: &Mistake| mistake.span.origin != JOB_FILE || !torn_lines.contains(&line(mistake.span.range.start));
+    let torn: Vec<std::ops::Range<usize>> = syntax.torn.iter().map(|at| torn_part(raw, *at)).collect();
+    // What was read from a torn line, or below a torn header, may not be what was meant.
+    let sound = |mistake: &Mistake| {
+        mistake.span.origin != JOB_FILE || !torn.iter().any(|part| part.contains(&mistake.span.range.start))
+    };
     let mut mistakes: Vec<Mistake> = reader.mistakes.iter().filter(|mistake| sound(mistake)).cloned().collect();
     mistakes.extend(syntax.mistakes);
     if job.is_none() && mistakes.is_empty() {
@@ -159,6 +160,24 @@ fn finish(reader: Reader<'_>, syntax: Syntax, job: Option<Job>) -> Result<(Job, 
         }
         _ => Err(JobError::Mistakes(Mistakes::new(texts, mistakes))),
     }
+}
+
+/// The line that cannot be read; where it is a header that is never closed, also the lines that would be below it.
+fn torn_part(raw: &str, at: usize) -> std::ops::Range<usize> {
+    let line = line_of(raw, at);
+    let is_header = |text: &str| text.trim_start().starts_with('[');
+    let is_open = |text: &str| {
+        let header = text.split('#').next().unwrap_or_default().trim();
+        let closed = if header.starts_with("[[") { "]]" } else { "]" };
+        header.starts_with('[') && !header.ends_with(closed)
+    };
+    if !raw.get(line.clone()).is_some_and(is_open) {
+        return line.start..line.end + 1;
+    }
+    let mut end = line.end + 1;
+    let below = raw.get(end..).unwrap_or_default().split_inclusive('\n').take_while(|line| !is_header(line));
+    end += below.map(str::len).sum::<usize>();
+    line.start..end
 }
 
 fn read(path: &Path) -> Result<String, JobError> {
@@ -215,7 +234,8 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     let name = fields.require("name", "\"...\"").and_then(|node| job_name(reader, node));
     let batch_interval = fields.require("batch_interval", "\"3s\"");
     let batch_interval_ms = batch_interval.and_then(|node| interval(reader, node));
-    let checkpoint_dir = match fields.get("checkpoint_dir") {
+    let checkpoint_node = fields.get("checkpoint_dir");
+    let checkpoint_dir = match checkpoint_node {
         Some(node) => reader.path(node),
         None => name.as_ref().map(|name| Path::new(".kstream").join(name)),
     };
@@ -252,6 +272,9 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     fields.finish(reader);
     let steps = read_steps.map(|read| graph::resolve(reader, &sources, read, batch_interval_ms));
     warn_of_patterns(reader, root, &sources);
+    if let (Some(node), Some(dir)) = (checkpoint_node, &checkpoint_dir) {
+        report_no_directory(reader, &node.span, dir);
+    }
     Some(Job {
         name: name?,
         batch_interval_ms: batch_interval_ms?,
@@ -267,6 +290,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         retention: retention?,
         mirror_offsets_to: mirror?,
         directory: reader.directory.clone(),
+        ran: std::mem::take(&mut reader.ran),
         file_contents: reader.files.contents.clone(),
         places: std::mem::take(&mut reader.places),
     })

@@ -47,6 +47,7 @@ mod syntax;
 mod text;
 mod topics;
 mod tree;
+mod whereabouts;
 mod written;
 
 pub use client::{KafkaClient, Refusal, Side};
@@ -64,3 +65,4 @@ pub use setting::*;
 pub use spec::*;
 pub use start::parse_start;
 pub use topics::is_topic_name;
+pub use whereabouts::{Displaced, Ran, Whereabouts};

@@ -206,7 +206,10 @@ fn pprint(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOper
 }
 
 fn save_as_text_files(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOperator> {
-    let prefix = arguments.require_main("prefix").and_then(|node| Some((reader.nonempty(&node)?, node.span)));
+    let prefix = arguments.require_main("prefix").and_then(|node| {
+        let prefix = reader.nonempty(&node)?;
+        Some((reader.ran.read(prefix.into()).to_string_lossy().into_owned(), node.span))
+    });
     let suffix = match arguments.get("suffix") {
         Some(node) => reader.nonempty(&node).map(Some),
         None => Some(None),

@@ -21,6 +21,7 @@ use super::{
     quantity,
     suggest::{closest, did_you_mean},
     tree::{Node, Table, Tree, parse_value},
+    whereabouts::Ran,
 };
 
 /// A text as it was written, for positions within strings.
@@ -40,6 +41,8 @@ pub struct Reader<'e> {
     pub torn: bool,
     /// What relative paths start from.
     pub directory: PathBuf,
+    /// Where the job ran, if this is its text in a checkpoint.
+    pub ran: Ran,
     pub library: Library,
     /// Names that `[functions]` defines with mistakes: they are not unknown.
     pub torn_functions: Vec<String>,
@@ -74,6 +77,7 @@ impl<'e> Reader<'e> {
             warnings: Vec::new(),
             torn: false,
             directory,
+            ran: Ran::default(),
             library: Library::default(),
             torn_functions: Vec::new(),
             time_zone: TimeZone::UTC,
@@ -143,7 +147,7 @@ impl<'e> Reader<'e> {
             self.report(Mistake::at(&node.span, "a path cannot hold a null character"));
             return None;
         }
-        Some(PathBuf::from(text))
+        Some(self.ran.read(PathBuf::from(text)))
     }
 
     pub fn boolean(&mut self, node: &Node) -> Option<bool> {

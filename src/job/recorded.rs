@@ -9,6 +9,7 @@ use super::{
     reader::{Reader, start_of_file},
     spec::Job,
     tree::Node,
+    whereabouts::Ran,
 };
 
 /// What a job text says besides what a job file says.
@@ -35,11 +36,20 @@ impl Recorded<'_> {
                 reader.report(Mistake::at(&node.span, message));
             }
         }
+        let directory = fields.get("directory").and_then(|node| reader.text(node));
+        let relative = fields.get("relative").and_then(|node| reader.list(node));
+        if let (Some(directory), Some(relative)) = (directory, relative) {
+            let relative = relative.iter().filter_map(|node| reader.text(node)).collect();
+            reader.ran = Ran::new(directory.into(), relative, &reader.directory);
+        }
         let files = fields.get("files").and_then(|node| reader.table(node));
         for entry in files.iter().flat_map(|files| &files.entries) {
             let Some(text) = reader.text(&entry.node) else { continue };
             match Content::parse(&text) {
-                Some(content) => drop(reader.files.contents.insert(entry.key.clone().into(), content)),
+                Some(content) => {
+                    let path = reader.absolute(&reader.ran.read(entry.key.clone().into()));
+                    reader.files.contents.insert(path, content);
+                }
                 None => reader.report(Mistake::at(&entry.node.span, "expected HASH/BYTES of a file")),
             }
         }

@@ -12,6 +12,7 @@ use super::{
     operator::Step,
     places::Places,
     setting::{OnError, Setting},
+    whereabouts::Ran,
 };
 
 /// How long brokers may be away where no source of the job says it.
@@ -40,6 +41,8 @@ pub struct Job {
     pub mirror_offsets_to: Option<String>,
     /// What relative paths of this job start from: the working directory when it was loaded.
     pub directory: PathBuf,
+    /// Where it ran, if it is the job of a checkpoint.
+    pub ran: Ran,
     /// What every `initial` and queue file held when the job was loaded, by its absolute path.
     pub file_contents: BTreeMap<PathBuf, Content>,
     /// Where its functions are written, for messages.

@@ -193,6 +193,12 @@ impl<'t> Line<'t> {
             let hint = "close it in its line; a text of several lines stands in three quotes, `'''...'''`";
             return (Some("the string is never closed".to_owned()), Some(hint.to_owned()));
         }
+        if message.starts_with("unclosed table") || message.starts_with("unclosed array table") {
+            let header = self.text.split('#').next().unwrap_or_default().trim();
+            let name = header.trim_matches(['[', ']', ' ']);
+            let whole = if header.starts_with("[[") { format!("[[{name}]]") } else { format!("[{name}]") };
+            return (Some("this header is never closed".to_owned()), Some(format!("write `{whole}`")));
+        }
         if message.starts_with("duplicate key") {
             let hint = match (self.is_header(), word.trim_matches(['[', ']'])) {
                 (true, "steps") => "begin each step with `[[steps]]`",

@@ -1,7 +1,8 @@
 //! The job text: a job as canonical TOML, stored with every plan, from which the same job is built again.
 //!
 //! It is a job file with everything resolved: overrides, environment and defaults filled in, inputs explicit, paths
-//! absolute, function files inlined, and a table `[kstream]` with the versions and file hashes that results depend on.
+//! absolute, function files inlined, and a table `[kstream]` with the versions and file hashes that results depend on, and
+//! where relative paths started from.
 //! Secrets are references. What belongs to a start and not to a job (brokers, connection properties, memory, where the
 //! checkpoint lies) is taken from the current start when the text is read, so that it may change between the two; brokers
 //! and properties are in the text only for sources and outputs that the current job no longer has.
@@ -113,6 +114,12 @@ impl Job {
         let mut table = Table::new();
         put(&mut table, "value_encoding", VALUE_ENCODING);
         put(&mut table, "partitioning_hash", PARTITIONING_HASH);
+        let relative = self.relative_paths();
+        if !relative.is_empty() {
+            put(&mut table, "directory", literal(&self.directory.to_string_lossy()));
+            let relative: Vec<String> = relative.iter().map(|path| literal(path)).collect();
+            put(&mut table, "relative", relative);
+        }
         let mut files = Table::new();
         for (path, content) in &self.file_contents {
             put(&mut files, &path.to_string_lossy(), content.to_string());

@@ -42,7 +42,12 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
             let mistake = match broker {
                 "" => Mistake::at(&span, "a broker is missing beside a comma"),
                 EMBEDDED => Mistake::at(&span, "the embedded broker stands alone"),
-                _ => Mistake::at(&span, format!("`{broker}` is no broker")),
+                _ => match broker.split_once("://") {
+                    Some((protocol, _)) if !PROTOCOLS.iter().any(|known| protocol.eq_ignore_ascii_case(known)) => {
+                        Mistake::at(&span, format!("`{protocol}` is no protocol of Kafka"))
+                    }
+                    _ => Mistake::at(&span, format!("`{broker}` is no broker")),
+                },
             };
             reader.report(mistake.hint("write `host:port,...`, or `embedded`".to_owned()));
             fit = false;
@@ -52,8 +57,15 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     fit.then_some(text)
 }
 
+/// What may stand before `://`; Kafka's clients write listeners so.
+const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
 fn is_broker(broker: &str) -> bool {
-    let address = broker.rsplit_once("://").map_or(broker, |(_, address)| address);
+    let address = match broker.split_once("://") {
+        Some((protocol, address)) if PROTOCOLS.iter().any(|known| protocol.eq_ignore_ascii_case(known)) => address,
+        Some(_) => return false,
+        None => broker,
+    };
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
         _ => (address, None),

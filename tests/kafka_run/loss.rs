@@ -1,8 +1,13 @@
 //! Offsets that are gone: retention, topics deleted and made again, logs that were cut.
 
+use std::time::Duration;
+
+use kafka_protocol::messages::ApiKey;
+
 use super::{
     super::{
         broker::{broker, own_broker, unique_name},
+        proxy::{Fault, Plan, Proxy},
         run::sums,
         support::Place,
     },
@@ -126,4 +131,22 @@ fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_over_own_conne
 #[test]
 fn a_log_that_was_cut_and_has_grown_again_is_data_loss_or_skipped_by_librdkafka() {
     cut_and_grown_again("librdkafka");
+}
+
+/// A log that is cut while damaged bytes are fetched again must show: nobody else compares it in the middle of a range.
+#[test]
+fn after_damaged_bytes_librdkafka_has_the_log_compared_with_what_was_read() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("damaged", 1);
+    for round in 0..40 {
+        broker.produce(topic.name(), 0, [format!("{round}{}", " word".repeat(50))]);
+    }
+    let proxy = Proxy::before(&broker.brokers);
+    proxy.play(Plan { key: ApiKey::Fetch, nth: 1, fault: Fault::Damaged, away: Duration::ZERO });
+    let place = Place::with_job(&word_count(&proxy.address, topic.name(), "fetch = \"librdkafka\""));
+    place.kstream(&bounded()).expect(0).says(&["damaged bytes from the broker"]);
+    assert!(proxy.was_played());
+    assert!(proxy.seen(ApiKey::OffsetForLeaderEpoch) > 0, "nobody has compared the log");
+    let words = sums(&place.read("out.log"));
+    assert_eq!((words.len(), words["word"]), (41, 40 * 50));
 }

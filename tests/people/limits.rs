@@ -6,7 +6,7 @@ use super::{COUNTED, bounded, embedded, shell};
 use crate::{
     broker::broker,
     run::{sums, truth},
-    support::{Ended, Place, blocks, wait_until},
+    support::{Ended, Place, blocks, of_kafka, wait_until},
 };
 
 const PARTITIONS: usize = 200;
@@ -43,23 +43,8 @@ fn sixty_four_files_are_enough_for_200_partitions_of_a_real_kafka() {
     let truth =
         truth((0..PARTITIONS).flat_map(|at| [line(at), line(at)]).collect::<Vec<_>>().iter().map(String::as_str));
     for fetch in ["native", "librdkafka"] {
-        let place = Place::with_job(&format!(
-            r#"
-name = "many"
-batch_interval = "1s"
-checkpoint_dir = "checkpoint"
-time_zone = "UTC"
-[source]
-kind = "kafka"
-brokers = "{}"
-topics = ["{}"]
-max_records_per_partition = 1
-fetch = "{fetch}"
-{COUNTED}
-"#,
-            broker.brokers,
-            topic.name()
-        ));
+        let keys = format!("max_records_per_partition = 1\nfetch = \"{fetch}\"");
+        let place = Place::with_job(&of_kafka("many", "1s", (&broker.brokers, topic.name()), &keys, COUNTED));
         place.spawn(shell(&place, &format!("ulimit -n 64; exec \"$0\" {}", bounded()))).wait().expect(0);
         assert_eq!(sums(&place.read("out.log")), truth, "{fetch}");
         assert_eq!(place.ledger().len(), 2, "{fetch}");

@@ -154,9 +154,13 @@ impl Events {
         // It says so as a broken connection, as if it were to heal.
         let is_certificate = reason.contains("certificate verify failed") || certificate::is_refused(reason);
         let code = if is_certificate { Code::SSL } else { code };
+        // A port that is no Kafka's is as good as nobody there: whoever waits for it says so.
+        let code = if is_no_kafka(code, reason) { Code::BrokerTransportFailure } else { code };
         let mut trouble = self.trouble();
         // Whoever was fenced learns it from the call that fails.
-        if code != Code::Fenced && trouble.warned.insert(code as i32) {
+        // What is polled after the callback repeats it, with less.
+        let repeats = reason.starts_with(NO_MORE_THAN_A_CODE) && trouble.last.is_some();
+        if code != Code::Fenced && !repeats && trouble.warned.insert(code as i32) {
             match kind_of(code) {
                 // The call that runs into it says so, once for all of these.
                 SourceErrorKind::Unreachable => {
@@ -179,6 +183,11 @@ fn longest_throttle(statistics: &[u8]) -> Option<Duration> {
     let held_back = statistics.brokers.into_values().filter_map(|broker| broker.throttle);
     let longest = held_back.filter_map(|throttle| u64::try_from(throttle.max).ok()).max();
     longest.filter(|&ms| ms > 0).map(Duration::from_millis)
+}
+
+/// What answers is not a Kafka: the first bytes, taken for a length, are none.
+fn is_no_kafka(code: Code, reason: &str) -> bool {
+    code == Code::BadMessage && reason.contains("Invalid response size") && reason.contains("APIVERSION_QUERY")
 }
 
 /// What librdkafka found of a log that was cut, in words alone: the position compared, and where the log ends.

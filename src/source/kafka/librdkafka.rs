@@ -161,6 +161,14 @@ impl LibrdkafkaPlane {
         }
     }
 
+    /// The epoch up to which all before `at`, a position inside `range`, was written, where it is known. At the start that
+    /// of the plan before; behind it the one that this plan was made in, which covers the whole range.
+    pub(super) fn known_epoch(&self, range: &OffsetRange, at: i64) -> Option<i32> {
+        let epoch = if at <= range.start { range.start_epoch } else { range.leader_epoch };
+        // The embedded broker holds the same records under any epoch.
+        epoch.filter(|_| at > 0 && !self.options.embedded)
+    }
+
     /// Lets `partition` go on at `offset`, whatever was fetched of it before. With an epoch, the log is compared first.
     pub(super) fn reposition(
         &self,
@@ -247,8 +255,7 @@ impl DataPlane for LibrdkafkaPlane {
             return Err(SourceError::unreachable(format!("{} is not assigned to source {}", range.tp, range.source)));
         };
         let mut partition = partition.lock().unwrap_or_else(PoisonError::into_inner);
-        // The embedded broker holds the same records under any epoch.
-        let epoch = range.start_epoch.filter(|_| range.start > 0 && !self.options.embedded);
+        let epoch = self.known_epoch(range, range.start);
         let compares = !partition.has_begun && epoch.is_some();
         if (partition.next != Some(range.start) || compares) && !range.is_empty() {
             self.reposition(&range.tp, &mut partition, range.start, epoch)?;

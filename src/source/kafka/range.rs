@@ -172,7 +172,9 @@ impl<'a> LibrdkafkaRange<'a> {
                 self.corrupt += 1;
                 if self.corrupt <= CORRUPT_RETRIES {
                     tracing::warn!(%tp, offset = next, reason, "damaged bytes from the broker; fetching again");
-                    return self.plane.reposition(&tp, &mut self.partition, next, None);
+                    // The new fetch knows nothing of what was read: a log that is cut now would show nowhere else.
+                    let epoch = self.plane.known_epoch(&self.range, next);
+                    return self.plane.reposition(&tp, &mut self.partition, next, epoch);
                 }
                 self.partition.next = None;
                 let message =

@@ -18,8 +18,8 @@ use super::{
     epochs::{self, Compared},
     failure::{corrupt, is_refused, refused},
     fetch::{self, Answer},
-    lane::{Content, Lane},
-    memory::Memory,
+    lane::{Content, Held, Lane},
+    memory::{Hold, Memory},
     metadata::Leader,
 };
 use crate::source::{
@@ -234,11 +234,12 @@ impl Fetcher {
         note_asked(false);
         let (answers, throttle) = response?;
         let response_len = connection.response_len();
+        let response = self.memory.hold(response_len);
         let mut moved = Vec::new();
         let records: usize = answers.iter().map(|(_, answer)| answer.len()).sum();
         for (idx, answer) in answers {
             self.pass_over(idx, &answer, records);
-            self.take_answer(idx, answer, connection, response_len, &mut moved)?;
+            self.take_answer(idx, answer, connection, (response_len, &response), &mut moved)?;
         }
         moved.sort_unstable();
         for idx in moved.into_iter().rev() {
@@ -292,7 +293,7 @@ impl Fetcher {
         idx: usize,
         answer: Answer,
         connection: &mut Connection,
-        response_len: usize,
+        (response_len, response): (usize, &Hold),
         moved: &mut Vec<usize>,
     ) -> Result<(), SourceError> {
         let Some(lane) = self.lanes.get_mut(idx).filter(|lane| lane.is_current()) else { return Ok(()) };
@@ -317,7 +318,7 @@ impl Fetcher {
                         }
                         _ => false,
                     };
-                    let received = Received { bytes, extent, impossible, aborted, broker, response_len };
+                    let received = Received { bytes, extent, impossible, aborted, broker, response_len, response };
                     take_records(lane, received, self.dialer.settings.response_limit_bytes);
                 }
             }
@@ -376,7 +377,7 @@ impl Fetcher {
 }
 
 /// A record set as it came.
-struct Received {
+struct Received<'r> {
     bytes: Bytes,
     extent: Extent,
     /// It claims offsets that do not exist.
@@ -384,11 +385,13 @@ struct Received {
     aborted: Vec<(i64, i64)>,
     broker: Arc<str>,
     response_len: usize,
+    /// Counts the memory of the response.
+    response: &'r Hold,
 }
 
 /// Hands a set on and moves the lane behind its whole batches.
-fn take_records(lane: &mut Lane, received: Received, limit: usize) {
-    let Received { bytes, extent, impossible, aborted, broker, response_len } = received;
+fn take_records(lane: &mut Lane, received: Received<'_>, limit: usize) {
+    let Received { bytes, extent, impossible, aborted, broker, response_len, response } = received;
     let at = format!("broker {broker}: {} at offset {}", lane.tp(), lane.position);
     if impossible {
         return lane.park(Content::Failed(corrupt(format!("{at}: a record batch claims offsets that do not exist"))));
@@ -397,7 +400,10 @@ fn take_records(lane: &mut Lane, received: Received, limit: usize) {
     if let Some(next) = next {
         let set = bytes.slice(..extent.complete_len);
         let is_crumb = set.len() * OWN_COPY_PART < response_len && response_len > SMALL_RESPONSE_BYTES;
-        let set = if is_crumb { Bytes::copy_from_slice(&set) } else { set };
+        let set = match is_crumb {
+            true => Bytes::copy_from_slice(&set).into(),
+            false => Held { bytes: set, whole: Some(response.clone()) },
+        };
         // Not covered by the checksum either; an epoch that cannot be is not handed back to the broker.
         let epoch = if extent.leader_epoch <= lane.leader_epoch { extent.leader_epoch } else { -1 };
         lane.deliver(next, epoch, set, aborted, broker);

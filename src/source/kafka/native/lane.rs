@@ -65,8 +65,20 @@ pub struct FetchedSet {
     pub aborted: Vec<(i64, i64)>,
     pub broker: Arc<str>,
     pub topic_id: Uuid,
-    /// Counts the bytes against the plane's bound.
+    /// Counts the memory of the bytes against the plane's bound: theirs, or that of the response they are a part of.
     pub hold: Hold,
+}
+
+/// Bytes of a record set, and the hold on the response whose memory they are a part of; none for bytes of their own.
+pub struct Held {
+    pub bytes: Bytes,
+    pub whole: Option<Hold>,
+}
+
+impl From<Bytes> for Held {
+    fn from(bytes: Bytes) -> Held {
+        Held { bytes, whole: None }
+    }
 }
 
 /// What a reader gets.
@@ -325,9 +337,10 @@ impl Lane {
     }
 
     /// Hands over what was fetched for the present position and ends before `next`, in `epoch`; and moves on to there.
-    pub fn deliver(&mut self, next: i64, epoch: i32, bytes: Bytes, aborted: Vec<(i64, i64)>, broker: Arc<str>) {
+    pub fn deliver(&mut self, next: i64, epoch: i32, bytes: Held, aborted: Vec<(i64, i64)>, broker: Arc<str>) {
+        let Held { bytes, whole } = bytes;
         self.shared.queued_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
-        let hold = self.shared.memory.hold(bytes.len());
+        let hold = whole.unwrap_or_else(|| self.shared.memory.hold(bytes.len()));
         let (from, topic_id) = (self.position, self.topic_id);
         if self.send(Content::Set(FetchedSet { from, epoch, bytes, aborted, broker, topic_id, hold }), None) {
             self.position = next;

@@ -3,6 +3,11 @@
 //! Each lane's quota splits the bound evenly, but a record batch may be larger than a quota, and a lane cannot fetch less
 //! than one. So the plane counts as well: once the bound is reached, nothing is fetched but for readers that wait. What is
 //! held beyond it is at most a response of each leader and a batch of each reader.
+//!
+//! What counts is memory and not what is wanted of it: a set that is a view into its response keeps all of that alive,
+//! however little of it the set is, so the response counts, once, until the last of its sets has been read. A set that is
+//! less than an eighth of a larger response is copied and counts for itself. Buffers come from a pool, which may lend one
+//! of up to four times the length; that is not counted.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -53,18 +58,21 @@ impl Memory {
     /// Counts `len` bytes until the hold is dropped.
     pub fn hold(self: &Arc<Self>, len: usize) -> Hold {
         self.held.fetch_add(len, Ordering::SeqCst);
-        Hold { memory: Arc::clone(self), len }
+        Hold(Arc::new(Counted { memory: Arc::clone(self), len }))
     }
 }
 
-/// Bytes that count against the bound.
+/// Bytes that count against the bound, once, until the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Hold(#[expect(dead_code, reason = "counted until it is dropped")] Arc<Counted>);
+
 #[derive(Debug)]
-pub struct Hold {
+struct Counted {
     memory: Arc<Memory>,
     len: usize,
 }
 
-impl Drop for Hold {
+impl Drop for Counted {
     fn drop(&mut self) {
         let before = self.memory.held.fetch_sub(self.len, Ordering::SeqCst);
         if before - self.len < self.memory.bound && self.memory.was_full.swap(false, Ordering::SeqCst) {
@@ -94,5 +102,17 @@ mod tests {
         assert!(bell.try_recv().is_ok());
         drop(second);
         assert_eq!((memory.room(), bell.try_recv().is_ok()), (100, false));
+    }
+
+    #[test]
+    fn what_several_views_share_counts_once_and_until_the_last_is_gone() {
+        let memory = Memory::new(100);
+        let whole = memory.hold(80);
+        let (first, second) = (whole.clone(), whole.clone());
+        drop(whole);
+        drop(first);
+        assert_eq!((memory.held(), memory.room()), (80, 20));
+        drop(second);
+        assert_eq!(memory.held(), 0);
     }
 }

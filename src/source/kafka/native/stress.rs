@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 
 use super::{
@@ -122,7 +123,7 @@ impl Hands {
         let first = lane.position / BATCH;
         let last = (first + self.chance.within(1..5)).min(END / BATCH);
         let batches = self.log.get(first as usize..last as usize).unwrap_or_default();
-        lane.deliver(last * BATCH, 0, batches.concat().into(), Vec::new(), "b".into());
+        lane.deliver(last * BATCH, 0, Bytes::from(batches.concat()).into(), Vec::new(), "b".into());
         if self.chance.below(40) == 0 {
             lane.park(Content::Failed(corrupt(PLANTED)));
         }

@@ -11,7 +11,7 @@ fn two() -> ((Lane, Feed), (Lane, Feed)) {
 }
 
 fn deliver(lane: &mut Lane, len: usize) {
-    lane.deliver(lane.position + 1, 0, Bytes::from(vec![0; len]), Vec::new(), "b".into());
+    lane.deliver(lane.position + 1, 0, Bytes::from(vec![0; len]).into(), Vec::new(), "b".into());
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn a_set_of_an_unknown_epoch_leaves_what_was_known_before_it() {
     let start = EpochCheck { epoch: 3, until: 10 };
     feed.seek(10, Known { start: Some(start), end: None }, None);
     lane.take_order();
-    lane.deliver(12, -1, Bytes::from_static(b"a"), Vec::new(), "b".into());
+    lane.deliver(12, -1, Bytes::from_static(b"a").into(), Vec::new(), "b".into());
     assert_eq!((lane.known.start, lane.read, lane.last_epoch()), (Some(start), None, -1));
-    lane.deliver(15, 5, Bytes::from_static(b"a"), Vec::new(), "b".into());
+    lane.deliver(15, 5, Bytes::from_static(b"a").into(), Vec::new(), "b".into());
     let read = Some(EpochCheck { epoch: 5, until: 15 });
     assert_eq!((lane.known.start, lane.read, lane.last_epoch()), (None, read, 5));
-    lane.deliver(18, -1, Bytes::from_static(b"a"), Vec::new(), "b".into());
+    lane.deliver(18, -1, Bytes::from_static(b"a").into(), Vec::new(), "b".into());
     assert_eq!((lane.read, lane.last_epoch()), (read, -1), "of the last batch nothing is known");
 }
 
@@ -94,4 +94,21 @@ fn what_is_told_is_compared_anew_and_moves_nothing() {
     lane.take_order();
     assert_eq!(lane.compared_with, Some(3), "it knows that");
     assert!(lane.is_current() && feed.receive(Instant::now()).is_ok());
+}
+
+#[test]
+fn a_response_counts_until_the_last_of_its_sets_is_read() {
+    let ((mut first, feed), (mut second, slow)) = two();
+    let memory = first.shared.memory.clone();
+    let response = memory.hold(900);
+    for lane in [&mut first, &mut second] {
+        let set = Held { bytes: Bytes::from(vec![0; 120]), whole: Some(response.clone()) };
+        lane.deliver(1, 0, set, Vec::new(), "b".into());
+    }
+    drop(response);
+    assert_eq!(memory.held(), 900, "once, whatever its sets are");
+    drop(feed.receive(Instant::now()).unwrap());
+    assert_eq!(memory.held(), 900, "the other set keeps all of it");
+    drop(slow.receive(Instant::now()).unwrap());
+    assert_eq!(memory.held(), 0);
 }

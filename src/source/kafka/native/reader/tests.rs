@@ -101,7 +101,7 @@ fn whole(mut reader: NativeReader<'_>) -> Vec<i64> {
 /// Three records, as if the lane stood at `from`.
 fn deliver(lane: &mut Lane, from: i64) {
     lane.position = from;
-    lane.deliver(from + 3, 5, MadeBatch::of(from..from + 3).bytes().into(), Vec::new(), "b".into());
+    lane.deliver(from + 3, 5, Bytes::from(MadeBatch::of(from..from + 3).bytes()).into(), Vec::new(), "b".into());
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! Directories that are copied or moved together with a job, its checkpoint and its outputs.
+
+use std::{fs, path::Path, process::Command};
+
+use super::{
+    old_checkpoint::copy,
+    support::{Ended, Place, blocks},
+};
+
+/// Three batches; one that holds a `!` fails until there is a file `ok`.
+const JOB: &str = r#"
+name = "copied"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "queue"
+path = "queue.jsonl"
+[[steps]]
+name = "numbers"
+map = "int"
+on_error = "dead_letter"
+dead_letter = { file = "dead.jsonl" }
+[[steps]]
+filter = "lambda number: number != 0"
+[[steps]]
+name = "gate"
+command = "grep -q '^9' && test ! -e ok && exit 1; exit 0"
+[[steps]]
+name = "log"
+pprint = { num = 100, to = "logs/out.log" }
+[[steps]]
+name = "parts"
+to_file = { path = "parts", format = "text", layout = "batches" }
+[[steps]]
+name = "absolute"
+pprint = { num = 100, to = "@/apart.log" }
+"#;
+
+/// A tree `one` with a job that has run.
+struct Trees {
+    place: Place,
+}
+
+impl Trees {
+    fn run(queue: &str, code: i32) -> Trees {
+        let place = Place::with_job("");
+        fs::create_dir_all(place.path("one/logs")).unwrap();
+        place.write("one/job.toml", JOB.replace('@', &place.path("").display().to_string()));
+        place.write("one/queue.jsonl", queue);
+        let trees = Trees { place };
+        trees.kstream("one", "run job.toml").expect(code);
+        trees
+    }
+
+    /// `kstream ARGS` in one of the trees.
+    fn kstream(&self, tree: &str, args: &str) -> Ended {
+        let mut command: Command = self.place.command(args);
+        command.current_dir(self.place.path(tree));
+        self.place.spawn(command).wait()
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        copy(&self.place.path(from), &self.place.path(to));
+    }
+
+    /// What the outputs of a tree hold, and its database.
+    fn written(&self, tree: &str) -> Vec<(String, Vec<u8>)> {
+        let files = |dir: &str| {
+            let path = format!("{tree}/{dir}");
+            let there = Path::new(&self.place.path(&path)).is_dir();
+            if there { self.place.files(&path) } else { Vec::new() }
+        };
+        let kept =
+            |(name, _): &(String, Vec<u8>)| name.ends_with(".log") || name.contains(".db") || name == "dead.jsonl";
+        let mut written: Vec<_> =
+            [files(""), files("logs"), files("checkpoint")].concat().into_iter().filter(kept).collect();
+        let parts = fs::read_dir(self.place.path(&format!("{tree}/parts"))).into_iter().flatten();
+        written.extend(parts.map(|part| (part.unwrap().file_name().to_string_lossy().into_owned(), Vec::new())));
+        written.sort();
+        assert!(written.iter().any(|(name, _)| name.contains(".db")), "{written:?}");
+        written
+    }
+
+    fn log(&self, tree: &str) -> Vec<String> {
+        let blocks = blocks(&self.place.read(&format!("{tree}/logs/out.log")));
+        blocks.into_iter().map(|block| block.lines.join(" ")).collect()
+    }
+
+    fn letters(&self, tree: &str) -> usize {
+        self.place.read(&format!("{tree}/dead.jsonl")).lines().count()
+    }
+}
+
+const QUEUE: &str = "[\"1\", \"x\"]\n[\"2\"]\n[\"3\", \"y\"]\n";
+
+#[test]
+fn a_rewind_in_a_copy_does_not_cut_the_files_of_the_original() {
+    let trees = Trees::run(QUEUE, 0);
+    trees.copy("one", "two");
+    let (one, two) = (trees.written("one"), trees.written("two"));
+    let rewind = "rewind job.toml --to 0 --yes --leave-published";
+    let refused = trees.kstream("two", rewind).expect(3).says(&["output log", "dead letters", "Nothing was changed"]);
+    let place = |tree: &str| trees.place.path(tree).join("logs/out.log").display().to_string();
+    let refused = refused.says(&[&place("one"), &place("two"), "Rewind in"]);
+    assert!(!refused.err.contains("parts"), "it would be left as it is: {}", refused.err);
+    assert!(!refused.err.contains("apart.log"), "both name it: {}", refused.err);
+    assert_eq!((trees.written("one"), trees.written("two")), (one, two));
+    // Once the copy has run, what it wrote last is its own.
+    trees.place.write("two/queue.jsonl", format!("{QUEUE}[\"4\"]\n"));
+    trees.kstream("two", "run job.toml").expect(0).says(&["batches=1"]);
+    trees.kstream("two", "rewind job.toml --to 2 --yes --leave-published").expect(0);
+    let numbers = ["1", "2", "3"].map(str::to_owned).to_vec();
+    assert_eq!((trees.log("one"), trees.log("two")), (numbers.clone(), numbers));
+    trees.kstream("two", "run job.toml").expect(0).says(&["batches=1"]);
+    trees.kstream("two", rewind).expect(0);
+    assert_eq!((trees.log("two"), trees.log("one").len()), (vec!["1".to_owned()], 3));
+}
+
+#[test]
+fn a_batch_in_flight_is_not_finished_in_the_original_of_a_copy() {
+    let trees = Trees::run("[\"1\", \"x\"]\n[\"9\", \"y\"]\n", 1);
+    trees.copy("one", "two");
+    for tree in ["one", "two"] {
+        trees.place.write(&format!("{tree}/ok"), "");
+    }
+    let (one, two) = (trees.written("one"), trees.written("two"));
+    let says = ["output log", "output parts", "dead letters", "checkpoint_dir", "Nothing was changed"];
+    for edit in ["run job.toml", "run job.toml --set steps.log.pprint={num=1,to=\"other.log\"}"] {
+        trees.kstream("two", edit).expect(3).says(&says);
+        assert_eq!((trees.written("one"), trees.written("two")), (one.clone(), two.clone()), "{edit}");
+    }
+    trees.kstream("one", "run job.toml").expect(0);
+    assert_eq!((trees.log("one"), trees.letters("one")), (vec!["1".to_owned(), "9".to_owned()], 2));
+    trees.kstream("one", "replay job.toml --verify").expect(0).says(&["batches=2"]);
+}
+
+#[test]
+fn a_tree_that_was_moved_goes_on_where_it_is() {
+    let trees = Trees::run("[\"1\", \"x\"]\n[\"9\", \"y\"]\n[\"5\", \"z\"]\n", 1);
+    fs::rename(trees.place.path("one"), trees.place.path("two")).unwrap();
+    trees.place.write("two/ok", "");
+    trees.kstream("two", "run job.toml").expect(0);
+    assert_eq!((trees.log("two"), trees.letters("two")), (vec!["1".to_owned(), "9".to_owned(), "5".to_owned()], 3));
+    assert_eq!(fs::read_dir(trees.place.path("two/parts")).unwrap().count(), 3);
+    assert!(!trees.place.path("one").exists());
+    trees.kstream("two", "replay job.toml --verify").expect(0).says(&["batches=3"]);
+    // Moved with nothing in flight: it goes on, and can be taken back.
+    fs::rename(trees.place.path("two"), trees.place.path("three")).unwrap();
+    trees.kstream("three", "rewind job.toml --to 1 --yes --leave-published").expect(0);
+    assert_eq!((trees.log("three"), trees.letters("three")), (vec!["1".to_owned(), "9".to_owned()], 2));
+    fs::rename(trees.place.path("three"), trees.place.path("four")).unwrap();
+    trees.kstream("four", "run job.toml").expect(0).says(&["batches=1"]);
+    assert_eq!((trees.log("four"), trees.letters("four")), (vec!["1".to_owned(), "9".to_owned(), "5".to_owned()], 3));
+}
+
+#[test]
+fn an_output_that_an_edit_moves_is_finished_where_it_was() {
+    let trees = Trees::run("[\"1\", \"x\"]\n[\"9\", \"y\"]\n[\"5\"]\n", 1);
+    trees.place.write("one/ok", "");
+    let job =
+        trees.place.read("one/job.toml").replace("name = \"log\"", "name = \"other\"").replace("out.log", "other.log");
+    trees.place.write("one/job.toml", job);
+    trees.kstream("one", "run job.toml").expect(0);
+    assert_eq!(trees.log("one"), ["1", "9"]);
+    assert_eq!(blocks(&trees.place.read("one/logs/other.log")).len(), 1);
+}
+
+#[test]
+fn a_link_to_the_directory_is_the_directory() {
+    let trees = Trees::run("[\"1\"]\n[\"9\"]\n", 1);
+    std::os::unix::fs::symlink("one", trees.place.path("link")).unwrap();
+    trees.place.write("one/ok", "");
+    trees.kstream("link", "run job.toml").expect(0);
+    assert_eq!(trees.log("one"), ["1", "9"]);
+}
