@@ -103,6 +103,75 @@ fn an_update_rewrites_expectations_and_nothing_else() {
 }
 
 #[test]
+fn an_update_keeps_every_byte_that_is_no_wrong_expectation() {
+    let same = |old: &str| {
+        let (code, told, new) = run(old, &["--update"]);
+        assert_eq!(code, Some(0), "{told}");
+        assert_eq!(new, old);
+    };
+    same("[[batch]]\nsource = [1, 2]\nexpect = [ # all\n    '10',   # the first\n\t'5' , ] # end\n# behind\n");
+    same("unordered = true\n[[batch]]\nsource = [1, 2]\nexpect = ['5', '10']\n");
+    same("[[batch]]\nexpect.'pprint#1' = []  # as it is\nsource = []\n");
+    let becomes = |old: &str, expected: &str| {
+        let (code, told, new) = run(old, &["--update"]);
+        assert_eq!((code, told.starts_with("updated  ")), (Some(0), true), "{told}");
+        assert_eq!(new, expected, "{told}");
+        assert_eq!(run(&new, &[]).0, Some(0));
+    };
+    for (old, new) in [
+        (
+            "[[batch]]\nsource = [1, 2, 5]\nexpect = [ # all\n  '10',   # ten\n  # of five\n  '4', # was four\n  '9', # gone\n]  \
+             # end\n\n# behind\n",
+            "[[batch]]\nsource = [1, 2, 5]\nexpect = [ # all\n  '10',   # ten\n  # of five\n  \"5\", # was four\n  \"2\", # \
+             gone\n]  # end\n\n# behind\n",
+        ),
+        (
+            "[[batch]]\nsource = [1]\nexpect = [\n  '9', # nine\n  '10', # ten\n]\n",
+            "[[batch]]\nsource = [1]\nexpect = [\n   # nine\n  '10', # ten\n]\n",
+        ),
+        ("[[batch]]\nexpect = ['9'] # first\nsource = [1]\n", "[[batch]]\nexpect = [\"10\"] # first\nsource = [1]\n"),
+        ("[[batch]]\nsource = [1]\nexpect = '9' # text\n", "[[batch]]\nsource = [1]\nexpect = [\"10\"] # text\n"),
+        (
+            "[[batch]]\nsource = { partitions = [[1]] } # one\n# next\n[[batch]]\nsource = [2]\nexpect = ['5']\n",
+            "[[batch]]\nsource = { partitions = [[1]] } # one\nexpect = [\"10\"]\n# next\n[[batch]]\nsource = [2]\nexpect = \
+             ['5']\n",
+        ),
+        (
+            "[[batch]]\nsource = [1]\nerror = 'modulo' # no more",
+            "[[batch]]\nsource = [1]\n # no more\nexpect = [\"10\"]\n",
+        ),
+        (
+            "[[batch]]\nsource = [0]\nexpect = [\n  '1', # one\n  '2'] # all\n",
+            "[[batch]]\nsource = [0]\n# one\n # all\nerror = \"batch 0 failed: step map#1 cannot take an element: integer \
+             division or modulo by zero\"\n",
+        ),
+        (
+            "[[batch]]\nsource = [1]\n[batch.expect] # named\n'pprint#1' = ['9'] # it\n",
+            "[[batch]]\nsource = [1]\n[batch.expect] # named\n'pprint#1' = [\"10\"] # it\n",
+        ),
+        ("[[batch]]\r\nsource = [1]\r\nexpect = ['9'] # it\r\n", "[[batch]]\r\nsource = [1]\r\nexpect = [\"10\"] # it\r\n"),
+    ] {
+        becomes(old, new);
+    }
+}
+
+#[test]
+fn an_update_adds_outputs_only_where_none_is_expected() {
+    let job = JOB.replace("pprint = 3\n", "name = 'a'\npprint = 3\n[[steps]]\nfrom = 'map#1'\nname = 'b'\npprint = 3\n");
+    let job = job.replace("map = \"", "name = 'map#1'\nmap = \"").replace("'map#1'", "'tenth'");
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("fixture.toml");
+    let old = "[[batch]]\nsource = [1]\nexpect.b = ['9']  # only this\n[[batch]]\nsource = [2]\n";
+    fs::write(&path, format!("{job}{old}")).expect("fixture");
+    let output = kstream(&["--update", path.to_str().expect("path")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let new = fs::read_to_string(&path).expect("fixture");
+    let expected = "[[batch]]\nsource = [1]\nexpect.b = [\"10\"]  # only this\n[[batch]]\nsource = [2]\nexpect.a = [\"5\"]\nexpect.b \
+                    = [\"5\"]\n";
+    assert_eq!(&new[job.len()..], expected);
+}
+
+#[test]
 fn an_expected_error_must_come_where_it_is_expected() {
     let failing = |batches: &str| run(batches, &[]).0;
     assert_eq!(failing("[[batch]]\nsource = [0]\nerror = 'modulo by zero'\n"), Some(0));

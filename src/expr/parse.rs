@@ -129,11 +129,12 @@ fn parse(
             let begin = error.span().map_or(0, |span| span.span.begin().get() as usize);
             if is_lambda && before + source.len() <= begin {
                 // The parser met the parenthesis that was put around the text.
-                message = message.replace("symbol ')'", "end of the function").replace(" here, ", ", ");
+                message = message.replace("symbol ')'", "end of the function");
                 let bare = source.split_whitespace().eq(["lambda"]);
                 hint = if bare { Some("write `lambda x: ...`".to_owned()) } else { hint };
             }
-            let brackets = |bracket: char| source.get(..begin.saturating_sub(before)).unwrap_or(source).matches(bracket).count();
+            let brackets =
+                |bracket: char| source.get(..begin.saturating_sub(before)).unwrap_or(source).matches(bracket).count();
             if is_lambda && brackets('(') == brackets(')') {
                 message = message.replace("expected symbol ')'", "expected the end of the function");
             }
@@ -206,7 +207,7 @@ mod tests {
             ("lambda x:", ":", "unexpected end of the function, expected"),
             ("lambda", "a", "unexpected end of the function, expected"),
             ("lambda x # y", "y", "unexpected end of the function, expected"),
-            ("lambda x: x y", "y", "unexpected identifier 'y' here, expected"),
+            ("lambda x: x y", "y", "unexpected identifier 'y', expected the end of the function"),
             ("lambda x: 012", "012", "integer cannot have leading 0, got `012`"),
         ] {
             let error = expression(source).err().map(|e| (source[e[0].span.clone()].to_owned(), e[0].message.clone()));
