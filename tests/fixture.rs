@@ -94,8 +94,8 @@ fn an_update_rewrites_expectations_and_nothing_else() {
     let old = "\n# First.\n[[batch]]\nsource = [1]   # one\nexpect = [\n    'wrong', # gone\n]\n\n[[batch]]\nsource = [1, 2, 5, 10]\n";
     let (code, told, new) = run(old, &["--update"]);
     assert_eq!((code, told.as_str()), (Some(0), "updated  FIXTURE\n0 passed, 0 failed, 1 updated\n"));
-    let expected = "\n# First.\n[[batch]]\nsource = [1]   # one\nexpect = [\"10\"]\n\n[[batch]]\nsource = [1, 2, 5, 10]\n\
-                    expect = [\"10\", \"5\", \"2\", \"...\"]\n";
+    let expected = "\n# First.\n[[batch]]\nsource = [1]   # one\nexpect = [\n    \"10\", # gone\n]\n\n[[batch]]\nsource = [1, 2, 5, \
+                    10]\nexpect = [\"10\", \"5\", \"2\", \"...\"]\n";
     assert_eq!(new, expected);
     let (code, told, same) = run(expected, &["--update"]);
     assert_eq!((code, told.as_str()), (Some(0), "ok       FIXTURE (2 batches)\n1 passed, 0 failed\n"));
@@ -255,18 +255,18 @@ fn what_is_no_fixture_is_told_what_it_is_and_what_to_do() {
 fn a_fixture_that_cannot_run_is_bad_usage() {
     for (batches, message, place) in [
         ("[[batch]]\nsource = [1]\n", "it expects nothing", ""),
-        ("[[batch]]\nsuorce = [1]\nexpect = []\n", "`suorce` is no source of the job", "16:1"),
-        ("[[batch]]\nexpect.pprint = []\n", "`pprint` is no output of the job; it has pprint#1", "16:8"),
-        ("[[batch]]\nstate.totals = []\n", "`totals` has no keyed state; no step of the job has", "16:7"),
-        ("bach = 1\n", "unknown key `bach`", "15:1"),
-        ("[[batch]]\nsource = [1\n", "unclosed array", "16:12"),
+        ("[[batch]]\nsuorce = [1]\nexpect = []\n", "`suorce` is no source of the job", "15:1"),
+        ("[[batch]]\nexpect.pprint = []\n", "`pprint` is no output of the job; it has pprint#1", "15:8"),
+        ("[[batch]]\nstate.totals = []\n", "`totals` has no keyed state; no step of the job has", "15:7"),
+        ("bach = 1\n", "unknown key `bach`", "14:1"),
+        ("[[batch]]\nsource = [1\n", "unclosed array", "15:12"),
         ("set = { batch_interval = '0s' }\n", "a duration must be positive", "--set batch_interval:1:1"),
-        ("[[batch]]\nsource = { partitions = [[1], []] }\n", "input of `source`: elements of 2 partitions", "16:12"),
-        ("[[batch]]\nsource = [1]\nskip = 99999999999\n", "`skip` is a number of ticks, from 0 to 1000000", "17:1"),
+        ("[[batch]]\nsource = { partitions = [[1], []] }\n", "input of `source`: elements of 2 partitions", "15:12"),
+        ("[[batch]]\nsource = [1]\nskip = 99999999999\n", "`skip` is a number of ticks, from 0 to 1000000", "16:1"),
         (
             "start = 9999-12-30T00:00:00Z\n[[batch]]\nskip = 999999\n",
             "its time is behind the last one there is",
-            "17:1",
+            "16:1",
         ),
     ] {
         let (code, told, _) = run(batches, &[]);
@@ -293,7 +293,7 @@ fn a_broken_fixture_does_not_keep_the_others_from_running() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     for part in [
         &format!("FAILED   {broken}\n  cannot run: batch 0: input of `source`: expected a list of elements"),
-        &format!("--> {broken}:16:1\n"),
+        &format!("--> {broken}:15:1\n"),
         &format!("FAILED   {differs}\n  batch 0, output pprint#1"),
         &format!("ok       {passes} (1 batch)"),
         "1 passed, 2 failed\n",
@@ -321,7 +321,7 @@ fn of_kafka(topics: &str, batch: &str) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("fixture.toml");
     let job = format!(
-        "job = \"\"\"\nname = 'k'\nbatch_interval = '1s'\n[source]\nbrokers = 'nowhere:9092'\n{topics}\n[[steps]]\nmap = \
+        "job = \"\"\"\nname = 'k'\nbatch_interval = '1s'\n[source]\nkind = 'kafka'\nbrokers = 'nowhere:9092'\n{topics}\n[[steps]]\nmap = \
          'lambda r: (r.topic, r.partition, r.key, r.value, r.timestamp, r.headers)'\n[[steps]]\npprint = \
          9\n\"\"\"\n[[batch]]\n"
     );
@@ -338,30 +338,30 @@ fn records_lie_only_where_the_job_reads() {
             "topics = ['t', 'u']",
             "source = [{ topic = 'v', value = 'x' }]",
             "the job does not read topic `v`, but `t`, `u`",
-            "13:13",
+            "14:13",
         ),
         (
             "topics = ['t']",
             "source = [{ topic = '__t', value = 'x' }]",
             "the job does not read topic `__t`, but `t`",
-            "13:13",
+            "14:13",
         ),
-        ("topic_pattern = 'log-.*'", "source = [{ topic = 'a-log-1', value = 'x' }]", "topics like `log-.*`", "13:13"),
-        ("topic_pattern = 'log-.*'", "source = ['x']", "record 0: its topic is missing", "13:11"),
-        ("assign = { t = [1] }", "source = ['x']", "the job does not read partition t/0, but t/1", "13:11"),
+        ("topic_pattern = 'log-.*'", "source = [{ topic = 'a-log-1', value = 'x' }]", "topics like `log-.*`", "14:13"),
+        ("topic_pattern = 'log-.*'", "source = ['x']", "record 0: its topic is missing", "14:11"),
+        ("assign = { t = [1] }", "source = ['x']", "the job does not read partition t/0, but t/1", "14:11"),
         (
             "topics = ['t']",
             "source = ['a', { value = 'x', partition = -1 }]",
             "is a number from 0 to 999, not -1",
-            "13:31",
+            "14:31",
         ),
         (
             "topics = ['t']",
             "source = [{ value = 'x', headers = ['a'] }]",
             "`headers` of a record are names and",
-            "13:26",
+            "14:26",
         ),
-        ("topics = ['t']", "source = [{ value = 'x', partiton = 1 }]", "`partiton` is no field of a record", "13:26"),
+        ("topics = ['t']", "source = [{ value = 'x', partiton = 1 }]", "`partiton` is no field of a record", "14:26"),
     ] {
         let (code, told) = of_kafka(topics, &format!("{batch}\nexpect = []\n"));
         assert_eq!(code, Some(2), "{told}");

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Read,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -490,4 +490,18 @@ fn a_whole_record_may_be_the_value_of_a_pair() {
     check("partition_by = 2", &["(1, (None, '1'))", "(1, (None, '3'))", "(1, (None, '2'))"]);
     check("join = \"numbers\"\n[[steps]]\ncount = true", &["9"]);
     check("group_by_key_and_window = { length = \"2s\" }\n[[steps]]\nmap_values = \"len\"", &["(1, 3)"]);
+}
+
+#[test]
+fn threads_that_the_system_does_not_give_are_told_as_such() {
+    let place = Place::with_job(
+        "name = 'k'\nbatch_interval = '1s'\n[source]\nkind = 'queue'\npath = 'q.jsonl'\n[[steps]]\npprint = 3\n",
+    );
+    place.write("q.jsonl", "[1]\n");
+    // Room for the process and not for so many stacks.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -v 1500000; exec \"$0\" run job.toml --until-caught-up --threads 1024"]);
+    shell.arg(env!("CARGO_BIN_EXE_kstream")).current_dir(place.path("."));
+    let ended = Ended::from(shell.output().expect("sh")).expect(1);
+    ended.says(&["error: cannot start 1024 threads: ", "`ulimit -u`", "hint: Ask for fewer with --threads"]);
 }
