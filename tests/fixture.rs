@@ -149,7 +149,10 @@ fn an_update_keeps_every_byte_that_is_no_wrong_expectation() {
             "[[batch]]\nsource = [1]\n[batch.expect] # named\n'pprint#1' = ['9'] # it\n",
             "[[batch]]\nsource = [1]\n[batch.expect] # named\n'pprint#1' = [\"10\"] # it\n",
         ),
-        ("[[batch]]\r\nsource = [1]\r\nexpect = ['9'] # it\r\n", "[[batch]]\r\nsource = [1]\r\nexpect = [\"10\"] # it\r\n"),
+        (
+            "[[batch]]\r\nsource = [1]\r\nexpect = ['9'] # it\r\n",
+            "[[batch]]\r\nsource = [1]\r\nexpect = [\"10\"] # it\r\n",
+        ),
     ] {
         becomes(old, new);
     }
@@ -157,7 +160,8 @@ fn an_update_keeps_every_byte_that_is_no_wrong_expectation() {
 
 #[test]
 fn an_update_adds_outputs_only_where_none_is_expected() {
-    let job = JOB.replace("pprint = 3\n", "name = 'a'\npprint = 3\n[[steps]]\nfrom = 'map#1'\nname = 'b'\npprint = 3\n");
+    let job =
+        JOB.replace("pprint = 3\n", "name = 'a'\npprint = 3\n[[steps]]\nfrom = 'map#1'\nname = 'b'\npprint = 3\n");
     let job = job.replace("map = \"", "name = 'map#1'\nmap = \"").replace("'map#1'", "'tenth'");
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("fixture.toml");
@@ -260,7 +264,7 @@ fn a_fixture_that_cannot_run_is_bad_usage() {
         ("[[batch]]\nstate.totals = []\n", "`totals` has no keyed state; no step of the job has", "15:7"),
         ("bach = 1\n", "unknown key `bach`", "14:1"),
         ("[[batch]]\nsource = [1\n", "unclosed array", "15:12"),
-        ("set = { batch_interval = '0s' }\n", "a duration must be positive", "--set batch_interval:1:1"),
+        ("set = { batch_interval = '0s' }\n", "a duration must be positive", "--set:1:16"),
         ("[[batch]]\nsource = { partitions = [[1], []] }\n", "input of `source`: elements of 2 partitions", "15:12"),
         ("[[batch]]\nsource = [1]\nskip = 99999999999\n", "`skip` is a number of ticks, from 0 to 1000000", "16:1"),
         (
