@@ -111,6 +111,7 @@ fn an_update_keeps_every_byte_that_is_no_wrong_expectation() {
     };
     same("[[batch]]\nsource = [1, 2]\nexpect = [ # all\n    '10',   # the first\n\t'5' , ] # end\n# behind\n");
     same("unordered = true\n[[batch]]\nsource = [1, 2]\nexpect = ['5', '10']\n");
+    same("[[batch]]\nsource = [0]\nerror = 'The element is 0' # by its detail\n");
     same("[[batch]]\nexpect.'pprint#1' = []  # as it is\nsource = []\n");
     let becomes = |old: &str, expected: &str| {
         let (code, told, new) = run(old, &["--update"]);
@@ -144,6 +145,11 @@ fn an_update_keeps_every_byte_that_is_no_wrong_expectation() {
             "[[batch]]\nsource = [0]\nexpect = [\n  '1', # one\n  '2'] # all\n",
             "[[batch]]\nsource = [0]\n# one\n # all\nerror = \"batch 0 failed: step map#1 cannot take an element: integer \
              division or modulo by zero\"\n",
+        ),
+        (
+            "[[batch]]\nsource = [0]\nexpect.'pprint#1' = [ # all\n  '1',\n]\n",
+            "[[batch]]\nsource = [0]\n# all\nerror = \"batch 0 failed: step map#1 cannot take an element: integer division or \
+             modulo by zero\"\n",
         ),
         (
             "[[batch]]\nsource = [1]\n[batch.expect] # named\n'pprint#1' = ['9'] # it\n",
@@ -309,15 +315,23 @@ fn a_broken_fixture_does_not_keep_the_others_from_running() {
 }
 
 #[test]
-fn the_file_of_a_queue_need_not_be_there() {
-    let gone = JOB.replace("jobs/data/batches.jsonl", "nowhere/batches.jsonl");
-    let directory = tempfile::tempdir().expect("directory");
-    let path = directory.path().join("fixture.toml");
-    let batches = "[[batch]]\nsource = [1]\nexpect = ['10']\n[[batch]]\nrestart = true\nexpect = []\n";
-    fs::write(&path, format!("{gone}{batches}")).expect("fixture");
-    let output = kstream(&[path.to_str().expect("path")]);
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{told}");
+fn files_that_sources_would_read_need_not_be_there() {
+    let embedded =
+        "kind = \"kafka\"\nbrokers = \"embedded\"\ntopics = [\"t\"]\n[source.embedded]\nlines = \"nowhere.txt\"";
+    let queue = "kind = \"queue\"\npath = \"jobs/data/batches.jsonl\"";
+    for (source, map) in [
+        ("kind = \"queue\"\npath = \"nowhere/batches.jsonl\"", "lambda x: 10 // x"),
+        (embedded, "lambda r: 10 // int(r.value)"),
+    ] {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("fixture.toml");
+        let job = JOB.replace(queue, source).replace("lambda x: 10 // x", map);
+        let batches = "[[batch]]\nsource = [1]\nexpect = ['10']\n[[batch]]\nrestart = true\nexpect = []\n";
+        fs::write(&path, format!("{job}{batches}")).expect("fixture");
+        let output = kstream(&[path.to_str().expect("path")]);
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(job.contains("nowhere") && output.status.success(), "{told}");
+    }
 }
 
 /// A job with a Kafka source that reads `topics`, and what one batch of its records gives.
