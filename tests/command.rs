@@ -47,9 +47,14 @@ fn what_a_command_writes_goes_to_the_log_and_never_to_stdout() {
 
 #[test]
 fn a_command_that_fails_is_tried_again_and_then_ends_the_job_with_its_last_words() {
-    let place = queue(1, "'echo try >> tries; echo no room >&2; exit 9'");
+    let place = queue(1, "'echo try >> tries; echo no room >&2; echo at all >&2; exit 9'");
     let ended = place.kstream(&format!("run job.toml --until-caught-up --manual-clock {START_MS}"));
-    ended.expect(1).says(&["teller", "exit code 9", "no room"]);
+    ended.expect(1).says(&[
+        "teller",
+        "exit code 9",
+        "detail: no room\n  detail: at all",
+        "The end of its stderr: no room | at all",
+    ]);
     assert_eq!(place.read("tries").lines().count(), 4);
 }
 

@@ -61,8 +61,8 @@ fn letters_hold_the_record_and_can_be_written_back() {
     let told: Vec<_> = found.iter().map(|l| (l["step"].clone(), l["record"]["offset"].clone())).collect();
     assert_eq!(told, [(json!("number"), json!(1)), (json!("number"), json!(2)), (json!("share"), json!(3))]);
     assert_eq!(found[0]["reason"], "invalid literal for int() with base 10: 'zero'");
-    assert_eq!(found[0]["record"]["headers"], json!([["h", "v"], ["h", { "hex": "fe" }]]));
-    assert_eq!(found[1]["record"]["value"], json!({ "hex": "ff00" }));
+    assert_eq!(found[0]["record"]["headers"], json!([["h", "v"], ["h", { "base64": "/g==" }]]));
+    assert_eq!(found[1]["record"]["value"], json!({ "base64": "/wA=" }));
     assert_eq!(found[1]["record"]["key"], Value::Null);
     assert_eq!(found[1]["record"]["timestamp"], 1_600_000_000_000_i64);
     assert_eq!(found[2]["element"], "0");

@@ -491,3 +491,17 @@ fn a_whole_record_may_be_the_value_of_a_pair() {
     check("join = \"numbers\"\n[[steps]]\ncount = true", &["9"]);
     check("group_by_key_and_window = { length = \"2s\" }\n[[steps]]\nmap_values = \"len\"", &["(1, 3)"]);
 }
+
+#[test]
+fn threads_that_the_system_does_not_give_are_told_as_such() {
+    let place = Place::with_job(
+        "name = 'k'\nbatch_interval = '1s'\n[source]\nkind = 'queue'\npath = 'q.jsonl'\n[[steps]]\npprint = 3\n",
+    );
+    place.write("q.jsonl", "[1]\n");
+    place.catch_up();
+    let mut replay = place.command("replay job.toml --threads 1024");
+    // No system has room for one such stack.
+    let output = replay.env("RUST_MIN_STACK", (1u64 << 46).to_string()).output().expect("kstream");
+    let ended = Ended::from(output).expect(1);
+    ended.says(&["error: cannot start 1024 threads: ", "`ulimit -u`", "hint: Ask for fewer with --threads"]);
+}

@@ -32,7 +32,7 @@ pub struct ConsumeArgs {
     #[arg(long, value_name = "FORMAT", default_value = "value")]
     format: Format,
     /// Stop after this many records.
-    #[arg(long, short = 'n', value_name = "N", value_parser = args::parse_count)]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = args::parse_count)]
     max: Option<NonZeroU64>,
     /// Stop at what was the end when it began.
     #[arg(long)]

@@ -19,7 +19,7 @@ pub struct ProduceArgs {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Records a second; as fast as possible if not given.
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     rate: Option<f64>,
     /// What stands before the first S in a line is the record's key.
     #[arg(long, value_name = "S")]
@@ -28,7 +28,7 @@ pub struct ProduceArgs {
     #[arg(long, conflicts_with = "key_separator")]
     dead_letters: bool,
     /// Write to this partition; by key if not given.
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
 }
 

@@ -22,13 +22,13 @@ pub struct ReplayArgs {
     #[command(flatten)]
     job: args::JobArgs,
     /// Only this batch.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     batch: Option<u64>,
     /// From this batch on.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     from: Option<u64>,
     /// Up to this batch, included.
-    #[arg(long, value_name = "ID", requires = "from")]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true, requires = "from")]
     to: Option<u64>,
     /// Batches of this time and later: 2026-11-20T10:00:00Z, or -10m.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = args::parse_moment)]
@@ -37,7 +37,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     verify: bool,
     /// Threads that compute; all cores if not given.
-    #[arg(long, value_name = "N", value_parser = args::parse_threads)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = args::parse_threads)]
     threads: Option<NonZeroUsize>,
 }
 

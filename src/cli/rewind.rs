@@ -22,7 +22,7 @@ pub struct RewindArgs {
     #[command(flatten)]
     job: args::JobArgs,
     /// The batch that becomes the last committed one; `start` takes all of them back.
-    #[arg(long, value_name = "ID", value_parser = parse_target)]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true, value_parser = parse_target)]
     to: Target,
     /// Do not ask.
     #[arg(long, short = 'y')]

@@ -29,7 +29,7 @@ pub struct RunArgs {
     #[arg(long)]
     until_caught_up: bool,
     /// Stop after this many committed batches.
-    #[arg(long, value_name = "N", value_parser = args::parse_count)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = args::parse_count)]
     max_batches: Option<NonZeroU64>,
     /// Where to begin, only for a job without checkpoint: earliest, latest, -10m, 2026-11-20T10:00:00Z, or
     /// topic:partition:offset,...
@@ -45,7 +45,7 @@ pub struct RunArgs {
     #[arg(long)]
     assume_unpublished: bool,
     /// Threads that compute; all cores if not given.
-    #[arg(long, value_name = "N", value_parser = args::parse_threads)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = args::parse_threads)]
     threads: Option<NonZeroUsize>,
     /// Append one JSON record a batch to this file.
     #[arg(long, value_name = "FILE")]

@@ -11,7 +11,8 @@ use crate::driver::{fixture, options::TestOptions};
 ///
 /// A fixture is a TOML file with a job, the batches it gets and what its outputs must give. Every fixture runs twice,
 /// straight through and with a restart before every batch, on a clock that does not wait and without Kafka. A
-/// difference is shown line by line, and ends with exit code 7.
+/// difference is shown line by line, and ends with exit code 7; a fixture that cannot be run is shown with the place of
+/// the mistake, and ends with exit code 2.
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// Fixture files.

@@ -45,10 +45,10 @@ struct CreateArgs {
     #[arg(value_name = "TOPIC", required = true)]
     topics: Vec<String>,
     /// Partitions of each.
-    #[arg(long, short, value_name = "N", default_value = "1", value_parser = clap::value_parser!(i32).range(1..=MOST_PARTITIONS))]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, default_value = "1", value_parser = clap::value_parser!(i32).range(1..=MOST_PARTITIONS))]
     partitions: i32,
     /// Copies of each partition.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(i32).range(1..=MOST_REPLICAS))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value = "1", value_parser = clap::value_parser!(i32).range(1..=MOST_REPLICAS))]
     replication_factor: i32,
     /// A setting of the topics, such as retention.ms=60000.
     #[arg(long, value_name = "KEY=VALUE", value_parser = args::parse_set)]

@@ -12,7 +12,7 @@ use super::{
     dead_letters,
     edges::Edges,
     error::{Class, DriverError},
-    failed::sink_failed,
+    failed::{no_threads, sink_failed},
     patience::{Patience, Peer},
     recorded,
     snapshot::Rolling,
@@ -83,8 +83,7 @@ impl Engine {
     /// Working parts without state and without sinks; `replay` needs no more.
     pub fn new(job: Job, job_text: JobTextHash, threads: Option<NonZeroUsize>) -> Result<Engine, DriverError> {
         let settings = executor_settings(&job, threads);
-        let executor =
-            Executor::new(job, settings).map_err(|failure| DriverError::new(Class::Failed, failure.to_string()))?;
+        let executor = Executor::new(job, settings).map_err(|failure| no_threads(&failure))?;
         Ok(Engine {
             job_text,
             executor,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::text::on_one_line;
+
 /// What kind of end it is; each has one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -52,9 +54,8 @@ impl DriverError {
 
     /// The message and its details, for a line of the log.
     pub fn on_one_line(&self) -> String {
-        self.detail
-            .iter()
-            .fold(self.message.clone(), |line, detail| format!("{line}; {}", detail.trim_end_matches('.')))
+        let details = self.detail.iter().map(|detail| on_one_line(detail));
+        details.fold(on_one_line(&self.message), |line, detail| format!("{line}; {}", detail.trim_end_matches('.')))
     }
 
     pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
@@ -70,3 +71,17 @@ impl fmt::Display for DriverError {
 }
 
 impl std::error::Error for DriverError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_several_lines_is_one_line_of_a_log() {
+        let error = DriverError::new(Class::Failed, "`sh` ended with exit code 1")
+            .detail("The end of its stderr:\nline 1\n\n  \u{1b}[31mline 2\n")
+            .detail("It was the 2nd try.");
+        let line = "`sh` ended with exit code 1; The end of its stderr: line 1 | \\u{1b}[31mline 2; It was the 2nd try";
+        assert_eq!(error.on_one_line(), line);
+    }
+}

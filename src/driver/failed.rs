@@ -93,8 +93,16 @@ pub fn batch_failed(batch: BatchId, failure: &BatchFailure, job: &Job) -> Driver
                 Held::Element => "One element does not fit.",
             })
             .hint("Raise memory_limit.".to_owned()),
+        BatchFailure::Threads { .. } => no_threads(failure),
         BatchFailure::Panicked { .. } | BatchFailure::Moot => message(Class::Failed),
     }
+}
+
+/// Threads that the system does not give, which is no matter of a batch.
+pub fn no_threads(failure: &BatchFailure) -> DriverError {
+    DriverError::new(Class::Failed, failure.to_string())
+        .detail("A user and a container may have so many processes and threads (`ulimit -u`, a limit on pids).")
+        .hint("Ask for fewer with --threads, or raise the limit.".to_owned())
 }
 
 /// A text as a sentence of a detail or hint.

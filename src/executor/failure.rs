@@ -28,6 +28,9 @@ pub enum BatchFailure {
     Source { range: OffsetRange, error: SourceError },
     #[error("step {step} {} {bytes} bytes {what}; memory_limit is {limit_bytes}", what.verb())]
     Memory { step: String, what: Held, bytes: u64, limit_bytes: u64 },
+    /// Before any batch.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads { threads: usize, reason: String },
     /// A defect of ours; contained.
     #[error("a task panicked: {message}")]
     Panicked { message: String },

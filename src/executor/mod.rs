@@ -107,7 +107,7 @@ impl Executor {
             .num_threads(settings.threads)
             .thread_name(|idx| format!("task-{idx}"))
             .build()
-            .map_err(|error| BatchFailure::Panicked { message: format!("cannot start threads: {error}") })?;
+            .map_err(|error| BatchFailure::Threads { threads: settings.threads, reason: error.to_string() })?;
         let lineage = Lineage::of(&job);
         let wide = lineage.wide.iter().filter_map(|&step| Some((step, wide(&job.steps[step].operator)?))).collect();
         let outputs =

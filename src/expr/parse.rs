@@ -124,10 +124,23 @@ fn parse(
             if !forms.is_empty() {
                 return Err(forms);
             }
-            let message = words(&error.without_diagnostic().to_string());
+            let mut message = words(&error.without_diagnostic().to_string());
+            let mut hint = hint(&message);
+            let begin = error.span().map_or(0, |span| span.span.begin().get() as usize);
+            if is_lambda && before + source.len() <= begin {
+                // The parser met the parenthesis that was put around the text.
+                message = message.replace("symbol ')'", "end of the function");
+                let bare = source.split_whitespace().eq(["lambda"]);
+                hint = if bare { Some("write `lambda x: ...`".to_owned()) } else { hint };
+            }
+            let brackets =
+                |bracket: char| source.get(..begin.saturating_sub(before)).unwrap_or(source).matches(bracket).count();
+            if is_lambda && brackets('(') == brackets(')') {
+                message = message.replace("expected symbol ')'", "expected the end of the function");
+            }
             let places = places(scan);
             let span = error.span().map_or(0..0, |span| places.range(span.span));
-            Err(vec![LambdaError { hint: hint(&message), span: visible(source, span), message }])
+            Err(vec![LambdaError { hint, span: visible(source, span), message }])
         }
     }
 }
@@ -190,13 +203,16 @@ mod tests {
     #[test]
     fn parse_errors_point_into_the_given_text() {
         for (source, spanned, message) in [
-            ("lambda x: x +", "+", "unexpected symbol ')' here, expected expression"),
-            ("lambda x: x y", "y", "unexpected identifier 'y' here, expected )"),
+            ("lambda x: x +", "+", "unexpected end of the function, expected"),
+            ("lambda x:", ":", "unexpected end of the function, expected"),
+            ("lambda", "a", "unexpected end of the function, expected"),
+            ("lambda x # y", "y", "unexpected end of the function, expected"),
+            ("lambda x: x y", "y", "unexpected identifier 'y', expected the end of the function"),
             ("lambda x: 012", "012", "integer cannot have leading 0, got `012`"),
         ] {
             let error = expression(source).err().map(|e| (source[e[0].span.clone()].to_owned(), e[0].message.clone()));
             assert_eq!(error.as_ref().map(|(span, _)| span.as_str()), Some(spanned), "{source} {error:?}");
-            let _ = message;
+            assert!(error.as_ref().is_some_and(|(_, told)| told.contains(message)), "{source} {error:?}");
         }
     }
 }

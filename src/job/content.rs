@@ -18,6 +18,8 @@ pub struct InputFiles {
     pub contents: BTreeMap<PathBuf, Content>,
     /// The contents are those of a job text: the files are not looked at.
     pub recorded: bool,
+    /// Another plays the sources: the files they would read are not looked at.
+    pub played: bool,
 }
 
 /// Takes a content piece by piece.

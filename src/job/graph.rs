@@ -339,11 +339,11 @@ fn check_was(reader: &mut Reader<'_>, read: &[ReadStep], ids: &[Arc<str>]) {
         let parts =
             was.name.split_once('#').filter(|(was_key, ordinal)| is_ordinal(ordinal) && OPERATORS.contains(was_key));
         let (message, hint) = match parts {
+            _ if !stateful => (format!("`{key}` keeps no state to take over"), Some("leave `was` out".to_owned())),
             None => (format!("`{}` is no unnamed step", was.name), Some(format!("write `was = \"{key}#1\"`"))),
             Some((was_key, _)) if was_key != key => {
                 (format!("`{}` cannot become `{key}`: its state has another shape", was.name), None)
             }
-            Some(_) if !stateful => (format!("`{key}` keeps no state to take over"), None),
             Some(_) if step.name.is_none() => {
                 ("`was` is for a step that now has a name".to_owned(), Some("add `name = \"...\"`".to_owned()))
             }

@@ -58,10 +58,18 @@ impl Reader<'_> {
         }
     }
 
-    /// A file that must be there, whatever it holds.
+    /// The file of a queue.
+    pub fn queue_file(&mut self, span: &Span, path: &Path) {
+        match self.files.played {
+            true => self.inputs.push((path.to_owned(), "the job reads this file".to_owned())),
+            false => self.input_file(span, path),
+        }
+    }
+
+    /// What a source reads, which must be there, whatever it holds.
     pub fn readable_file(&mut self, span: &Span, path: &Path) {
         self.inputs.push((path.to_owned(), "the job reads this file".to_owned()));
-        if self.files.recorded {
+        if self.files.recorded || self.files.played {
             return;
         }
         let path = self.absolute(path);

@@ -103,6 +103,32 @@ pub fn load_inline(
     load_text(name, text, overrides, environment, directory, None)
 }
 
+/// Where a job stands.
+pub enum JobText<'a> {
+    File(&'a Path),
+    /// In another file, which messages name.
+    Inline {
+        name: &'a str,
+        text: String,
+    },
+}
+
+/// As [`load()`], for a job whose sources are played: the files that they would read need not be there.
+pub fn load_for_test(
+    job: JobText<'_>,
+    overrides: &Overrides,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Job, Vec<Warning>), JobError> {
+    let (name, text) = match job {
+        JobText::File(path) => (path.display().to_string(), read(path)?),
+        JobText::Inline { name, text } => (name.to_owned(), text),
+    };
+    let directory = std::env::current_dir().map_err(|error| file_error(Path::new(&name), reason(&error), None))?;
+    let mut reader = Reader::new(environment, directory);
+    reader.files.played = true;
+    load_with(reader, &name, text, overrides, None)
+}
+
 /// Checks the text of a job. `recorded` holds what a job text knows besides the job file.
 pub fn load_text(
     name: &str,

@@ -164,7 +164,7 @@ fn queue(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKind>
     let partitions = fields.get("partitions").map_or(Some(1), |node| reader.partitions(node));
     let node = path?;
     let path = reader.path(node)?;
-    reader.input_file(&node.span, &path);
+    reader.queue_file(&node.span, &path);
     Some(SourceKind::Queue { path, partitions: partitions? })
 }
 

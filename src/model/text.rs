@@ -209,6 +209,20 @@ fn is_format(c: char) -> bool {
     )
 }
 
+/// Lines of a message on one line of a log: a line break after a colon becomes a space, any other ` | `.
+pub fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        match line.chars().next_back() {
+            None => {}
+            Some(':') => line.push(' '),
+            Some(_) => line.push_str(" | "),
+        }
+        line.extend(part.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }));
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -1,10 +1,12 @@
 //! A dead letter: a poison element with the record it came of, as one JSON line.
 //!
 //! `produce --dead-letters` reads such lines back into records, so keys, values and headers are kept byte for byte: bytes
-//! that are text stand as text, others as `{"hex": "..."}`.
+//! that are text stand as text, others as `{"base64": "..."}`, as `consume` shows them. Letters of before have
+//! `{"hex": "..."}`, which is still read.
 
 use std::sync::Arc;
 
+use openssl::base64;
 use serde::{Deserialize, Serialize};
 
 /// One line. Fields in the order they are written.
@@ -48,17 +50,15 @@ pub struct Blob(pub Vec<u8>);
 #[serde(untagged)]
 enum BlobText {
     Text(String),
-    Other { hex: String },
+    Base64 { base64: String },
+    Hex { hex: String },
 }
 
 impl Serialize for Blob {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => {
-                let hex = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-                BlobText::Other { hex }.serialize(serializer)
-            }
+            Err(_) => BlobText::Base64 { base64: base64::encode_block(&self.0) }.serialize(serializer),
         }
     }
 }
@@ -67,7 +67,10 @@ impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
         match BlobText::deserialize(deserializer)? {
             BlobText::Text(text) => Ok(Blob(text.into_bytes())),
-            BlobText::Other { hex } => unhex(&hex).map(Blob).ok_or_else(|| serde::de::Error::custom("not hexadecimal")),
+            BlobText::Base64 { base64 } => {
+                base64::decode_block(&base64).map(Blob).map_err(|_| serde::de::Error::custom("not base64"))
+            }
+            BlobText::Hex { hex } => unhex(&hex).map(Blob).ok_or_else(|| serde::de::Error::custom("not hexadecimal")),
         }
     }
 }
@@ -136,10 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_hexadecimal() {
-        let text = serde_json::to_string(&Blob(vec![0xff, 0x0a])).unwrap();
-        assert_eq!(text, r#"{"hex":"ff0a"}"#);
-        for wrong in [r#"{"hex":"f"}"#, r#"{"hex":"fg"}"#, "7"] {
+    fn bytes_that_are_no_text_are_base64_and_were_hexadecimal() {
+        let blob = Blob(vec![0xff, 0x0a]);
+        assert_eq!(serde_json::to_string(&blob).unwrap(), r#"{"base64":"/wo="}"#);
+        for text in [r#"{"base64":"/wo="}"#, r#"{"hex":"ff0a"}"#] {
+            assert_eq!(serde_json::from_str::<Blob>(text).unwrap(), blob, "{text}");
+        }
+        for wrong in [r#"{"base64":"/w"}"#, r#"{"base64":"%%%="}"#, r#"{"hex":"f"}"#, r#"{"hex":"fg"}"#, "7"] {
             assert!(serde_json::from_str::<Blob>(wrong).is_err(), "{wrong}");
         }
     }

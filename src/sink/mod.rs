@@ -8,7 +8,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    model::{BatchIdentity, Value, digest::Digest},
+    model::{BatchIdentity, Value, digest::Digest, text::on_one_line},
     protocol::PublishPermit,
 };
 
@@ -170,8 +170,8 @@ impl SinkError {
 
     /// The message and its detail, for a line of the log.
     pub fn on_one_line(&self) -> String {
-        let detail = self.detail.iter().map(|detail| format!("; {}", detail.trim_end_matches('.')));
-        std::iter::once(self.message.clone()).chain(detail).collect()
+        let detail = self.detail.iter().map(|detail| format!("; {}", on_one_line(detail).trim_end_matches('.')));
+        std::iter::once(on_one_line(&self.message)).chain(detail).collect()
     }
 }
 

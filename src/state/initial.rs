@@ -1,14 +1,17 @@
 //! Initial state from a file: JSON lines, each a pair `[key, value]`.
 
+use std::collections::HashMap;
+
 use super::keyed::{Held, put_entry};
 use crate::{
     expr::{Limits, primitive},
-    model::{Value, key::Key, refusal::no_key},
+    model::{Value, key::Key, refusal::no_key, text::repr},
 };
 
 /// The content of a file as a delta; errors name the line.
 pub fn read(text: &[u8], touched_ms: i64) -> Result<Vec<u8>, String> {
     let mut delta = Vec::new();
+    let mut lines: HashMap<Key, usize> = HashMap::new();
     for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -18,6 +21,9 @@ pub fn read(text: &[u8], touched_ms: i64) -> Result<Vec<u8>, String> {
         let value = primitive::parse_json(line, &mut budget).map_err(|fault| fail(fault.message))?;
         let Some((key, value)) = value.as_pair() else { return Err(fail("expected a pair [key, value]".to_owned())) };
         let key = Key::new(tuples(key)).map_err(|name| fail(no_key(name)))?;
+        if let Some(before) = lines.insert(key.clone(), number) {
+            return Err(format!("Lines {before} and {number} have the same key {}.", repr(key.value())));
+        }
         put_entry(&mut delta, key.value(), Some(&Held { value: value.clone(), touched_ms }));
     }
     Ok(delta)
@@ -28,5 +34,23 @@ fn tuples(value: &Value) -> Value {
     match value {
         Value::List(items) => Value::tuple(items.iter().map(tuples)),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, refusal: Option<&str>) {
+        let read = read(text.as_bytes(), 0);
+        assert_eq!(read.err().as_deref(), refusal, "{text}");
+    }
+
+    #[test]
+    fn a_key_stands_on_one_line_only() {
+        check("[\"a\", 1]\n\n[\"b\", 1]\n", None);
+        check("[\"a\", 1]\n\n[\"b\", 1]\n[\"a\", 1]\n", Some("Lines 1 and 4 have the same key 'a'."));
+        check("[1, 1]\n[1.0, 2]\n", Some("Lines 1 and 2 have the same key 1.0."));
+        check("[[\"a\", 1], 1]\n[[\"a\", 1], 2]\n", Some("Lines 1 and 2 have the same key ('a', 1)."));
     }
 }

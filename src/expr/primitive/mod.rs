@@ -7,6 +7,7 @@
 mod access;
 mod builtin;
 mod bytes_method;
+mod case;
 mod compare;
 mod dict;
 mod format;

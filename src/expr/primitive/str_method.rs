@@ -1,7 +1,9 @@
 //! Methods of str. Positions count characters; arguments, results and messages are Python's.
 
 use super::{
-    Arguments, Budget, Caller, Fault, MethodFn, dot_format, iterate, new_str,
+    Arguments, Budget, Caller, Fault, MethodFn,
+    case::{casefold, swapcase},
+    dot_format, iterate, new_str,
     number::is_python_space,
     spec::{Align, Spec},
     titlecase::{capitalize, title},
@@ -61,7 +63,7 @@ pub const NAMES: &[&str] = &[
 pub fn method(name: &str) -> Option<MethodFn> {
     Some(match name {
         "capitalize" => |s, a, c| plain("capitalize", s, a, c, capitalize),
-        "casefold" => |s, a, c| plain("casefold", s, a, c, |s| s.to_lowercase().replace('ß', "ss")),
+        "casefold" => |s, a, c| plain("casefold", s, a, c, casefold),
         "center" => |s, a, c| justify("center", Align::Centre, s, a, c),
         "codepoints" => |s, a, c| {
             a.take("codepoints", [], 0)?;
@@ -132,14 +134,7 @@ pub fn method(name: &str) -> Option<MethodFn> {
         "splitlines" => split_lines,
         "startswith" => |s, a, _| affix("startswith", s, a, |text, part| text.starts_with(part)),
         "strip" => |s, a, c| strip("strip", s, a, c, true, true),
-        "swapcase" => |s, a, c| {
-            plain("swapcase", s, a, c, |s| {
-                let swap = |c: char| -> String {
-                    if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
-                };
-                s.chars().map(swap).collect()
-            })
-        },
+        "swapcase" => |s, a, c| plain("swapcase", s, a, c, swapcase),
         "title" => |s, a, c| plain("title", s, a, c, title),
         "upper" => |s, a, c| plain("upper", s, a, c, str::to_uppercase),
         "zfill" => zfill,

@@ -111,7 +111,8 @@ impl LibrdkafkaPlane {
         let partitions = std::mem::take(&mut self.partitions);
         if let Some(consumer) = self.consumer.take() {
             consumer.context().close();
-            std::thread::spawn(move || {
+            // Where no thread can be had, what it would have dropped is dropped here.
+            let _ = std::thread::Builder::new().spawn(move || {
                 drop(partitions);
                 drop(consumer);
             });
