@@ -1,5 +1,6 @@
 //! The native data plane against a real broker: every record, compared with what an independent client reads.
 
+mod codes;
 mod faults;
 mod leaders;
 pub mod plane;

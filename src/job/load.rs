@@ -25,7 +25,7 @@ use super::{
     spec::{Job, KafkaSpec, Retention, SourceKind},
     step::steps,
     suggest::closest,
-    syntax::{Syntax, line_of},
+    syntax::Syntax,
     tree::{Entry, Node, Table, Tree, parse},
     written::{Defaults, ReadSource},
 };
@@ -166,11 +166,8 @@ fn load_with(
 }
 
 fn finish(reader: Reader<'_>, syntax: Syntax, job: Option<Job>) -> Result<(Job, Vec<Warning>), JobError> {
-    let raw = reader.origins.first().map_or("", |origin| origin.raw.as_str());
-    let torn: Vec<std::ops::Range<usize>> = syntax.torn.iter().map(|at| torn_part(raw, *at)).collect();
-    // What was read from a torn line, or below a torn header, may not be what was meant.
     let sound = |mistake: &Mistake| {
-        mistake.span.origin != JOB_FILE || !torn.iter().any(|part| part.contains(&mistake.span.range.start))
+        mistake.span.origin != JOB_FILE || !syntax.torn.iter().any(|part| part.contains(&mistake.span.range.start))
     };
     let mut mistakes: Vec<Mistake> = reader.mistakes.iter().filter(|mistake| sound(mistake)).cloned().collect();
     mistakes.extend(syntax.mistakes);
@@ -186,24 +183,6 @@ fn finish(reader: Reader<'_>, syntax: Syntax, job: Option<Job>) -> Result<(Job, 
         }
         _ => Err(JobError::Mistakes(Mistakes::new(texts, mistakes))),
     }
-}
-
-/// The line that cannot be read; where it is a header that is never closed, also the lines that would be below it.
-fn torn_part(raw: &str, at: usize) -> std::ops::Range<usize> {
-    let line = line_of(raw, at);
-    let is_header = |text: &str| text.trim_start().starts_with('[');
-    let is_open = |text: &str| {
-        let header = text.split('#').next().unwrap_or_default().trim();
-        let closed = if header.starts_with("[[") { "]]" } else { "]" };
-        header.starts_with('[') && !header.ends_with(closed)
-    };
-    if !raw.get(line.clone()).is_some_and(is_open) {
-        return line.start..line.end + 1;
-    }
-    let mut end = line.end + 1;
-    let below = raw.get(end..).unwrap_or_default().split_inclusive('\n').take_while(|line| !is_header(line));
-    end += below.map(str::len).sum::<usize>();
-    line.start..end
 }
 
 fn read(path: &Path) -> Result<String, JobError> {

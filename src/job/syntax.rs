@@ -14,14 +14,33 @@ pub struct Fault {
 #[derive(Debug, Default)]
 pub struct Syntax {
     pub mistakes: Vec<Mistake>,
-    /// Where it stopped each time: what stands in those lines may not be what was meant.
-    pub torn: Vec<usize>,
+    /// Lines that it could not read, and what stands below a header among them: that may not be what was meant.
+    pub torn: Vec<Range<usize>>,
 }
 
 impl Syntax {
     pub fn new(text: &str, faults: Vec<Fault>, origin: usize) -> Syntax {
-        Syntax { torn: faults.iter().map(|fault| fault.span.start).collect(), mistakes: mistakes(text, faults, origin) }
+        let torn = faults.iter().map(|fault| torn_part(text, fault.span.start)).collect();
+        Syntax { torn, mistakes: mistakes(text, faults, origin) }
     }
+}
+
+/// The line that cannot be read; where it is a header that is never closed, also the lines that would be below it.
+fn torn_part(text: &str, at: usize) -> Range<usize> {
+    let line = line_of(text, at);
+    let is_header = |line: &str| line.trim_start().starts_with('[');
+    let is_open = |line: &str| {
+        let header = line.split('#').next().unwrap_or_default().trim();
+        let closed = if header.starts_with("[[") { "]]" } else { "]" };
+        header.starts_with('[') && !header.ends_with(closed)
+    };
+    if !text.get(line.clone()).is_some_and(is_open) {
+        return line.start..line.end + 1;
+    }
+    let mut end = line.end + 1;
+    let below = text.get(end..).unwrap_or_default().split_inclusive('\n').take_while(|line| !is_header(line));
+    end += below.map(str::len).sum::<usize>();
+    line.start..end
 }
 
 /// One mistake a line; what follows from an open string or a repeated table is left out.
