@@ -131,6 +131,7 @@ fn a_listener_that_wants_a_certificate_gets_it_or_is_told_to_want_it() {
     for fetch in ["native", "librdkafka"] {
         reads(fetch, &plain);
         reads(fetch, &opened);
+        reads(fetch, &keystore);
         let (_place, ended) = run(fetch, "", "");
         ended.expect(6).says(&["certificate", "ssl.certificate.location", "ssl.key.location"]);
         let refused = |properties: &str, secret: &str, says: &[&str]| {
@@ -141,5 +142,4 @@ fn a_listener_that_wants_a_certificate_gets_it_or_is_told_to_want_it() {
         refused(&sealed, "", &["encrypted", "ssl.key.password"]);
         refused(&opened, "wrong", &["ssl.key.password does not open"]);
     }
-    reads("librdkafka", &keystore);
 }

@@ -87,11 +87,19 @@ pub struct TlsSettings {
     pub certificate: Option<Pem>,
     pub key: Option<Pem>,
     pub key_password: Option<String>,
+    pub keystore: Option<Keystore>,
     pub skip_host_name_check: bool,
     pub skip_verification: bool,
     pub cipher_suites: Option<String>,
     pub groups: Option<String>,
     pub signature_algorithms: Option<String>,
+}
+
+/// A PKCS#12 file with a client's certificate, its key and who signed it.
+#[derive(Clone)]
+pub struct Keystore {
+    pub path: PathBuf,
+    pub password: String,
 }
 
 /// Bounds between which a wait grows, doubling with each failure.
@@ -295,11 +303,14 @@ fn tls_settings(properties: &mut Properties) -> Result<TlsSettings, Unsupported>
     let authorities = pem("ssl.ca.pem", "ssl.ca.location");
     let certificate = pem("ssl.certificate.pem", "ssl.certificate.location");
     let key = pem("ssl.key.pem", "ssl.key.location");
+    let password = properties.text("ssl.keystore.password").unwrap_or_default();
+    let keystore = properties.text("ssl.keystore.location").map(|path| Keystore { path: path.into(), password });
     Ok(TlsSettings {
         authorities: authorities.filter(|pem| !matches!(pem, Pem::File(path) if path.as_os_str() == "probe")),
         certificate,
         key,
         key_password: properties.text("ssl.key.password"),
+        keystore,
         skip_host_name_check: match properties.text("ssl.endpoint.identification.algorithm").as_deref() {
             None | Some("https") => false,
             Some("none") => true,
@@ -423,7 +434,11 @@ mod tests {
             Some("sasl.username is missing"),
         );
         check(&[("security.protocol", "SSL"), ("ssl.ca.location", "probe"), ("ssl.key.password", "x")], None);
-        check(&[("ssl.keystore.location", "x.p12")], Some("ssl.keystore.location is set"));
+        check(
+            &[("security.protocol", "ssl"), ("ssl.keystore.location", "x.p12"), ("ssl.keystore.password", "x")],
+            None,
+        );
+        check(&[("ssl.engine.location", "x.so")], Some("ssl.engine.location is set"));
         check(
             &[("ssl.endpoint.identification.algorithm", "ldap")],
             Some("ssl.endpoint.identification.algorithm is ldap"),

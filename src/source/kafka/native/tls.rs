@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use openssl::{
+    pkcs12::Pkcs12,
     pkey::PKey,
     ssl::{SslConnector, SslMethod, SslVerifyMode},
     x509::X509,
@@ -10,7 +11,7 @@ use openssl::{
 
 use super::{
     failure::refused,
-    settings::{Pem, TlsSettings},
+    settings::{Keystore, Pem, TlsSettings},
 };
 use crate::source::SourceError;
 
@@ -90,6 +91,18 @@ pub fn connector(settings: &TlsSettings) -> Result<SslConnector, SourceError> {
         let key = PKey::private_key_from_pem_passphrase(&text, password.as_bytes()).map_err(failed("ssl.key"))?;
         builder.set_private_key(&key).map_err(failed("ssl.key"))?;
         builder.check_private_key().map_err(failed("ssl.key with ssl.certificate"))?;
+    }
+    if let Some(Keystore { path, password }) = &settings.keystore {
+        let name = "ssl.keystore.location";
+        let bytes = std::fs::read(path).map_err(|error| unreadable(name, path, &error))?;
+        let store = Pkcs12::from_der(&bytes).and_then(|store| store.parse2(password)).map_err(failed(name))?;
+        if let (Some(certificate), Some(key)) = (store.cert, store.pkey) {
+            builder.set_certificate(&certificate).map_err(failed(name))?;
+            builder.set_private_key(&key).map_err(failed(name))?;
+        }
+        for certificate in store.ca.into_iter().flatten() {
+            builder.add_extra_chain_cert(certificate).map_err(failed(name))?;
+        }
     }
     if let Some(list) = &settings.cipher_suites {
         builder.set_cipher_list(list).map_err(failed("ssl.cipher.suites"))?;
