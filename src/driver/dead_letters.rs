@@ -94,7 +94,7 @@ fn in_file(path: &Path) -> String {
 
 /// Lets the files of `job`, in a directory that was moved or copied, be known as those of `earlier`, the same job before.
 pub fn follow<F: Clone>(sinks: &mut BTreeMap<String, F>, earlier: &Job, job: &Job) {
-    for (then, now) in earlier.ran.known_by(job) {
+    for (then, now) in earlier.known_by(job) {
         if let Some(known) = sinks.get(&in_file(&then)).cloned() {
             sinks.insert(in_file(&now), known);
         }

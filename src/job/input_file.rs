@@ -4,17 +4,15 @@ use std::{
     fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf, absolute},
+    path::{Path, PathBuf, absolute},
 };
 
 use super::{
     content::{Content, ContentHasher},
     mistake::{Mistake, Span},
+    path::{lexical, resolved},
     reader::Reader,
 };
-
-/// As many links as the system follows one after another.
-const MOST_LINKS: usize = 40;
 
 /// A file as the system knows it, under whatever name, or a place where nothing is yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,40 +75,6 @@ impl Reader<'_> {
             self.report(unreadable(span, &error));
         }
     }
-}
-
-/// What an absolute path leads to.
-pub fn resolved(path: &Path) -> PathBuf {
-    let path = lexical(path);
-    let canonical = |path: &Path| match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => parent.canonicalize().ok().map(|parent| parent.join(name)),
-        _ => None,
-    };
-    path.canonicalize().ok().or_else(|| canonical(&leads_to(path.clone()))).unwrap_or(path)
-}
-
-/// Where a link leads, also where nothing is there yet.
-fn leads_to(mut path: PathBuf) -> PathBuf {
-    for _ in 0..MOST_LINKS {
-        let Ok(target) = path.read_link() else { break };
-        path = lexical(&path.parent().map(|parent| parent.join(&target)).unwrap_or(target));
-    }
-    path
-}
-
-/// Without `.` and `..`.
-fn lexical(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean
 }
 
 fn unreadable(span: &Span, error: &io::Error) -> Mistake {
