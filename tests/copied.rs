@@ -174,3 +174,59 @@ fn a_link_to_the_directory_is_the_directory() {
     trees.kstream("link", "run job.toml").expect(0);
     assert_eq!(trees.log("one"), ["1", "9"]);
 }
+
+#[test]
+fn a_batch_that_is_planned_after_a_move_is_finished_however_often_the_process_dies() {
+    let trees = Trees::run("[\"1\", \"x\"]\n", 0);
+    fs::rename(trees.place.path("one"), trees.place.path("two")).unwrap();
+    trees.place.write("two/queue.jsonl", "[\"1\", \"x\"]\n[\"9\", \"y\"]\n");
+    for _ in 0..2 {
+        trees.kstream("two", "run job.toml").expect(1).says(&["output gate"]);
+    }
+    trees.copy("two", "three");
+    trees.place.write("two/ok", "");
+    trees.kstream("two", "run job.toml").expect(0);
+    assert_eq!((trees.log("two"), trees.letters("two")), (vec!["1".to_owned(), "9".to_owned()], 2));
+    trees.kstream("two", "replay job.toml --verify").expect(0).says(&["batches=2"]);
+    trees.kstream("two", "rewind job.toml --to 0 --yes --leave-published").expect(0);
+    assert_eq!((trees.log("two"), trees.letters("two")), (vec!["1".to_owned()], 1));
+    trees.kstream("two", "run job.toml").expect(0);
+    assert_eq!((trees.log("two"), trees.letters("two")), (vec!["1".to_owned(), "9".to_owned()], 2));
+}
+
+/// Rewound to the first of three batches by a process that dies as soon as that is decided.
+#[cfg(feature = "crash-points")]
+fn dies_in_a_rewind() -> Trees {
+    let trees = Trees::run(QUEUE, 0);
+    let mut command: Command = trees.place.command("rewind job.toml --to 0 --yes --leave-published");
+    command.current_dir(trees.place.path("one")).env("KSTREAM_CRASH_AT", "rewind: logged");
+    assert_eq!(trees.place.spawn(command).wait().code, None, "killed");
+    assert_eq!((trees.log("one").len(), trees.letters("one")), (3, 2), "nothing is cut yet");
+    trees
+}
+
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_rewind_that_a_kill_has_left_is_finished_where_the_directory_was_moved_to() {
+    let trees = dies_in_a_rewind();
+    trees.copy("one", "copy");
+    trees.kstream("copy", "run job.toml").expect(3).says(&["output log", "dead letters", "Nothing was changed"]);
+    fs::rename(trees.place.path("one"), trees.place.path("two")).unwrap();
+    trees.kstream("two", "run job.toml").expect(0);
+    assert_eq!((trees.log("two"), trees.letters("two")), (["1", "2", "3"].map(str::to_owned).to_vec(), 2));
+    trees.kstream("two", "replay job.toml --verify").expect(0).says(&["batches=3"]);
+}
+
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_rewind_that_a_kill_has_left_is_finished_by_the_job_that_wrote_though_it_was_edited() {
+    let trees = dies_in_a_rewind();
+    let job = trees.place.read("one/job.toml").replace("name = \"log\"", "name = \"other\"");
+    let job = job.replace("out.log", "other.log").replace("dead.jsonl", "dead2.jsonl");
+    trees.place.write("one/job.toml", job);
+    trees.kstream("one", "run job.toml").expect(0);
+    assert_eq!((trees.log("one"), trees.letters("one")), (vec!["1".to_owned()], 1), "cut back by the job that wrote");
+    let other: Vec<_> = blocks(&trees.place.read("one/logs/other.log")).into_iter().map(|block| block.lines).collect();
+    assert_eq!(other, [["2"], ["3"]]);
+    assert_eq!(trees.place.read("one/dead2.jsonl").lines().count(), 1);
+}

@@ -231,6 +231,19 @@ fn a_bounded_run_at_latest_stores_where_it_begins_though_it_reads_nothing() {
         assert!(log.contains("('after', 1)") && !log.contains("p0"), "{start}: {log}");
         place.kstream("replay job.toml --verify").expect(0);
     }
+    // A topic that is added begins in the same way.
+    let added = broker.topic("added", 1);
+    let text = word_count(&broker.brokers, topic.name(), "start = \"latest\"");
+    let place = Place::with_job(&text);
+    place.catch_up();
+    place.write("job.toml", text.replace("topics = [", &format!("topics = [\"{}\", ", added.name())));
+    broker.produce(added.name(), 0, ["before"]);
+    place.catch_up();
+    assert_eq!(place.ledger().len(), 2, "one empty batch holds where it begins");
+    broker.produce(added.name(), 0, ["behind"]);
+    place.catch_up();
+    let log = place.read("out.log");
+    assert!(log.contains("('behind', 1)") && !log.contains("before"), "{log}");
     let pattern = word_count(&broker.brokers, "", "start = \"latest\"")
         .replace("topics = [\"\"]", "topic_pattern = \"no-such-.*\"");
     let place = Place::with_job(&pattern);

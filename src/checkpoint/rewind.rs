@@ -18,8 +18,12 @@ use crate::{
 impl Checkpoint {
     /// Makes `to` the last committed batch (none: takes everything back), in one transaction. The batch in flight, if
     /// there is one, goes too: the caller has settled it at the sinks. From then on every start finishes the rewind
-    /// at the sinks first, until [`Checkpoint::rewind_finished`].
-    pub fn rewind(&mut self, to: Option<BatchId>) -> Result<RewindRecord, CheckpointError> {
+    /// at the sinks first, until [`Checkpoint::rewind_finished`]. `complete` says what the checkpoint does not know of it.
+    pub fn rewind(
+        &mut self,
+        to: Option<BatchId>,
+        complete: impl Fn(&mut RewindRecord),
+    ) -> Result<RewindRecord, CheckpointError> {
         let kept = self.archive().kept()?;
         let allowed = match (to, kept) {
             (Some(to), Some((first, last))) => first <= to && to <= last,
@@ -31,7 +35,9 @@ impl Checkpoint {
             return Err(CheckpointError::NotKept { dir, wanted: to.unwrap_or(BatchId::FIRST), kept });
         }
         let record = self.transact("rewind", |conn, head| {
-            let record = rewind(conn, head, to)?;
+            let mut record = rewind(conn, head, to)?;
+            complete(&mut record);
+            facts::put_meta(conn, "rewind", &record)?;
             crash::point("rewind: written");
             Ok(record)
         })?;
@@ -57,9 +63,7 @@ fn rewind(conn: &Connection, head: &mut Head, to: Option<BatchId>) -> Result<Rew
         facts::delete_meta(conn, "bounded_end")?;
     }
     (head.timeline, head.planned, head.committed) = (timeline, to, to);
-    let record = RewindRecord { to, timeline, sinks };
-    facts::put_meta(conn, "rewind", &record)?;
-    Ok(record)
+    Ok(RewindRecord { to, timeline, sinks, job_text: None })
 }
 
 /// A topic partition stands where the last batch up to `to` left it; if none that is kept read it, where the first batch

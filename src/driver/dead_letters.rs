@@ -93,12 +93,16 @@ fn in_file(path: &Path) -> String {
 }
 
 /// Lets the files of `job`, in a directory that was moved or copied, be known as those of `earlier`, the same job before.
-pub fn follow<F: Clone>(sinks: &mut BTreeMap<String, F>, earlier: &Job, job: &Job) {
+/// Gives the names that were added.
+pub fn follow<F: Clone>(sinks: &mut BTreeMap<String, F>, earlier: &Job, job: &Job) -> Vec<String> {
+    let mut followed = Vec::new();
     for (then, now) in earlier.known_by(job) {
         if let Some(known) = sinks.get(&in_file(&then)).cloned() {
             sinks.insert(in_file(&now), known);
+            followed.push(in_file(&now));
         }
     }
+    followed
 }
 
 /// What of a batch's letters goes to `to`.

@@ -144,22 +144,20 @@ impl Inputs {
         Ok(Some(available))
     }
 
-    /// Whether a source without a committed position begins where it stands at some moment.
+    /// Whether topics without a committed position begin where they stand at some moment.
     pub fn may_begin_at_a_moment(&self) -> bool {
-        self.beginning_at_a_moment().next().is_some()
+        self.settings.iter().any(Settings::begins_at_a_moment)
     }
 
-    /// Whether `ranges` hold the first positions of a source that begins where it stands at some moment: unless they
-    /// are committed, the next run finds other ones.
+    /// Whether `ranges` hold the first position in a topic that begins where it stands at some moment: unless it is
+    /// committed, the next run finds another one.
     pub fn begin_at_a_moment(&self, ranges: &[OffsetRange]) -> bool {
-        self.beginning_at_a_moment().any(|settings| ranges.iter().any(|range| range.source == settings.name))
-    }
-
-    fn beginning_at_a_moment(&self) -> impl Iterator<Item = &Settings> {
-        let is_new = |name| self.positions.get(name).is_none_or(BTreeMap::is_empty);
-        self.settings
-            .iter()
-            .filter(move |settings| matches!(settings.start, Start::Latest | Start::Time(_)) && is_new(&settings.name))
+        ranges.iter().any(|range| {
+            let begins = |settings: &Settings| settings.name == range.source && settings.begins_at_a_moment();
+            let known = self.positions.get(&range.source);
+            let is_known = known.is_some_and(|known| known.keys().any(|tp| tp.topic == range.tp.topic));
+            !is_known && self.settings.iter().any(begins)
+        })
     }
 
     /// Resolves where partitions without a committed offset begin.
@@ -306,6 +304,10 @@ impl Inputs {
 }
 
 impl Settings {
+    fn begins_at_a_moment(&self) -> bool {
+        matches!(self.start, Start::Latest | Start::Time(_))
+    }
+
     fn peer(&self) -> Peer<'_> {
         Peer::source(&self.name, self.unreachable_limit)
     }

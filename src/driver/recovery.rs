@@ -32,8 +32,8 @@ use crate::{
     job::Job,
     model::{BatchId, BatchIdentity, BatchTime},
     planner::Interval,
-    protocol::{Decision, Expected, Facts, JobTextHash, PlannedBatch, decide},
-    sink::{Assume, Standing},
+    protocol::{Decision, Expected, Facts, JobTextHash, PlanRecord, PlannedBatch, decide},
+    sink::{Assume, SinkFacts, Standing},
     telemetry::Bars,
 };
 
@@ -54,14 +54,15 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     let lock = Lock::take(&dir, &holder).map_err(|error| checkpoint_failed(&error))?;
     // Another process may have worked on it between the look and the lock.
     let mut facts = inspect(&dir, &job)?.or(facts);
-    let accepted = match &mut facts {
+    let (accepted, carried) = match &mut facts {
         Some(facts) => {
             check_in_flight(&dir, facts, &job)?;
             let archive = checkpoint::Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
-            follow(facts, &archive, &job)?;
-            edited(&dir, facts, &job, options)?
+            check_rewind(facts, &archive, &job)?;
+            let carried = follow(facts, &archive, &job)?;
+            (edited(&dir, facts, &job, options)?, carried)
         }
-        None => Accepted::default(),
+        None => (Accepted::default(), BTreeMap::new()),
     };
     if facts.as_ref().is_some_and(|facts| !facts.batches.is_empty()) && options.start.is_some() {
         return Err(DriverError::new(Class::Usage, "--start is only for a job without checkpoint")
@@ -70,6 +71,10 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     }
     let mut run = Run::open(job, options, around, lock, facts)?;
     run.accepted = accepted;
+    // A batch that was finished meanwhile has told more.
+    for (name, known) in carried {
+        run.carried.entry(name).or_insert(known);
+    }
     Ok(run)
 }
 
@@ -86,12 +91,28 @@ fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverErr
     recorded::check_queues(&planned, job, &plan.ranges, plan.batch)
 }
 
-/// Files of a directory that was moved or copied since the last run keep what the checkpoint knows of them.
-fn follow(facts: &mut Facts, archive: &checkpoint::Archive, job: &Job) -> Result<(), DriverError> {
-    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else { return Ok(()) };
+/// Whether an unfinished rewind may cut the files that it is about.
+fn check_rewind(facts: &Facts, archive: &checkpoint::Archive, job: &Job) -> Result<(), DriverError> {
+    let Some(record) = &facts.rewind else { return Ok(()) };
+    match rewind::writer(record, archive, job)? {
+        Some(wrote) => elsewhere::check(&wrote, job, About::CuttingBack),
+        None => Ok(()),
+    }
+}
+
+/// Files of a directory that was moved or copied since the last run keep what the checkpoint knows of them. Gives what is
+/// known by a new name, for the next plan: from then on the checkpoint knows it by that, too.
+fn follow(
+    facts: &mut Facts,
+    archive: &checkpoint::Archive,
+    job: &Job,
+) -> Result<BTreeMap<String, SinkFacts>, DriverError> {
+    let last = facts.batches.values().next_back().and_then(|row| row.plan.as_ref());
+    let Some(last) = last else { return Ok(BTreeMap::new()) };
     let text = archive.job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
-    dead_letters::follow(&mut facts.sinks, &from_text(&text, job)?, job);
-    Ok(())
+    let followed = dead_letters::follow(&mut facts.sinks, &from_text(&text, job)?, job);
+    let known = |name: String| facts.sinks.get(&name).map(|(known, _)| (name.clone(), known.clone()));
+    Ok(followed.into_iter().filter_map(known).collect())
 }
 
 impl<'a> Run<'a> {
@@ -165,6 +186,7 @@ impl<'a> Run<'a> {
             max_batches: options.max_batches,
             ticks,
             accepted: Accepted::default(),
+            carried: BTreeMap::new(),
             _brokers: opened.brokers,
         };
         tracing::info!(
@@ -188,18 +210,19 @@ impl<'a> Run<'a> {
         edges: &dyn Edges,
     ) -> Result<(), DriverError> {
         if let Some(record) = &facts.rewind {
-            rewind::finish(&mut self.engine, &mut self.checkpoint, record)?;
+            rewind::finish_left(record, &mut self.engine, &mut self.checkpoint, &facts.sinks, edges)?;
             self.engine.inspect_sinks(&standing(&facts, options.assume), &mut self.patience)?;
         }
         let facts = Facts { rewind: None, ..facts };
         let Decision::ReExecute(planned) = decide(facts, Expected { job: &job.name }) else { return Ok(()) };
         let is_edited = self.engine.job_text != *job_text;
-        let id = planned.plan().batch;
-        self.recover(planned).map_err(|error| if is_edited { as_planned(error, id) } else { error })?;
+        let plan = planned.plan().clone();
+        self.recover(planned).map_err(|error| if is_edited { as_planned(error, &plan, job) } else { error })?;
         if is_edited {
             let archive = self.checkpoint.archive();
             let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
-            follow(&mut facts, archive, job)?;
+            self.carried = follow(&mut facts, archive, job)?;
+            self.known_sinks.clone_from(&facts.sinks);
             // What the outputs of the old job hold open is closed before those of the new one open it.
             self.engine.outputs.clear();
             let text = job_text.clone();
@@ -219,14 +242,19 @@ impl<'a> Run<'a> {
 }
 
 /// A batch in flight that fails as the job was: an edit of the job does not mend it.
-fn as_planned(error: DriverError, batch: BatchId) -> DriverError {
+fn as_planned(error: DriverError, plan: &PlanRecord, job: &Job) -> DriverError {
     if error.class != Class::Failed {
         return error;
     }
+    let batch = plan.batch;
     let to = rewind::target(batch.previous());
+    let again = match rewind::planned_start(plan, job).filter(|_| batch == BatchId::FIRST) {
+        Some(start) => format!(", and with `--start {start}` where it began"),
+        None => String::new(),
+    };
     error.detail(format!("Batch {batch} was planned before the job was edited, and runs as the job was then.")).hint(
         format!(
-            "Take its plan back with `kstream rewind JOB --to {to}`; the next run plans it with the job as it is now."
+            "Take its plan back with `kstream rewind JOB --to {to}`; the next run plans it with the job as it is now{again}."
         ),
     )
 }

@@ -1,9 +1,11 @@
 //! Going back: a kept batch becomes the last committed one, or the job begins anew.
 
+use std::collections::BTreeMap;
+
 use super::{
     clock::Clock,
     dead_letters,
-    edges::World,
+    edges::{Edges, World},
     elsewhere::{self, About},
     engine::Engine,
     error::{Class, DriverError},
@@ -14,9 +16,10 @@ use super::{
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError, Holder, Lock},
     crash,
-    job::Job,
+    job::{Begin, Job, SourceKind, Start},
     model::BatchId,
-    protocol::RewindRecord,
+    protocol::{Facts, PlanRecord, RewindRecord},
+    sink::SinkFacts,
 };
 
 /// Makes `options.to` the last committed batch and cuts the logs back to it.
@@ -47,7 +50,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     let mut engine = Engine::new(wrote, last.job_text.clone(), None)?;
     engine.open_sinks(&facts.sinks, &World::default())?;
     if let Some(unfinished) = &facts.rewind {
-        finish(&mut engine, &mut checkpoint, unfinished)?;
+        finish_left(unfinished, &mut engine, &mut checkpoint, &facts.sinks, &World::default())?;
     }
     let stays: Vec<&str> =
         engine.outputs.iter().filter(|output| !output.sink.takes_back()).map(|output| &*output.name).collect();
@@ -57,10 +60,16 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
             .detail(format!("Outputs: {}.", stays.join(", ")))
             .hint("Run with --leave-published to leave it where it is.".to_owned()));
     }
-    let mut record = checkpoint.rewind(options.to).map_err(failed)?;
-    if let Some(then) = target_text {
-        let then = from_text(&checkpoint.archive().job_text_of(&then).map_err(failed)?, job)?;
-        dead_letters::follow(&mut record.sinks, &then, engine.job());
+    let then = target_text.map(|then| from_text(&archive.job_text_of(&then).map_err(failed)?, job)).transpose()?;
+    let complete = |record: &mut RewindRecord| {
+        if let Some(then) = &then {
+            dead_letters::follow(&mut record.sinks, then, engine.job());
+        }
+        record.job_text = Some(engine.job_text.clone());
+    };
+    let record = checkpoint.rewind(options.to, complete).map_err(failed)?;
+    if options.to.is_none() {
+        tell_where_it_began(&facts, job);
     }
     finish(&mut engine, &mut checkpoint, &record)?;
     tracing::info!(to = target(options.to), timeline = record.timeline.0, "rewound");
@@ -81,8 +90,56 @@ fn not_kept(wanted: Option<BatchId>, kept: Option<(BatchId, BatchId)>) -> Driver
     DriverError::new(Class::Usage, format!("batch {wanted} is not kept")).detail(detail)
 }
 
+/// A start that is found by the moment will be another one: what lies between is not read, unless it is told where to begin.
+fn tell_where_it_began(facts: &Facts, job: &Job) {
+    let first = facts.batches.values().next().and_then(|row| row.plan.as_ref());
+    if let Some(start) = first.and_then(|plan| planned_start(plan, job)) {
+        tracing::warn!(
+            start,
+            "the next run finds its start anew, which may be behind what was taken back; `--start` with this begins there"
+        );
+    }
+}
+
+/// Where a first batch begins, as `--start` takes it; `None` where the job finds the same start at any moment.
+pub fn planned_start(plan: &PlanRecord, job: &Job) -> Option<String> {
+    let by_moment = job.sources.iter().any(|source| match &source.kind {
+        SourceKind::Kafka(kafka) => {
+            matches!(kafka.start, Begin::At(Start::Latest | Start::Time(_)) | Begin::Ago { .. })
+        }
+        SourceKind::Queue { .. } => false,
+    });
+    let starts = plan.ranges.iter().map(|range| format!("{}:{}:{}", range.tp.topic, range.tp.partition, range.start));
+    (by_moment && !plan.ranges.is_empty()).then(|| starts.collect::<Vec<_>>().join(","))
+}
+
+/// The job that wrote what an unfinished rewind takes back; none where the checkpoint does not say it.
+pub fn writer(record: &RewindRecord, archive: &Archive, job: &Job) -> Result<Option<Job>, DriverError> {
+    let Some(text) = &record.job_text else { return Ok(None) };
+    from_text(&archive.job_text_of(text).map_err(|error| checkpoint_failed(&error))?, job).map(Some)
+}
+
+/// Finishes what an earlier process began to take back, by the sinks of the job that wrote it; `engine` has those of the
+/// job at hand, which may have been edited or moved since.
+pub fn finish_left(
+    record: &RewindRecord,
+    engine: &mut Engine,
+    checkpoint: &mut Checkpoint,
+    sinks: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+    edges: &dyn Edges,
+) -> Result<(), DriverError> {
+    match (writer(record, checkpoint.archive(), engine.job())?, &record.job_text) {
+        (Some(wrote), Some(text)) => {
+            let mut wrote = Engine::new(wrote, text.clone(), None)?;
+            wrote.open_sinks(sinks, edges)?;
+            finish(&mut wrote, checkpoint, record)
+        }
+        _ => finish(engine, checkpoint, record),
+    }
+}
+
 /// Cuts the sinks back to where the rewind says; done again at any next start until it is recorded as finished.
-pub fn finish(engine: &mut Engine, checkpoint: &mut Checkpoint, rewind: &RewindRecord) -> Result<(), DriverError> {
+fn finish(engine: &mut Engine, checkpoint: &mut Checkpoint, rewind: &RewindRecord) -> Result<(), DriverError> {
     for output in engine.outputs.iter_mut().filter(|output| output.sink.takes_back()) {
         if let Some(target) = rewind.sinks.get(&output.name) {
             output.sink.take_back(target.as_ref()).map_err(|error| sink_failed(&output.name, &error))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BoundedEnd, CommitRecord, PlanRecord, Position, SinkFacts};
+use super::{BoundedEnd, CommitRecord, JobTextHash, PlanRecord, Position, SinkFacts};
 use crate::model::{BatchId, BatchTime, RunEpoch, Timeline};
 
 /// A checkpoint's facts at one moment.
@@ -80,6 +80,9 @@ pub struct RewindRecord {
     pub timeline: Timeline,
     /// What each sink had remembered then, by output name; none for a sink that had never written.
     pub sinks: BTreeMap<String, Option<SinkFacts>>,
+    /// The job that wrote what is taken back, whose sinks are cut; none in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_text: Option<JobTextHash>,
 }
 
 /// A state blob that a commit names and that is not there.

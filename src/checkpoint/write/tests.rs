@@ -278,7 +278,7 @@ fn a_rewind_goes_back_to_what_was() {
     let mut checkpoint = create(dir.path());
     run(&mut checkpoint, 0, 8);
     checkpoint.log_planned(&plan(8, &[(0, 80, 90), (1, 7, 9)])).unwrap();
-    let record = checkpoint.rewind(Some(BatchId(4))).unwrap();
+    let record = checkpoint.rewind(Some(BatchId(4)), |_| ()).unwrap();
     assert_eq!(record.sinks["pprint#1"], Some(SinkFacts(serde_json::json!({ "len": 400 }))));
     drop(checkpoint);
 
@@ -304,9 +304,9 @@ fn a_rewind_beyond_what_is_kept_is_refused_and_changes_nothing() {
     let mut checkpoint = create(dir.path());
     run(&mut checkpoint, 0, 2);
     let before = inspect(dir.path()).unwrap();
-    assert_eq!(checkpoint.rewind(Some(BatchId(2))).unwrap_err().class(), Class::Unusable);
+    assert_eq!(checkpoint.rewind(Some(BatchId(2)), |_| ()).unwrap_err().class(), Class::Unusable);
     assert_eq!(inspect(dir.path()).unwrap(), before);
-    let record = checkpoint.rewind(None).unwrap();
+    let record = checkpoint.rewind(None, |_| ()).unwrap();
     assert_eq!(record.sinks, BTreeMap::from([("pprint#1".to_owned(), None)]));
     let facts = inspect(dir.path()).unwrap();
     assert!(facts.batches.is_empty() && facts.positions.is_empty() && facts.sinks.is_empty());

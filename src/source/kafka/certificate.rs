@@ -115,13 +115,25 @@ fn check_keystore(properties: &BTreeMap<String, String>) -> Result<(), SettingsE
         let hint = "A Java KeyStore becomes one by `keytool -importkeystore -deststoretype PKCS12`.";
         SettingsError::new(format!("{name}: {path} is no PKCS#12 file"), hint)
     })?;
-    let password = properties.get("ssl.keystore.password").map_or("", String::as_str);
+    let Some(password) = properties.get("ssl.keystore.password") else {
+        return Err(SettingsError::new(
+            format!("{name} is set, and ssl.keystore.password is not"),
+            "Set `\"ssl.keystore.password\" = { env = \"NAME\" }` or `{ file = \"PATH\" }`.",
+        ));
+    };
     // OpenSSL cannot open stores that are encrypted by what it calls legacy, and says so.
-    store.parse2(password).map(|_| ()).map_err(|error| {
+    let opened = store.parse2(password).map_err(|error| {
         let reason = error.errors().first().and_then(|error| error.reason()).unwrap_or("it cannot be read");
         let message = format!("ssl.keystore.password does not open {path}: {reason}");
         SettingsError::new(message, "Check where ssl.keystore.password is read from.")
-    })
+    })?;
+    match (opened.cert, opened.pkey) {
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(SettingsError::new(
+            format!("{name}: {path} holds no private key with its certificate"),
+            "Certificates of authorities belong in a PEM file, and that in ssl.ca.location.",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +217,11 @@ mod tests {
         };
         assert_eq!(told(&path, "canary"), None);
         assert!(told(&path, "wrong").unwrap().contains("ssl.keystore.password does not open"));
+        let unlocked = [("ssl.keystore.location".to_owned(), path.to_str().unwrap().to_owned())].into();
+        assert!(check(&unlocked).unwrap_err().to_string().contains("ssl.keystore.password is not"));
+        let trusted = Pkcs12::builder().name("ca").cert(&certificate(&own)).build2("canary").unwrap();
+        std::fs::write(&path, trusted.to_der().unwrap()).unwrap();
+        assert!(told(&path, "canary").unwrap().contains("holds no private key"));
         std::fs::write(&path, "no store").unwrap();
         assert!(told(&path, "canary").unwrap().contains("is no PKCS#12 file"));
     }

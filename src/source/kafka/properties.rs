@@ -83,13 +83,16 @@ impl KafkaClient for Librdkafka {
 const LONGEST_FETCH_WAIT_MS: u64 = 2_000;
 
 fn check_fetch_wait(properties: &BTreeMap<String, String>) -> Result<(), Unfit> {
-    let set: Option<u64> = properties.get("fetch.wait.max.ms").and_then(|ms| ms.parse().ok());
-    match set {
-        Some(ms) if ms > LONGEST_FETCH_WAIT_MS => Err(Unfit {
-            message: format!("fetch.wait.max.ms = {ms} would let brokers hold back the records of a batch for so long"),
+    let Some(set) = properties.get("fetch.wait.max.ms") else { return Ok(()) };
+    // librdkafka takes other spellings of a number, too.
+    match set.parse::<u64>() {
+        Ok(ms) if ms <= LONGEST_FETCH_WAIT_MS => Ok(()),
+        _ => Err(Unfit {
+            message: format!(
+                "fetch.wait.max.ms = {set} would let brokers hold back the records of a batch for so long"
+            ),
             hint: Some(format!("leave it out, or set it to {LONGEST_FETCH_WAIT_MS} at most")),
         }),
-        _ => Ok(()),
     }
 }
 
@@ -280,6 +283,7 @@ mod tests {
         check(Side::Output, &[("max.in.flight", "9")], Some("max.in.flight"));
         check(Side::Source, &[("fetch.wait.max.ms", "2000"), ("fetch.min.bytes", "1000000")], None);
         check(Side::Source, &[("fetch.wait.max.ms", "2001")], Some("fetch.wait.max.ms = 2001"));
+        check(Side::Source, &[("fetch.wait.max.ms", "0xbb8")], Some("fetch.wait.max.ms = 0xbb8"));
     }
 
     #[test]
