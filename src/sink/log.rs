@@ -230,8 +230,8 @@ impl LogSink {
     fn refused(&self, detail: String) -> SinkError {
         SinkError::new(SinkErrorKind::Refused, format!("log {} does not fit the checkpoint", self.path.display())).with(
             detail,
-            "Put back the file as the last commit left it, move it away and set a new checkpoint_dir, or give the \
-             output another path.",
+            "Put back the file as the last commit left it; where the output got another path, move the file there, or \
+             give the step another `name`, which makes it a new output. Or set a new checkpoint_dir.",
         )
     }
 
