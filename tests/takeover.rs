@@ -54,6 +54,8 @@ fn through(broker: &Broker, proxy: &Proxy, input: &str, output: &str) -> Place {
     let output = format!("topic = \"{output}\", brokers = \"{}\"", proxy.address);
     let text = job(&unique_name("amid"), &broker.brokers, input, &output);
     let text = text.replace("max_records_per_partition = 20", "max_records_per_partition = 1");
+    // A batch in flight would not be finished in a copy whose log lies elsewhere.
+    let text = text.replace(", to = \"out.log\"", "");
     Place::with_job(&text.replace("max_records", "unreachable_limit = \"40s\"\nmax_records"))
 }
 
@@ -78,6 +80,7 @@ fn a_process_that_was_cut_off_does_not_shut_out_the_one_that_has_gone_on_without
     wait_until("the batch in flight", || count() == 2 || !running.is_running());
     broker.produce(input.name(), 0, ["three"]);
     wait_until("another", || count() == 3 || !running.is_running());
+    assert!(running.is_running(), "{}", running.err());
     // Its producer is given up by then.
     thread::sleep(Duration::from_secs(11).saturating_sub(silent.elapsed()));
     proxy.speak();
