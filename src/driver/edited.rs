@@ -4,12 +4,10 @@ use std::path::Path;
 
 use super::{
     error::{Class, DriverError},
-    failed::{checkpoint_failed, sentence},
+    failed::sentence,
     options::{AcceptChanges, RunOptions},
-    stored::from_text,
 };
 use crate::{
-    checkpoint,
     job::{self, Dropped, Job, Verdict},
     model::TopicPartition,
     protocol::Facts,
@@ -23,15 +21,9 @@ pub struct Accepted {
 }
 
 /// Compares the job with the one that ran last: refuses, or says what goes.
-pub fn edited(dir: &Path, facts: &Facts, job: &Job, options: &RunOptions) -> Result<Accepted, DriverError> {
-    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else {
-        return Ok(Accepted::default());
-    };
-    let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
-    let text = archive.job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
-    let old = from_text(&text, job)?;
+pub fn edited(dir: &Path, facts: &Facts, last: &Job, job: &Job, options: &RunOptions) -> Result<Accepted, DriverError> {
     let (mut refused, mut needs, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-    for difference in job::compare(&old, job) {
+    for difference in job::compare(last, job) {
         match difference.verdict {
             Verdict::Allowed => tracing::info!(change = %difference.text, "the job has changed"),
             Verdict::NeedsAcceptance { drops } => {

@@ -3,7 +3,7 @@
 //! Facts are read first and nothing is written until the decision is not "refuse": look at the facts, compare the job
 //! with the one that ran last, open sources, sinks and states, then take the batch in flight to its end.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use super::{
     bounded::Bounded,
@@ -23,7 +23,7 @@ use super::{
     recorded,
     reporter::Reporter,
     rewind,
-    stored::{from_text, inspect, positions, state_image},
+    stored::{inspect, job_of, last_job, positions, state_image},
     trigger::Ticks,
 };
 use crate::{
@@ -56,11 +56,16 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     let mut facts = inspect(&dir, &job)?.or(facts);
     let (accepted, carried) = match &mut facts {
         Some(facts) => {
-            check_in_flight(&dir, facts, &job)?;
             let archive = checkpoint::Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
-            check_rewind(facts, &archive, &job)?;
-            let carried = follow(facts, &archive, &job)?;
-            (edited(&dir, facts, &job, options)?, carried)
+            check_in_flight(&archive, facts, &job)?;
+            check_rewind(&archive, facts, &job)?;
+            match last_job(&archive, facts, &job)? {
+                Some(last) => {
+                    let carried = follow(facts, &last, &job);
+                    (edited(&dir, facts, &last, &job, options)?, carried)
+                }
+                None => (Accepted::default(), BTreeMap::new()),
+            }
         }
         None => (Accepted::default(), BTreeMap::new()),
     };
@@ -79,11 +84,9 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
 }
 
 /// Whether the batch in flight can be read again from the files it was planned on.
-fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverError> {
+fn check_in_flight(archive: &checkpoint::Archive, facts: &Facts, job: &Job) -> Result<(), DriverError> {
     let Some(plan) = facts.in_flight() else { return Ok(()) };
-    let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
-    let text = archive.job_text_of(&plan.job_text).map_err(|error| checkpoint_failed(&error))?;
-    let planned = from_text(&text, job)?;
+    let planned = job_of(archive, &plan.job_text, job)?;
     elsewhere::check(&planned, job, About::FinishingABatch)?;
     if facts.head_committed.is_none() {
         recorded::check_initial(&planned)?;
@@ -92,27 +95,17 @@ fn check_in_flight(dir: &Path, facts: &Facts, job: &Job) -> Result<(), DriverErr
 }
 
 /// Whether an unfinished rewind may cut the files that it is about.
-fn check_rewind(facts: &Facts, archive: &checkpoint::Archive, job: &Job) -> Result<(), DriverError> {
-    let Some(record) = &facts.rewind else { return Ok(()) };
-    match rewind::writer(record, archive, job)? {
-        Some(wrote) => elsewhere::check(&wrote, job, About::CuttingBack),
-        None => Ok(()),
-    }
+fn check_rewind(archive: &checkpoint::Archive, facts: &Facts, job: &Job) -> Result<(), DriverError> {
+    let Some(text) = facts.rewind.as_ref().and_then(|record| record.job_text.as_ref()) else { return Ok(()) };
+    elsewhere::check(&job_of(archive, text, job)?, job, About::CuttingBack)
 }
 
 /// Files of a directory that was moved or copied since the last run keep what the checkpoint knows of them. Gives what is
 /// known by a new name, for the next plan: from then on the checkpoint knows it by that, too.
-fn follow(
-    facts: &mut Facts,
-    archive: &checkpoint::Archive,
-    job: &Job,
-) -> Result<BTreeMap<String, SinkFacts>, DriverError> {
-    let last = facts.batches.values().next_back().and_then(|row| row.plan.as_ref());
-    let Some(last) = last else { return Ok(BTreeMap::new()) };
-    let text = archive.job_text_of(&last.job_text).map_err(|error| checkpoint_failed(&error))?;
-    let followed = dead_letters::follow(&mut facts.sinks, &from_text(&text, job)?, job);
+fn follow(facts: &mut Facts, last: &Job, job: &Job) -> BTreeMap<String, SinkFacts> {
+    let followed = dead_letters::follow(&mut facts.sinks, last, job);
     let known = |name: String| facts.sinks.get(&name).map(|(known, _)| (name.clone(), known.clone()));
-    Ok(followed.into_iter().filter_map(known).collect())
+    followed.into_iter().filter_map(known).collect()
 }
 
 impl<'a> Run<'a> {
@@ -221,7 +214,9 @@ impl<'a> Run<'a> {
         if is_edited {
             let archive = self.checkpoint.archive();
             let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
-            self.carried = follow(&mut facts, archive, job)?;
+            if let Some(last) = last_job(archive, &facts, job)? {
+                self.carried = follow(&mut facts, &last, job);
+            }
             self.known_sinks.clone_from(&facts.sinks);
             // What the outputs of the old job hold open is closed before those of the new one open it.
             self.engine.outputs.clear();
@@ -274,10 +269,7 @@ fn engine_in_hand(
     }
     let archive = checkpoint::Archive::open(lock.dir()).map_err(|error| checkpoint_failed(&error))?;
     let (job, text) = match facts.in_flight() {
-        Some(plan) if plan.job_text != *job_text => {
-            let text = archive.job_text_of(&plan.job_text).map_err(|error| checkpoint_failed(&error))?;
-            (from_text(&text, job)?, plan.job_text.clone())
-        }
+        Some(plan) if plan.job_text != *job_text => (job_of(&archive, &plan.job_text, job)?, plan.job_text.clone()),
         _ => (job.clone(), job_text.clone()),
     };
     engine(job, text, options, Some(&archive), facts, edges, patience)

@@ -11,7 +11,7 @@ use super::{
     error::{Class, DriverError},
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
-    stored::{from_text, inspect},
+    stored::{inspect, job_of},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError, Holder, Lock},
@@ -43,7 +43,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         return Err(not_kept(options.to, kept));
     }
     // The sinks of the job that wrote last know what can be taken back.
-    let wrote = from_text(&archive.job_text_of(&last.job_text).map_err(failed)?, job)?;
+    let wrote = job_of(&archive, &last.job_text, job)?;
     elsewhere::check(&wrote, job, About::CuttingBack)?;
     let target_text = options.to.and_then(|to| facts.batches.get(&to)?.plan.as_ref()).map(|plan| plan.job_text.clone());
     let mut checkpoint = Checkpoint::resume(lock, &facts).map_err(failed)?;
@@ -60,7 +60,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
             .detail(format!("Outputs: {}.", stays.join(", ")))
             .hint("Run with --leave-published to leave it where it is.".to_owned()));
     }
-    let then = target_text.map(|then| from_text(&archive.job_text_of(&then).map_err(failed)?, job)).transpose()?;
+    let then = target_text.map(|then| job_of(&archive, &then, job)).transpose()?;
     let complete = |record: &mut RewindRecord| {
         if let Some(then) = &then {
             dead_letters::follow(&mut record.sinks, then, engine.job());
@@ -113,12 +113,6 @@ pub fn planned_start(plan: &PlanRecord, job: &Job) -> Option<String> {
     (by_moment && !plan.ranges.is_empty()).then(|| starts.collect::<Vec<_>>().join(","))
 }
 
-/// The job that wrote what an unfinished rewind takes back; none where the checkpoint does not say it.
-pub fn writer(record: &RewindRecord, archive: &Archive, job: &Job) -> Result<Option<Job>, DriverError> {
-    let Some(text) = &record.job_text else { return Ok(None) };
-    from_text(&archive.job_text_of(text).map_err(|error| checkpoint_failed(&error))?, job).map(Some)
-}
-
 /// Finishes what an earlier process began to take back, by the sinks of the job that wrote it; `engine` has those of the
 /// job at hand, which may have been edited or moved since.
 pub fn finish_left(
@@ -128,14 +122,10 @@ pub fn finish_left(
     sinks: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
     edges: &dyn Edges,
 ) -> Result<(), DriverError> {
-    match (writer(record, checkpoint.archive(), engine.job())?, &record.job_text) {
-        (Some(wrote), Some(text)) => {
-            let mut wrote = Engine::new(wrote, text.clone(), None)?;
-            wrote.open_sinks(sinks, edges)?;
-            finish(&mut wrote, checkpoint, record)
-        }
-        _ => finish(engine, checkpoint, record),
-    }
+    let Some(text) = &record.job_text else { return finish(engine, checkpoint, record) };
+    let mut wrote = Engine::new(job_of(checkpoint.archive(), text, engine.job())?, text.clone(), None)?;
+    wrote.open_sinks(sinks, edges)?;
+    finish(&mut wrote, checkpoint, record)
 }
 
 /// Cuts the sinks back to where the rewind says; done again at any next start until it is recorded as finished.

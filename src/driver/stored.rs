@@ -8,11 +8,11 @@ use super::{
     inputs::Positions,
 };
 use crate::{
-    checkpoint::{self, CheckpointError, StateImage},
+    checkpoint::{self, Archive, CheckpointError, StateImage},
     job::Job,
     model::BatchId,
     planner::Position,
-    protocol::{Decision, Expected, Facts, decide},
+    protocol::{Decision, Expected, Facts, JobTextHash, decide},
 };
 
 /// The facts of a checkpoint, after the decision that they may be used; `None` where there is none.
@@ -26,6 +26,17 @@ pub fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
         Decision::Refuse(reason) => Err(checkpoint_failed(&CheckpointError::Refused { dir: dir.to_owned(), reason })),
         _ => Ok(Some(facts)),
     }
+}
+
+/// The job of a text that the checkpoint holds.
+pub fn job_of(archive: &Archive, text: &JobTextHash, connection: &Job) -> Result<Job, DriverError> {
+    from_text(&archive.job_text_of(text).map_err(|error| checkpoint_failed(&error))?, connection)
+}
+
+/// The job of the last plan; `None` where there is none.
+pub fn last_job(archive: &Archive, facts: &Facts, connection: &Job) -> Result<Option<Job>, DriverError> {
+    let last = facts.batches.values().next_back().and_then(|row| row.plan.as_ref());
+    last.map(|plan| job_of(archive, &plan.job_text, connection)).transpose()
 }
 
 /// A job text of the checkpoint as a job.

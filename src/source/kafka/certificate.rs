@@ -65,14 +65,15 @@ fn given(
 }
 
 fn read(name: &str, path: &str) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|error| {
-        // A key that was given where its file is to be named is not repeated.
-        let shown = if path.contains('\n') { "a path of several lines" } else { path };
-        SettingsError::new(
-            format!("{name}: cannot read {shown}: {error}"),
-            format!("Correct `{name}`, or put the file there."),
-        )
-    })
+    std::fs::read(path).map_err(|error| unreadable(name, path, &error))
+}
+
+/// A file that a property names and that cannot be read.
+pub fn unreadable(name: &str, path: &str, error: &std::io::Error) -> SettingsError {
+    // A key that was given where its file is to be named is not repeated.
+    let shown = if path.contains('\n') { "a path of several lines" } else { path };
+    let message = format!("{name}: cannot read {shown}: {error}");
+    SettingsError::new(message, format!("Correct `{name}`, or put the file there."))
 }
 
 fn lacks(set: &str, missing: &str) -> SettingsError {

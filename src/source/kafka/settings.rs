@@ -243,12 +243,7 @@ fn check_files(properties: &BTreeMap<String, String>) -> Result<(), SettingsErro
     }
     let named = FILES.iter().filter_map(|name| properties.get_key_value(*name));
     for (name, path) in named.filter(|(_, path)| !path.is_empty() && *path != "probe") {
-        if let Err(error) = std::fs::File::open(path) {
-            // A key that was given where its file is to be named is not repeated.
-            let shown = if path.contains('\n') { "a path of several lines" } else { path };
-            let message = format!("{name}: cannot read {shown}: {error}");
-            return Err(SettingsError::new(message, format!("Correct `{name}`, or put the file there.")));
-        }
+        std::fs::File::open(path).map_err(|error| certificate::unreadable(name, path, &error))?;
     }
     certificate::check(properties)
 }
