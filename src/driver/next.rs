@@ -24,8 +24,8 @@ impl Run<'_> {
 
     /// A live job begins where its sources stand when it starts, not where they stand at its first tick.
     pub(super) fn find_starts(&mut self) -> Result<(), DriverError> {
-        if self.bounded.is_none() && self.inputs.may_begin_at_a_moment() {
-            self.available()?;
+        if self.bounded.is_none() && self.inputs.may_begin_at_a_moment() && self.available()?.is_some() {
+            tracing::info!("where the first batch begins is found");
         }
         Ok(())
     }
