@@ -165,6 +165,27 @@ fn an_update_keeps_every_byte_that_is_no_wrong_expectation() {
 }
 
 #[test]
+fn an_update_writes_how_a_job_is_refused() {
+    let old = "set = { batch_interval = '0s' }\nerror = 'other words' # why\n";
+    let (code, told, new) = run(old, &["--update"]);
+    assert_eq!((code, told.starts_with("updated  FIXTURE\n")), (Some(0), true), "{told}");
+    let (head, behind) = new.split_once("error = ").expect("error");
+    assert_eq!(head, "set = { batch_interval = '0s' }\n");
+    assert!(behind.contains("0s") && behind.ends_with(" # why\n"), "{behind}");
+    assert_eq!(run(&new, &[]).0, Some(0));
+    assert_eq!(run("error = 'no'\n", &["--update"]).0, Some(7), "the job is accepted: there is nothing to write");
+}
+
+#[test]
+fn an_update_does_not_cut_off_batches_that_a_failure_hides() {
+    let old = "[[batch]]\nsource = [0]\nexpect = []\n[[batch]]\nsource = [1]\n";
+    let (code, told, same) = run(old, &["--update"]);
+    assert_eq!((code, same.as_str()), (Some(2), old));
+    assert!(told.contains("batch 0 fails now, so the batches behind it never run: "), "{told}");
+    assert!(told.contains("by zero") && told.contains("take the batches behind it away"), "{told}");
+}
+
+#[test]
 fn an_update_adds_outputs_only_where_none_is_expected() {
     let job =
         JOB.replace("pprint = 3\n", "name = 'a'\npprint = 3\n[[steps]]\nfrom = 'map#1'\nname = 'b'\npprint = 3\n");

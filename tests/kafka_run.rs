@@ -215,6 +215,45 @@ fn latest_is_where_the_log_ended_when_the_job_started_not_at_its_first_tick() {
 }
 
 #[test]
+fn what_is_taken_back_to_a_start_of_the_moment_is_read_again_by_the_start_that_is_told() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("again", 1);
+    broker.produce(topic.name(), 0, ["before"]);
+    let place = Place::with_job(&word_count(&broker.brokers, topic.name(), "start = \"latest\""));
+    place.catch_up();
+    broker.produce(topic.name(), 0, ["after"]);
+    place.catch_up();
+    let log = sums(&place.read("out.log"));
+    assert_eq!(log, truth(["after"]));
+    let start = format!("{}:0:1", topic.name());
+    place.kstream("rewind job.toml --to start --yes").expect(0).says(&[&start]);
+    assert!(sums(&place.read("out.log")).is_empty());
+    place.kstream(&format!("{} --start {start}", bounded())).expect(0);
+    assert_eq!(sums(&place.read("out.log")), log);
+}
+
+#[test]
+fn a_topic_of_a_pattern_that_is_made_between_two_runs_is_read_whole() {
+    let Some(broker) = broker() else { return };
+    let first = broker.topic("made", 1);
+    broker.produce(first.name(), 0, ["before"]);
+    let text = word_count(&broker.brokers, "", "start = \"latest\"")
+        .replace("topics = [\"\"]", &format!("topic_pattern = \"{}.*\"", first.name()));
+    let place = Place::with_job(&text);
+    place.catch_up();
+    let second = broker.topic(&format!("{}-second", first.name()), 1);
+    broker.produce(second.name(), 0, ["meanwhile"]);
+    place.catch_up();
+    assert_eq!(sums(&place.read("out.log")), truth(["meanwhile"]));
+    // One that only an edit brings in is news: it begins as the job says.
+    let other = broker.topic("other", 1);
+    broker.produce(other.name(), 0, ["long ago"]);
+    place.write("job.toml", text.replace(".*\"", &format!(".*|{}\"", other.name())));
+    place.kstream(&format!("{} --accept-changes", bounded())).expect(0);
+    assert_eq!(sums(&place.read("out.log")), truth(["meanwhile"]));
+}
+
+#[test]
 fn a_bounded_run_at_latest_stores_where_it_begins_though_it_reads_nothing() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("late", PARTITIONS);

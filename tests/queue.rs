@@ -23,6 +23,15 @@ pprint = { num = 1000, to = "out.log" }
 "#;
 
 #[test]
+fn a_queue_has_no_start_to_choose() {
+    let place = Place::with_job("");
+    totals(&place, 2);
+    place.kstream("run job.toml --start latest").expect(2).says(&["--start is for kafka sources", "first line"]);
+    assert_eq!(place.read("out.log"), "");
+    place.kstream("run job.toml").expect(0).says(&["batches=2"]);
+}
+
+#[test]
 fn a_job_on_a_queue_waits_for_no_tick_and_ends_with_it() {
     let place = Place::with_job("");
     totals(&place, 40);

@@ -90,6 +90,14 @@ fn names_that_no_topic_can_have_are_refused_before_anything_is_asked() {
 fn what_brokers_refuse_to_create_is_not_blamed_on_the_connection() {
     let Some(broker) = broker() else { return };
     let (topic, place) = (broker.topic("there", 1), Place::with_job(""));
+    let twice = unique_name("twice");
+    for chore in ["create", "delete"] {
+        let ended = place.kstream(&format!("topics {chore} {twice} {twice} --brokers {}", broker.brokers));
+        ended.expect(2).says(&[&twice, "named twice"]);
+    }
+    let ended = place.kstream(&format!("topics delete {twice} --brokers {}", broker.brokers)).expect(6);
+    let ended = ended.says(&["does not exist", "topics list"]);
+    assert!(!ended.err.contains("Create it"), "{}", ended.err);
     let create = |args: &str, says: &[&str]| {
         let ended = place.kstream(&format!("topics create {args} --brokers {}", broker.brokers)).expect(2).says(says);
         assert!(!ended.err.contains("Check that the brokers run"), "{}", ended.err);

@@ -12,7 +12,7 @@ use super::{
     patience::{Patience, Peer, Refusal},
 };
 use crate::{
-    job::{BackPressure, DEFAULT_UNREACHABLE_LIMIT_MS, Job, OnDataLoss, SourceKind, Start},
+    job::{BackPressure, DEFAULT_UNREACHABLE_LIMIT_MS, Job, OnDataLoss, SourceKind, Start, TopicSelection},
     model::{AvailablePartition, OffsetRange, TopicPartition},
     planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
     protocol::PlanRecord,
@@ -47,6 +47,8 @@ struct Settings {
     assigned: BTreeSet<TopicPartition>,
     /// Whether this process has planned from this source before: partitions found later begin at their earliest offset.
     planned: bool,
+    /// What the last run read by this name: a topic that it would have found begins at its earliest offset, too.
+    read_before: Option<TopicSelection>,
 }
 
 /// Committed positions by source name.
@@ -88,6 +90,7 @@ impl Inputs {
                             starts: BTreeMap::new(),
                             assigned: BTreeSet::new(),
                             planned: false,
+                            read_before: None,
                         }
                     };
                 match &spec.kind {
@@ -106,6 +109,17 @@ impl Inputs {
             })
             .collect();
         Inputs { sources, settings, positions, mirrors: job.mirror_offsets_to.is_some(), fit: None }
+    }
+
+    /// A checkpoint goes on behind `last`: a topic that was made since then is no news to what selected it already.
+    pub fn ran_before(&mut self, last: &Job) {
+        for settings in &mut self.settings {
+            let before = last.sources.iter().find(|source| source.name == settings.name);
+            settings.read_before = before.and_then(|source| match &source.kind {
+                SourceKind::Kafka(kafka) => Some(kafka.topics.clone()),
+                SourceKind::Queue { .. } => None,
+            });
+        }
     }
 
     /// Tells every source who is asked while it waits inside a call.
@@ -170,8 +184,13 @@ impl Inputs {
                 !committed.contains_key(&partition.tp) && !settings.starts.contains_key(&partition.tp)
             };
             let new: Vec<AvailablePartition> = available.partitions.iter().filter(unknown).cloned().collect();
-            let (later, first): (Vec<_>, Vec<_>) =
-                new.into_iter().partition(|partition| settings.planned || topics.contains(&partition.tp.topic));
+            // Behind a rewind to the start nothing has been read.
+            let before = settings.read_before.as_ref().filter(|_| !committed.is_empty());
+            let is_later = |partition: &AvailablePartition| {
+                let topic = &partition.tp.topic;
+                settings.planned || topics.contains(topic) || before.is_some_and(|before| before.reads(topic))
+            };
+            let (later, first): (Vec<_>, Vec<_>) = new.into_iter().partition(is_later);
             for (partitions, start) in [(later, Start::Earliest), (first, settings.start.clone())] {
                 if partitions.is_empty() {
                     continue;

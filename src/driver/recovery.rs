@@ -3,7 +3,7 @@
 //! Facts are read first and nothing is written until the decision is not "refuse": look at the facts, compare the job
 //! with the one that ran last, open sources, sinks and states, then take the batch in flight to its end.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     bounded::Bounded,
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     checkpoint::{self, Checkpoint, Holder, Lock, NewCheckpoint},
     crash,
-    job::Job,
+    job::{Job, SourceKind, SourceSpec},
     model::{BatchId, BatchIdentity, BatchTime},
     planner::Interval,
     protocol::{Decision, Expected, Facts, JobTextHash, PlanRecord, PlannedBatch, decide},
@@ -54,33 +54,51 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     let lock = Lock::take(&dir, &holder).map_err(|error| checkpoint_failed(&error))?;
     // Another process may have worked on it between the look and the lock.
     let mut facts = inspect(&dir, &job)?.or(facts);
+    let mut last = None;
     let (accepted, carried) = match &mut facts {
         Some(facts) => {
             let archive = checkpoint::Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
             check_in_flight(&archive, facts, &job)?;
             check_rewind(&archive, facts, &job)?;
-            match last_job(&archive, facts, &job)? {
+            last = last_job(&archive, facts, &job)?;
+            match &last {
                 Some(last) => {
-                    let carried = follow(facts, &last, &job);
-                    (edited(&dir, facts, &last, &job, options)?, carried)
+                    let carried = follow(facts, last, &job);
+                    (edited(&dir, facts, last, &job, options)?, carried)
                 }
                 None => (Accepted::default(), BTreeMap::new()),
             }
         }
         None => (Accepted::default(), BTreeMap::new()),
     };
-    if facts.as_ref().is_some_and(|facts| !facts.batches.is_empty()) && options.start.is_some() {
-        return Err(DriverError::new(Class::Usage, "--start is only for a job without checkpoint")
-            .detail(format!("The checkpoint in {} has batches; the job continues after them.", dir.display()))
-            .hint("Leave --start out, or set another checkpoint_dir.".to_owned()));
+    if options.start.is_some() {
+        check_start(&job, facts.as_ref(), &dir)?;
     }
     let mut run = Run::open(job, options, around, lock, facts)?;
     run.accepted = accepted;
+    if let Some(last) = &last {
+        run.inputs.ran_before(last);
+    }
     // A batch that was finished meanwhile has told more.
     for (name, known) in carried {
         run.carried.entry(name).or_insert(known);
     }
     Ok(run)
+}
+
+/// Whether there is anything for `--start` to say.
+fn check_start(job: &Job, facts: Option<&Facts>, dir: &Path) -> Result<(), DriverError> {
+    if facts.is_some_and(|facts| !facts.batches.is_empty()) {
+        return Err(DriverError::new(Class::Usage, "--start is only for a job without checkpoint")
+            .detail(format!("The checkpoint in {} has batches; the job continues after them.", dir.display()))
+            .hint("Leave --start out, or set another checkpoint_dir.".to_owned()));
+    }
+    let is_queue = |source: &SourceSpec| matches!(source.kind, SourceKind::Queue { .. });
+    if job.sources.iter().all(is_queue) {
+        return Err(DriverError::new(Class::Usage, "--start is for kafka sources, and the job has none")
+            .hint("Leave --start out: a queue is read from its first line.".to_owned()));
+    }
+    Ok(())
 }
 
 /// Whether the batch in flight can be read again from the files it was planned on.

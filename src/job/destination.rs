@@ -1,16 +1,17 @@
 //! One file has one writer, and nobody writes what the job reads. Names that are links, hard ones too, are of one file.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
 use super::{
     input_file::Spot,
     mistake::{Mistake, Span},
-    operator::{LogSpec, Operator},
+    operator::{Delivery, LogSpec, Operator},
     reader::Reader,
-    written::{ReadStep, title},
+    setting::Setting,
+    written::{Defaults, ReadStep, title},
 };
 
 /// A file or directory that is written, and by whom.
@@ -54,6 +55,37 @@ pub fn report_shared(reader: &mut Reader<'_>, read: &[ReadStep]) {
     // A job that has run is taken as it is.
     if !reader.files.recorded {
         report_in_the_way(reader, read, &written);
+    }
+}
+
+/// A batch is one transaction on one cluster, so one producer: outputs that name the same brokers differ in no property.
+pub fn report_two_connections(reader: &mut Reader<'_>, read: &[ReadStep], defaults: &Defaults) {
+    // A job that has run is taken as it is.
+    if reader.files.recorded {
+        return;
+    }
+    let mut known: Vec<(&str, BTreeMap<String, Setting>, String)> = Vec::new();
+    for step in read {
+        let Some(Operator::ToKafka(spec)) = step.operator.as_ref().map(|operator| &operator.operator) else { continue };
+        let Some(brokers) = spec.brokers.as_ref().or(defaults.brokers.as_ref()) else { continue };
+        if spec.delivery != Delivery::ExactlyOnce {
+            continue;
+        }
+        let mut properties = if spec.brokers.is_none() { defaults.properties.clone() } else { BTreeMap::new() };
+        properties.extend(spec.properties.clone());
+        let Some((_, others, earlier)) = known.iter().find(|(other, ..)| *other == brokers.as_str()) else {
+            known.push((brokers, properties, title(step)));
+            continue;
+        };
+        if *others != properties {
+            let names: BTreeSet<&str> = others.keys().chain(properties.keys()).map(String::as_str).collect();
+            let other = names.into_iter().filter(|name| others.get(*name) != properties.get(*name));
+            let message = format!("{earlier} writes to the same brokers with other properties");
+            let mistake = Mistake::at(&step.key_span, message);
+            let label = format!("they differ in {}", other.collect::<Vec<_>>().join(", "));
+            let hint = "a batch is one transaction: give exactly-once outputs of one cluster the same `properties`";
+            reader.report(mistake.label(label).hint(hint.to_owned()));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::expr::Library;
 
 use super::{
     client::KafkaClient,
-    destination::report_no_directory,
+    destination::{report_no_directory, report_two_connections},
     fields::Fields,
     graph,
     input_file::{self, reason},
@@ -275,6 +275,9 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
     }
     let read_steps = steps_node.and_then(|node| steps(reader, node, &defaults));
     fields.finish(reader);
+    if let Some(read) = &read_steps {
+        report_two_connections(reader, read, &defaults);
+    }
     let steps = read_steps.map(|read| graph::resolve(reader, &sources, read, batch_interval_ms));
     warn_of_patterns(reader, root, &sources);
     if let (Some(node), Some(dir)) = (checkpoint_node, &checkpoint_dir) {

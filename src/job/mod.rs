@@ -67,5 +67,5 @@ pub use quantity::{Unfit, duration_ms, size_bytes};
 pub use setting::*;
 pub use spec::*;
 pub use start::parse_start;
-pub use topics::{is_topic_name, pattern_text};
+pub use topics::{is_topic_name, other_protocol, pattern_text};
 pub use whereabouts::{Ran, Whereabouts};

@@ -10,7 +10,7 @@ use super::{
     property::properties,
     reader::Reader,
     setting::Setting,
-    topics::{EMBEDDED, brokers, topic_name},
+    topics::{EMBEDDED, brokers, report_other_protocol, topic_name},
     tree::{Node, Tree},
     written::{Defaults, ReadOperator},
 };
@@ -241,8 +241,9 @@ fn to_file(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOpe
 
 fn to_kafka(reader: &mut Reader<'_>, arguments: &mut Arguments, defaults: &Defaults) -> Option<ReadOperator> {
     let topic = to_topic(reader, arguments);
-    let own_brokers = match arguments.get("brokers") {
-        Some(node) => brokers(reader, &node).map(Some),
+    let brokers_node = arguments.get("brokers");
+    let own_brokers = match &brokers_node {
+        Some(node) => brokers(reader, node).map(Some),
         None => Some(None),
     };
     let [key, value, headers, partition] =
@@ -264,6 +265,10 @@ fn to_kafka(reader: &mut Reader<'_>, arguments: &mut Arguments, defaults: &Defau
         }
         None => Some(BTreeMap::new()),
     };
+    if let Some(node) = &brokers_node {
+        let own_brokers = own_brokers.as_ref().and_then(|brokers| brokers.as_deref());
+        report_other_protocol(reader, node, own_brokers, properties.as_ref());
+    }
     let spec = ToKafkaSpec {
         topic: topic?,
         brokers: own_brokers?,

@@ -20,7 +20,7 @@ use super::{
     },
     start::start,
     suggest::closest,
-    topics::{EMBEDDED, brokers, report_unread_topics, topic_selection},
+    topics::{EMBEDDED, brokers, report_other_protocol, report_unread_topics, topic_selection},
     tree::{Entry, Node, Table, Tree},
     written::ReadSource,
 };
@@ -170,7 +170,8 @@ fn queue(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<SourceKind>
 
 fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> {
     let formats = [("utf8", ValueFormat::Utf8), ("bytes", ValueFormat::Bytes), ("json", ValueFormat::Json)];
-    let brokers = fields.require("brokers", "\"localhost:9092\"").and_then(|node| brokers(reader, node));
+    let brokers_node = fields.require("brokers", "\"localhost:9092\"");
+    let brokers = brokers_node.and_then(|node| brokers(reader, node));
     let topics = topic_selection(reader, fields);
     let start = match fields.get("start") {
         Some(node) => start(reader, node).inspect(|start| report_unread_topics(reader, node, start, topics.as_ref())),
@@ -202,6 +203,9 @@ fn kafka(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option<KafkaSpec> 
         Some(node) => properties(reader, node, Side::Source, &BTreeMap::new()),
         None => Some(BTreeMap::new()),
     };
+    if let Some(node) = brokers_node {
+        report_other_protocol(reader, node, brokers.as_deref(), properties.as_ref());
+    }
     if let (Some(Fetch::Native), Some(client), Some(properties), Some(node)) =
         (fetch, reader.client, &properties, fetch_node)
         && let Err(reason) = client.check_native_fetch(&literals(properties))

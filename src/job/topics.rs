@@ -1,6 +1,6 @@
 //! What a source reads and an output writes to: brokers, topics, partitions.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use regex::Regex;
 
@@ -10,6 +10,7 @@ use super::{
     fields::Fields,
     mistake::{Mistake, Span},
     reader::{Reader, Texts, report_unknown_name},
+    setting::Setting,
     spec::{Begin, Start, TopicSelection},
     tree::{Node, Tree},
 };
@@ -33,12 +34,10 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     if text == EMBEDDED {
         return Some(text);
     }
-    let (mut at, mut fit) = (0, true);
-    for part in text.split(',') {
-        let broker = part.trim();
+    let mut fit = true;
+    for (range, broker) in each_broker(&text) {
         if !is_broker(broker) {
-            let start = at + part.len() - part.trim_start().len();
-            let span = reader.part_of(node, &text, start..start + broker.len());
+            let span = reader.part_of(node, &text, range);
             let mistake = match broker {
                 "" => Mistake::at(&span, "a broker is missing beside a comma"),
                 EMBEDDED => Mistake::at(&span, "the embedded broker stands alone"),
@@ -52,9 +51,50 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
             reader.report(mistake.hint("write `host:port,...`, or `embedded`".to_owned()));
             fit = false;
         }
-        at += part.len() + 1;
     }
     fit.then_some(text)
+}
+
+/// The brokers of a list, and where each stands in it.
+fn each_broker(list: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
+    let mut next = 0;
+    list.split(',').map(move |part| {
+        let start = next + part.len() - part.trim_start().len();
+        next += part.len() + 1;
+        let broker = part.trim();
+        (start..start + broker.len(), broker)
+    })
+}
+
+/// The protocol that `protocol://host` names for one of `brokers` though the clients speak another one, and where that
+/// broker stands: librdkafka takes no notice of it, and finds nobody.
+pub fn other_protocol<'b>(brokers: &'b str, security_protocol: Option<&str>) -> Option<(Range<usize>, &'b str)> {
+    let spoken = security_protocol.unwrap_or(PROTOCOLS[0]);
+    each_broker(brokers).find_map(|(range, broker)| {
+        let (protocol, _) = broker.split_once("://")?;
+        (!protocol.eq_ignore_ascii_case(spoken)).then_some((range, protocol))
+    })
+}
+
+/// [`other_protocol`] of the brokers written at `node` is a mistake there.
+pub fn report_other_protocol(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    brokers: Option<&str>,
+    properties: Option<&BTreeMap<String, Setting>>,
+) {
+    let (Some(brokers), Some(properties)) = (brokers, properties) else { return };
+    let spoken = match properties.get("security.protocol") {
+        Some(Setting::Literal(spoken)) => Some(spoken.as_str()),
+        Some(_) => return,
+        None => None,
+    };
+    let Some((range, protocol)) = other_protocol(brokers, spoken) else { return };
+    let span = reader.part_of(node, brokers, range);
+    let spoken = spoken.unwrap_or(PROTOCOLS[0]);
+    let mistake = Mistake::at(&span, format!("`{protocol}://` is not what the clients speak: {spoken}"));
+    let hint = format!("add `properties = {{ \"security.protocol\" = \"{}\" }}`", protocol.to_uppercase());
+    reader.report(mistake.hint(hint));
 }
 
 /// What may stand before `://`; Kafka's clients write listeners so.

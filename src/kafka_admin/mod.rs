@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 use crate::{
-    job::{KafkaClient, Refusal, Setting, Side, instead_of, is_topic_name},
+    job::{KafkaClient, Refusal, Setting, Side, instead_of, is_topic_name, other_protocol},
     source::{
         SourceError, SourceErrorKind,
         kafka::{
@@ -63,7 +63,17 @@ impl Cluster {
                 }
             }
         }
-        Ok(())
+        let spoken = match self.properties.get("security.protocol") {
+            Some(setting) => Some(read_setting("security.protocol", setting)?),
+            None => None,
+        };
+        match other_protocol(&self.brokers, spoken.as_deref()) {
+            Some((_, protocol)) => Err(ChoreError::usage(
+                format!("`{protocol}://` in --brokers is not what the client speaks"),
+                format!("Add --property security.protocol={}.", protocol.to_uppercase()),
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -152,6 +162,14 @@ const TOPIC_NAME: &str = "A topic's name has letters, digits, `.`, `_` and `-`, 
 fn check_topic_names(names: &[String]) -> Result<(), ChoreError> {
     match names.iter().find(|name| !is_topic_name(name)) {
         Some(wrong) => Err(ChoreError::usage(format!("`{wrong}` cannot be the name of a topic"), TOPIC_NAME)),
+        None => Ok(()),
+    }
+}
+
+/// Brokers answer for a name that stands twice as if the request were malformed.
+fn check_named_once(names: &[String]) -> Result<(), ChoreError> {
+    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, name)) => Err(ChoreError::usage(format!("topic '{name}' is named twice"), "Name it once.")),
         None => Ok(()),
     }
 }

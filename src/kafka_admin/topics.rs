@@ -21,7 +21,7 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 
-use super::{ChoreError, Cluster, check_topic_names};
+use super::{ChoreError, Cluster, check_named_once, check_topic_names};
 use crate::{job::Isolation, model::TopicPartition, source::kafka::control::Control};
 
 /// Another look whether a change has reached the brokers.
@@ -61,7 +61,8 @@ pub fn list(cluster: &Cluster, internal: bool, out: &mut dyn Write) -> Result<()
 /// Creates topics; returns when the brokers show them.
 pub fn create(cluster: &Cluster, options: &CreateOptions, out: &mut dyn Write) -> Result<(), ChoreError> {
     check_topic_names(&options.topics)?;
-    let (admin, control) = (admin(cluster)?, control(cluster)?);
+    check_named_once(&options.topics)?;
+    let (admin, control) = reach(cluster)?;
     let topics: Vec<NewTopic<'_>> = options
         .topics
         .iter()
@@ -123,7 +124,8 @@ pub fn describe(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Re
 /// Deletes topics with all their records; returns when the brokers have forgotten them.
 pub fn delete(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Result<(), ChoreError> {
     check_topic_names(topics)?;
-    let (admin, control) = (admin(cluster)?, control(cluster)?);
+    check_named_once(topics)?;
+    let (admin, control) = reach(cluster)?;
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let deleted = block_on(admin.delete_topics(&names, &admin_options(cluster)))
         .map_err(|error| ChoreError::failed("delete topics", &cluster.brokers, &error))?;
@@ -148,7 +150,11 @@ fn settled(
     for result in results {
         match result {
             Ok(name) => good(&name)?,
-            Err((name, Code::UnknownTopicOrPartition)) => failure = failure.or(Some(unknown_topic(cluster, &name))),
+            Err((name, Code::UnknownTopicOrPartition)) => {
+                let hint = "See `kstream topics list`.".to_owned();
+                let unknown = ChoreError { hint: Some(hint), ..unknown_topic(cluster, &name) };
+                failure = failure.or(Some(unknown));
+            }
             Err((name, code)) => {
                 let error = KafkaError::AdminOp(code);
                 let failed = ChoreError::failed(&format!("{verb} topic '{name}'"), &cluster.brokers, &error);
@@ -182,8 +188,11 @@ fn bounds(control: &Control, tps: &[TopicPartition], deadline: Instant) -> Resul
     Ok(pairs.map(|(low, high)| (low.map_or(0, |low| low.offset), high.map_or(0, |high| high.offset))).collect())
 }
 
-fn admin(cluster: &Cluster) -> Result<AdminClient<DefaultClientContext>, ChoreError> {
-    create_client(&cluster.settings()?.administering(), cluster)
+/// The clients of a change. The one that makes it does not say why a broker is silent; the other one does.
+fn reach(cluster: &Cluster) -> Result<(AdminClient<DefaultClientContext>, Control), ChoreError> {
+    let control = control(cluster)?;
+    control.cluster_id(deadline(cluster))?;
+    Ok((create_client(&cluster.settings()?.administering(), cluster)?, control))
 }
 
 fn create_client<T: FromClientConfig>(config: &ClientConfig, cluster: &Cluster) -> Result<T, ChoreError> {

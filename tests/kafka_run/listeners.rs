@@ -6,7 +6,7 @@ use openssl::{pkcs12::Pkcs12, symm::Cipher};
 
 use super::{
     super::{
-        broker::{Broker, NewRecord, broker},
+        broker::{Broker, NewRecord, broker, unique_name},
         run::{sums, truth},
         support::Place,
     },
@@ -82,6 +82,33 @@ fn scram_over_tls_reads_and_a_wrong_password_is_refused_and_never_shown() {
         for (name, bytes) in place.files("checkpoint") {
             let secret = broker.password.as_bytes();
             assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{name} holds the secret");
+        }
+    }
+}
+
+#[test]
+fn a_chore_says_at_once_why_a_listener_refuses_it() {
+    let Some(broker) = broker() else { return };
+    let place = Place::with_job("");
+    let (ca, name) = (broker.ca.display(), unique_name("never"));
+    let tls = format!("-X ssl.ca.location={ca}");
+    let sasl = format!(
+        "-X security.protocol=sasl_ssl {tls} -X sasl.mechanism=PLAIN -X sasl.username={} -X sasl.password={{env=\"WRONG\"}}",
+        broker.user
+    );
+    let bare = format!("-X security.protocol=ssl {tls}");
+    let create = format!("topics create {name}");
+    let delete = format!("topics delete {name}");
+    for chore in ["topics list", &create, &delete] {
+        for (brokers, properties, says) in [
+            (&broker.sasl_ssl_brokers, &sasl, "uthentication"),
+            (&broker.mutual_brokers, &bare, "ssl.certificate.location"),
+        ] {
+            let mut command = place.command(&format!("{chore} --brokers {brokers} {properties}"));
+            command.env("WRONG", "wr0ng");
+            let began = Instant::now();
+            place.spawn(command).wait().expect(6).says(&[says]);
+            assert!(began.elapsed() < Duration::from_secs(10), "{chore} on {brokers} waits for its deadline");
         }
     }
 }
