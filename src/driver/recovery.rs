@@ -54,36 +54,47 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     let lock = Lock::take(&dir, &holder).map_err(|error| checkpoint_failed(&error))?;
     // Another process may have worked on it between the look and the lock.
     let mut facts = inspect(&dir, &job)?.or(facts);
-    let mut last = None;
-    let (accepted, carried) = match &mut facts {
-        Some(facts) => {
-            let archive = checkpoint::Archive::open(&dir).map_err(|error| checkpoint_failed(&error))?;
-            check_in_flight(&archive, facts, &job)?;
-            check_rewind(&archive, facts, &job)?;
-            last = last_job(&archive, facts, &job)?;
-            match &last {
-                Some(last) => {
-                    let carried = follow(facts, last, &job);
-                    (edited(&dir, facts, last, &job, options)?, carried)
-                }
-                None => (Accepted::default(), BTreeMap::new()),
-            }
-        }
-        None => (Accepted::default(), BTreeMap::new()),
+    let before = match &mut facts {
+        Some(facts) => Before::look(&dir, facts, &job, options)?,
+        None => Before::default(),
     };
     if options.start.is_some() {
         check_start(&job, facts.as_ref(), &dir)?;
     }
     let mut run = Run::open(job, options, around, lock, facts)?;
-    run.accepted = accepted;
-    if let Some(last) = &last {
+    run.accepted = before.accepted;
+    if let Some(last) = &before.last {
         run.inputs.ran_before(last);
     }
     // A batch that was finished meanwhile has told more.
-    for (name, known) in carried {
+    for (name, known) in before.carried {
         run.carried.entry(name).or_insert(known);
     }
     Ok(run)
+}
+
+/// What the checkpoint tells of the runs before.
+#[derive(Default)]
+struct Before {
+    /// The job of the last plan.
+    last: Option<Job>,
+    /// What the user lets the edits since then change.
+    accepted: Accepted,
+    /// What is known of files by the names they have now.
+    carried: BTreeMap<String, SinkFacts>,
+}
+
+impl Before {
+    /// Refuses what does not fit `job`. Nothing is written.
+    fn look(dir: &Path, facts: &mut Facts, job: &Job, options: &RunOptions) -> Result<Before, DriverError> {
+        let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
+        check_in_flight(&archive, facts, job)?;
+        check_rewind(&archive, facts, job)?;
+        let Some(last) = last_job(&archive, facts, job)? else { return Ok(Before::default()) };
+        let carried = follow(facts, &last, job);
+        let accepted = edited(dir, facts, &last, job, options)?;
+        Ok(Before { last: Some(last), accepted, carried })
+    }
 }
 
 /// Whether there is anything for `--start` to say.

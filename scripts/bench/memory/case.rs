@@ -1,11 +1,14 @@
 //! The cases: what is computed, against what, and how good it must be.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, thread};
 
 use clap::ValueEnum;
 use kstream::model::{Column, StrColumn, ValueFormat};
 
-use super::{engine::Engine, source::Memory};
+use super::{
+    engine::Engine,
+    source::{Memory, values},
+};
 use crate::{
     compute::{self, Reference},
     consume::Computation,
@@ -31,6 +34,8 @@ pub enum Case {
     Arithmetic,
     /// Lines on one thread and on two.
     Scaling,
+    /// The loop by hand on one thread and on two: what the cores give at that moment.
+    ScalingByHand,
 }
 
 /// What must hold of a case.
@@ -68,6 +73,7 @@ impl Case {
             Case::Pair => "pair",
             Case::Arithmetic => "arithmetic",
             Case::Scaling => "scaling",
+            Case::ScalingByHand => "scaling by hand",
         }
     }
 
@@ -75,18 +81,23 @@ impl Case {
         match self {
             Case::Lines | Case::Words | Case::Json | Case::JsonLoads => "by hand",
             Case::Split | Case::Pair | Case::Arithmetic => "evaluator",
-            Case::Scaling => "one thread",
+            Case::Scaling | Case::ScalingByHand => "one thread",
         }
     }
 
     pub fn bars(self) -> Bars {
         match self {
             Case::Lines => Bars { most_ns: Some(300.0), most_of_rival: Some(1.5), ..Bars::default() },
-            Case::Words => Bars::default(),
+            Case::Words | Case::ScalingByHand => Bars::default(),
             Case::Json | Case::JsonLoads => Bars { most_of_rival: Some(1.3), ..Bars::default() },
             Case::Split | Case::Pair | Case::Arithmetic => Bars { least_cheaper: Some(5.0), ..Bars::default() },
             Case::Scaling => Bars { least_faster: Some(1.7), ..Bars::default() },
         }
+    }
+
+    /// Whether it is about the time that passes, not about the CPU's.
+    pub fn is_of_wall_time(self) -> bool {
+        matches!(self, Case::Scaling | Case::ScalingByHand)
     }
 
     pub fn contest(self, count: u64) -> Result<Contest, Box<dyn Error>> {
@@ -99,6 +110,14 @@ impl Case {
                 let input = Memory::records(Workload::Lines, count, ValueFormat::Utf8);
                 let (own, rival) = (Engine::new("lines", &input, 2, false)?, Engine::new("lines", &input, 1, false)?);
                 Ok(Contest::of(&input, own, rival, truth(Workload::Lines, count)))
+            }
+            Case::ScalingByHand => {
+                let input = Memory::records(Workload::Lines, count, ValueFormat::Utf8);
+                let (elements, again) = (input.len(), input.clone());
+                let own = move || Ok(loop_by_hand(Workload::Lines, &input, 2));
+                let rival = move || Ok(loop_by_hand(Workload::Lines, &again, 1));
+                let truth = truth(Workload::Lines, count);
+                Ok(Contest { elements, own: Box::new(own), rival: Box::new(rival), truth })
             }
             Case::Split => by_evaluator("split", &texts(Workload::Lines, count / 4), truth_alone(count / 4 * 10)),
             Case::Pair => by_evaluator("pair", &texts(Workload::Words, count), truth_alone(count)),
@@ -120,12 +139,23 @@ fn by_hand(job: &str, workload: Workload, format: ValueFormat, count: u64) -> Re
     let input = Memory::records(workload, count, format);
     let own = Engine::new(job, &input, 1, false)?;
     let elements = input.len();
-    let rival = move || {
-        let mut reference = Reference::new(workload);
-        input.values().for_each(|value| reference.message(value));
-        Ok(compute::merge(vec![reference]))
-    };
+    let rival = move || Ok(loop_by_hand(workload, &input, 1));
     Ok(Contest { elements, own: Box::new(move || own.run()), rival: Box::new(rival), truth: truth(workload, count) })
+}
+
+/// Each thread takes its part of the partitions.
+fn loop_by_hand(workload: Workload, input: &Memory, threads: usize) -> Counts {
+    let of_partitions = |partitions: &[Vec<Column>]| {
+        let mut reference = Reference::new(workload);
+        values(partitions).for_each(|value| reference.message(value));
+        reference
+    };
+    let parts = input.partitions.chunks(input.partitions.len().div_ceil(threads));
+    let tables = thread::scope(|scope| {
+        let started: Vec<_> = parts.map(|part| scope.spawn(move || of_partitions(part))).collect();
+        started.into_iter().map(|part| part.join().expect("no panic")).collect()
+    });
+    compute::merge(tables)
 }
 
 fn by_evaluator(job: &str, input: &Memory, truth: Counts) -> Result<Contest, Box<dyn Error>> {

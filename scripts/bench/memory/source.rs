@@ -77,14 +77,14 @@ impl Memory {
         };
         self.partitions.iter().enumerate().map(range).collect()
     }
+}
 
-    /// The undecoded values of all records.
-    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
-        self.partitions.iter().flatten().flat_map(|chunk| {
-            let Column::Record(records) = chunk else { panic!("not records") };
-            (0..records.len()).filter_map(|idx| records.values.get(idx))
-        })
-    }
+/// The undecoded values of all records of some partitions.
+pub fn values(partitions: &[Vec<Column>]) -> impl Iterator<Item = &[u8]> {
+    partitions.iter().flatten().flat_map(|chunk| {
+        let Column::Record(records) = chunk else { panic!("not records") };
+        (0..records.len()).filter_map(|idx| records.values.get(idx))
+    })
 }
 
 fn topic_partition(partition: usize) -> TopicPartition {
