@@ -245,6 +245,26 @@ fn a_topic_of_a_pattern_that_is_made_between_two_runs_is_read_whole() {
     broker.produce(second.name(), 0, ["meanwhile"]);
     place.catch_up();
     assert_eq!(sums(&place.read("out.log")), truth(["meanwhile"]));
+    place.kstream("replay job.toml --verify").expect(0);
+    // Also where the pattern had found nothing before; a topic of another source stood for the batch.
+    let none = unique_name("none");
+    let second = format!(
+        "[sources.b]\nkind = \"kafka\"\nbrokers = \"{}\"\ntopic_pattern = \"{none}.*\"\nstart = \"latest\"\n",
+        broker.brokers
+    );
+    let both = "[[steps]]\nname = \"both\"\nfrom = \"a\"\nunion = [\"b\"]\n[[steps]]";
+    let two = word_count(&broker.brokers, first.name(), "").replace("[source]", "[sources.a]").replacen(
+        "[[steps]]",
+        &format!("{second}{both}"),
+        1,
+    );
+    let beside = Place::with_job(&two);
+    let ended = beside.kstream(&bounded()).expect(0);
+    ended.says(&["there is no topic to read yet"]);
+    let later = broker.topic(&none, 1);
+    broker.produce(later.name(), 0, ["late"]);
+    beside.catch_up();
+    assert_eq!(sums(&beside.read("out.log")), truth(["before late"]));
     // One that only an edit brings in is news: it begins as the job says.
     let other = broker.topic("other", 1);
     broker.produce(other.name(), 0, ["long ago"]);

@@ -32,6 +32,17 @@ fn a_queue_has_no_start_to_choose() {
 }
 
 #[test]
+fn a_queue_keeps_its_partitions() {
+    let place = Place::with_job("");
+    totals(&place, 4);
+    place.kstream("run job.toml --max-batches 2").expect(0);
+    let (text, files) = (place.read("job.toml"), place.files("checkpoint"));
+    place.write("job.toml", text.replace("path = \"queue.jsonl\"", "path = \"queue.jsonl\"\npartitions = 2"));
+    place.kstream("run job.toml").expect(3).says(&["had 1 partitions, has 2", "take the edit back"]);
+    assert_eq!(place.files("checkpoint"), files, "a refusal changes nothing");
+}
+
+#[test]
 fn a_job_on_a_queue_waits_for_no_tick_and_ends_with_it() {
     let place = Place::with_job("");
     totals(&place, 40);

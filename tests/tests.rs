@@ -14,6 +14,7 @@ mod dead_letter;
 mod dependencies;
 mod determinism;
 mod differential;
+mod edited;
 mod example_jobs;
 mod faults;
 mod fixture;

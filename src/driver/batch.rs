@@ -187,6 +187,18 @@ impl Run<'_> {
             }
             writes.snapshots.extend(snapshot::slots(&name, &**state, due));
         }
+        // Also of a step that yields nothing at this time: from this batch on it is known by this name alone.
+        let whole: Vec<usize> =
+            engine.rolling.iter().filter(|(_, rolling)| rolling.whole).map(|(&step, _)| step).collect();
+        for step in whole {
+            let name = engine.state_name(step);
+            let (Some(state), Some(rolling)) = (engine.states.get(&step), engine.rolling.get_mut(&step)) else {
+                continue;
+            };
+            rolling.begun = true;
+            writes.deltas.push(StateDelta { state: name.clone(), blob: Vec::new() });
+            writes.snapshots.extend(snapshot::slots(&name, &**state, rolling.due(0, &**state)));
+        }
         let outputs = result.outputs.iter().map(|(name, settings, digest)| OutputRecord {
             name: name.clone(),
             settings: settings.clone(),
@@ -259,9 +271,10 @@ impl Run<'_> {
     /// A batch over the memory limit: half of each range, durably, if none of it has been published.
     fn halve(&mut self, mut batch: PlannedBatch, trouble: &Trouble) -> Result<PlannedBatch, DriverError> {
         self.ask_sinks(&mut batch)?;
-        let Some(ranges) = halve(&batch.plan().ranges).filter(|_| batch.exposure() == Exposure::None) else {
-            return Err(self.explain(&batch, trouble));
-        };
+        let Some(ranges) = halve(&batch.plan().ranges) else { return Err(self.explain(&batch, trouble)) };
+        if batch.exposure() != Exposure::None {
+            return Err(self.published_and_too_large(&batch, trouble));
+        }
         tracing::warn!(batch = batch.plan().batch.0, reason = %trouble.text(), "reading half of the batch");
         self.inputs.shrink_to(&ranges);
         self.replace(batch, |plan| plan.ranges = ranges)
@@ -314,6 +327,18 @@ impl Run<'_> {
         self.explain(batch, trouble)
             .detail("Outputs may hold some of the batch already, so its plan stands.")
             .hint(format!("To go on without the lost records: {back}, then run with on_data_loss = \"skip\"."))
+    }
+
+    /// A batch that an earlier process may have given to somebody, and that does not fit in memory, is not halved.
+    fn published_and_too_large(&self, batch: &PlannedBatch, trouble: &Trouble) -> DriverError {
+        let to = target(batch.plan().batch.previous());
+        let error = DriverError { detail: Vec::new(), ..self.explain(batch, trouble) };
+        error.detail("Outputs may hold some of the batch already, so its plan stands, and half of it is no way on.").hint(
+            format!(
+                "Raise memory_limit; or take the plan back with `kstream rewind --to {to}` (`--leave-published` where an \
+                 output cannot be taken back), and the next run plans it anew."
+            ),
+        )
     }
 
     fn replace(

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{
+    engine::Origins,
     error::{Class, DriverError},
     failed::sentence,
     options::{AcceptChanges, RunOptions},
@@ -13,11 +14,21 @@ use crate::{
     protocol::Facts,
 };
 
-/// What the user agreed to lose; goes into the next plan.
+/// What the user agreed to lose, and what is known by another name; goes into the next plan.
 #[derive(Debug, Default)]
 pub struct Accepted {
     pub partitions: Vec<TopicPartition>,
+    /// States that begin anew.
     pub states: Vec<String>,
+    /// States that go on under another name: the new one and the old. Those names begin anew, too.
+    pub renamed_states: Vec<(String, String)>,
+}
+
+impl Accepted {
+    /// Where the states of the next batch come from.
+    pub fn origins(&self) -> Origins<'_> {
+        Origins { dropped: &self.states, renamed: &self.renamed_states }
+    }
 }
 
 /// Compares the job with the one that ran last: refuses, or says what goes.
@@ -43,7 +54,15 @@ pub fn edited(dir: &Path, facts: &Facts, last: &Job, job: &Job, options: &RunOpt
         let error = needs.iter().fold(base(), |error, text| error.detail(sentence(text)));
         return Err(error.hint("Run with --accept-changes to drop exactly this, or take the edit back.".to_owned()));
     }
-    Ok(accepted(facts, job, &dropped))
+    let mut accepted = accepted(facts, job, &dropped);
+    let goes_on = |(_, old): &(String, String)| !accepted.states.contains(old);
+    accepted.renamed_states = job::taken_over(last, job).into_iter().filter(goes_on).collect();
+    for name in accepted.renamed_states.iter().flat_map(|(new, old)| [new, old]) {
+        if !accepted.states.contains(name) {
+            accepted.states.push(name.clone());
+        }
+    }
+    Ok(accepted)
 }
 
 /// What exactly goes: topic partitions and states by name.

@@ -25,7 +25,7 @@ use crate::{
     model::{BatchId, BatchTime, encode::DecodeError},
     operator,
     planner::WindowInput,
-    protocol::{JobTextHash, SinkFacts},
+    protocol::{JobTextHash, PlanRecord, SinkFacts},
     sink::{Sink, Standing},
     state::{self, StepState, window::WindowState},
 };
@@ -62,6 +62,30 @@ pub struct OutputSink {
     /// Hash of the settings that decide what the output's digest covers.
     pub settings: String,
     pub sink: Box<dyn Sink>,
+}
+
+/// Where the states of a batch come from, as its plan says or is going to.
+#[derive(Debug, Clone, Copy)]
+pub struct Origins<'a> {
+    /// They begin anew.
+    pub dropped: &'a [String],
+    /// The name of each in the job, and where its state is found.
+    pub renamed: &'a [(String, String)],
+}
+
+impl<'a> Origins<'a> {
+    pub fn of_plan(plan: &'a PlanRecord) -> Origins<'a> {
+        Origins { dropped: &plan.dropped_states, renamed: &plan.renamed_states }
+    }
+
+    /// The name under which the state of `step` is stored before the batch; `None` where it begins anew.
+    fn of<'s>(&self, step: &'s str) -> Option<&'s str>
+    where
+        'a: 's,
+    {
+        let renamed = self.renamed.iter().find(|(new, _)| *new == *step).map(|(_, old)| old.as_str());
+        renamed.or_else(|| (!self.dropped.iter().any(|name| *name == *step)).then_some(step))
+    }
 }
 
 /// Speed settings of this process: `--threads`, and variables that tests and comparisons set.
@@ -132,17 +156,23 @@ impl Engine {
     pub fn restore_states(
         &mut self,
         zero_ms: i64,
+        origins: Origins<'_>,
         mut image: impl FnMut(&str) -> Result<Option<StateImage>, DriverError>,
     ) -> Result<(), DriverError> {
         for step in self.stateful_steps() {
             let spec = self.job().steps[step].clone();
             let Some(mut state) = operator::state(&spec.operator) else { continue };
-            let named = image(&spec.id)?;
-            let found = match (named, &spec.was) {
-                (None, Some(was)) => image(was)?,
-                (named, _) => named,
+            let origin = origins.of(&spec.id);
+            let named = origin.map_or(Ok(None), &mut image)?;
+            let (found, is_own) = match (named, &spec.was) {
+                // One that is replayed with a job of today, say.
+                (None, Some(was)) if origin == Some(&*spec.id) => (image(was)?, false),
+                (named, _) => (named, origin == Some(&*spec.id)),
             };
-            let rolling = Rolling::after(found.as_ref());
+            let rolling = match &found {
+                Some(_) if !is_own => Rolling::under_another_name(),
+                found => Rolling::after(found.as_ref()),
+            };
             match found {
                 Some(found) => restore(&mut *state, found).map_err(|error| {
                     DriverError::new(Class::Refused, format!("the state of step {} cannot be read", spec.id))

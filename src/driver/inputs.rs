@@ -184,8 +184,7 @@ impl Inputs {
                 !committed.contains_key(&partition.tp) && !settings.starts.contains_key(&partition.tp)
             };
             let new: Vec<AvailablePartition> = available.partitions.iter().filter(unknown).cloned().collect();
-            // Behind a rewind to the start nothing has been read.
-            let before = settings.read_before.as_ref().filter(|_| !committed.is_empty());
+            let before = settings.read_before.as_ref();
             let is_later = |partition: &AvailablePartition| {
                 let topic = &partition.tp.topic;
                 settings.planned || topics.contains(topic) || before.is_some_and(|before| before.reads(topic))
@@ -200,6 +199,9 @@ impl Inputs {
                 };
                 let Some(offsets) = patience.ask(settings.peer(), ask)? else { return Ok(false) };
                 settings.starts.extend(partitions.into_iter().map(|partition| partition.tp).zip(offsets));
+            }
+            if !settings.planned && available.partitions.is_empty() {
+                tracing::warn!(source = %settings.name, "there is no topic to read yet; one that appears is read from its beginning");
             }
             settings.planned = true;
         }

@@ -163,6 +163,7 @@ impl Run<'_> {
             lost: ranges.lost,
             dropped_partitions: accepted.partitions,
             dropped_states: accepted.states,
+            renamed_states: accepted.renamed_states,
             bases,
             planned_at_ms: self.clock.now_ms(),
             replaced: 0,

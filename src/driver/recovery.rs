@@ -13,7 +13,7 @@ use super::{
     edges::Edges,
     edited::{Accepted, edited},
     elsewhere::{self, About},
-    engine::Engine,
+    engine::{Engine, Origins},
     error::{Class, DriverError},
     failed::checkpoint_failed,
     in_hand::{Hand, Next, Run},
@@ -61,8 +61,7 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     if options.start.is_some() {
         check_start(&job, facts.as_ref(), &dir)?;
     }
-    let mut run = Run::open(job, options, around, lock, facts)?;
-    run.accepted = before.accepted;
+    let mut run = Run::open(job, options, around, lock, facts, before.accepted)?;
     if let Some(last) = &before.last {
         run.inputs.ran_before(last);
     }
@@ -145,6 +144,7 @@ impl<'a> Run<'a> {
         around: Around<'a, '_>,
         lock: Lock,
         facts: Option<Facts>,
+        accepted: Accepted,
     ) -> Result<Run<'a>, DriverError> {
         let Around { clock, drain, bars, edges } = around;
         let now_ms = clock.now_ms();
@@ -160,7 +160,8 @@ impl<'a> Run<'a> {
         let mut patience = Patience::new(drain);
         inputs.watched_by(&patience);
         dead_letters::check_topics(&job, &mut patience)?;
-        let engine = engine_in_hand(&job, &job_text, options, &lock, &facts, edges, &mut patience)?;
+        let given = (&job, &job_text);
+        let engine = engine_in_hand(given, options, &lock, &facts, &accepted, edges, &mut patience)?;
         // Nothing has refused: from here on the checkpoint is written.
         let logical = inputs.on_logical_clock();
         let mut checkpoint = if facts.checkpoint.is_empty() {
@@ -207,7 +208,7 @@ impl<'a> Run<'a> {
             committed_batches: 0,
             max_batches: options.max_batches,
             ticks,
-            accepted: Accepted::default(),
+            accepted,
             carried: BTreeMap::new(),
             _brokers: opened.brokers,
         };
@@ -249,8 +250,9 @@ impl<'a> Run<'a> {
             self.known_sinks.clone_from(&facts.sinks);
             // What the outputs of the old job hold open is closed before those of the new one open it.
             self.engine.outputs.clear();
-            let text = job_text.clone();
-            self.engine = engine(job.clone(), text, options, Some(archive), &facts, edges, &mut self.patience)?;
+            let given = (job.clone(), job_text.clone());
+            let origins = self.accepted.origins();
+            self.engine = engine(given, options, Some(archive), (&facts, origins), edges, &mut self.patience)?;
         }
         Ok(())
     }
@@ -285,37 +287,40 @@ fn as_planned(error: DriverError, plan: &PlanRecord, job: &Job) -> DriverError {
 
 /// The engine of the batch in flight, by the job text that planned it, or else of `job`. Nothing is written.
 fn engine_in_hand(
-    job: &Job,
-    job_text: &JobTextHash,
+    (job, job_text): (&Job, &JobTextHash),
     options: &RunOptions,
     lock: &Lock,
     facts: &Facts,
+    accepted: &Accepted,
     edges: &dyn Edges,
     patience: &mut Patience,
 ) -> Result<Engine, DriverError> {
     if facts.checkpoint.is_empty() {
-        return engine(job.clone(), job_text.clone(), options, None, facts, edges, patience);
+        let given = (job.clone(), job_text.clone());
+        return engine(given, options, None, (facts, accepted.origins()), edges, patience);
     }
     let archive = checkpoint::Archive::open(lock.dir()).map_err(|error| checkpoint_failed(&error))?;
-    let (job, text) = match facts.in_flight() {
-        Some(plan) if plan.job_text != *job_text => (job_of(&archive, &plan.job_text, job)?, plan.job_text.clone()),
-        _ => (job.clone(), job_text.clone()),
+    let (of, origins) = match facts.in_flight() {
+        Some(plan) if plan.job_text != *job_text => {
+            ((job_of(&archive, &plan.job_text, job)?, plan.job_text.clone()), Origins::of_plan(plan))
+        }
+        Some(plan) => ((job.clone(), job_text.clone()), Origins::of_plan(plan)),
+        None => ((job.clone(), job_text.clone()), accepted.origins()),
     };
-    engine(job, text, options, Some(&archive), facts, edges, patience)
+    engine(of, options, Some(&archive), (facts, origins), edges, patience)
 }
 
 /// An engine with its states as of the last commit and its sinks, each of which has looked at what it holds.
 fn engine(
-    job: Job,
-    job_text: JobTextHash,
+    (job, job_text): (Job, JobTextHash),
     options: &RunOptions,
     archive: Option<&checkpoint::Archive>,
-    facts: &Facts,
+    (facts, origins): (&Facts, Origins<'_>),
     edges: &dyn Edges,
     patience: &mut Patience,
 ) -> Result<Engine, DriverError> {
     let mut engine = Engine::new(job, job_text, options.threads)?;
-    engine.restore_states(facts.zero.0, |name| match (archive, facts.head_committed) {
+    engine.restore_states(facts.zero.0, origins, |name| match (archive, facts.head_committed) {
         (Some(archive), Some(at)) => state_image(archive, name, at),
         _ => Ok(None),
     })?;

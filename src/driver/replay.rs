@@ -11,7 +11,7 @@ use std::{
 use super::{
     dead_letters,
     drain::Drain,
-    engine::Engine,
+    engine::{Engine, Origins},
     error::{Class, DriverError},
     failed::{batch_failed, checkpoint_failed},
     inputs::{Inputs, Positions},
@@ -168,7 +168,7 @@ impl Replay<'_> {
             ReplayMode::Show => self.job.clone(),
         };
         let mut engine = Engine::new(job, text, self.options.threads)?;
-        engine.restore_states(point.zero.0, |name| match point.before {
+        engine.restore_states(point.zero.0, Origins::of_plan(&point.plan), |name| match point.before {
             None => Ok(None),
             Some(before) => state_image(&self.archive, name, before),
         })?;
@@ -275,7 +275,8 @@ impl Replay<'_> {
             tracing::info!(batches, "{verb}");
             return Ok(());
         }
-        let text = format!("{} of {batches} batches' outputs differ from their commit", self.differences.len());
+        let outputs = if self.differences.len() == 1 { "output differs" } else { "outputs differ" };
+        let text = format!("{} {outputs} from the commit, of {batches} batches", self.differences.len());
         Err(self.differences.into_iter().fold(DriverError::new(Class::Difference, text), DriverError::detail))
     }
 }

@@ -23,6 +23,8 @@ pub struct Rolling {
     deltas: u32,
     /// The next slot of a snapshot under way.
     next: Option<u32>,
+    /// The next commit writes the whole state: nothing of it is stored under this name.
+    pub whole: bool,
 }
 
 impl Rolling {
@@ -31,11 +33,19 @@ impl Rolling {
         let Some(image) = image else { return Self::default() };
         let deltas = u32::try_from(image.deltas.len()).unwrap_or(u32::MAX);
         let delta_bytes = image.deltas.iter().map(|(_, delta)| delta.len() as u64).sum();
-        Self { begun: true, delta_bytes, deltas, next: None }
+        Self { begun: true, delta_bytes, deltas, ..Self::default() }
+    }
+
+    /// A state that was found under another name.
+    pub fn under_another_name() -> Self {
+        Self { whole: true, ..Self::default() }
     }
 
     /// The slots to write with this commit; `state` has taken the batch's delta already.
     pub fn due(&mut self, delta_len: usize, state: &dyn StepState) -> std::ops::Range<u32> {
+        if std::mem::take(&mut self.whole) {
+            return 0..state.slots();
+        }
         self.delta_bytes += delta_len as u64;
         self.deltas += u32::from(delta_len > 0);
         let worth = (state.memory_bytes() / DELTA_SHARE).max(MIN_DELTA_BYTES);

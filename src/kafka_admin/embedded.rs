@@ -142,7 +142,7 @@ impl Feed {
             let message = format!(
                 "the embedded broker holds 4 MiB and {PARTITION_LIMIT_BATCHES} batches a partition; {path} needs {bytes} bytes in {batches} batches"
             );
-            return usage(message, "Lower `repeat`, raise `partitions`, or use a real broker (scripts/kafka up).");
+            return usage(message, "Lower `repeat`, raise `partitions`, or use a real broker (scripts/kafka/up).");
         }
         let holds = |tp: &TopicPartition| match u64::try_from(tp.partition) {
             Ok(partition) if partition < partitions => feed.records_of(partition),

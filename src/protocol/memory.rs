@@ -137,6 +137,7 @@ pub(crate) mod tests_support {
             lost: Vec::new(),
             dropped_partitions: Vec::new(),
             dropped_states: Vec::new(),
+            renamed_states: Vec::new(),
             bases: BTreeMap::new(),
             planned_at_ms: 5,
             replaced: 0,

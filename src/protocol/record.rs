@@ -58,6 +58,9 @@ pub struct PlanRecord {
     /// States that begin anew with this batch (dropped, accepted by the user).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped_states: Vec<String>,
+    /// States that go on under another name from this batch on: the new name and the old. Both begin anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renamed_states: Vec<(String, String)>,
     /// What sinks that are new with this batch found before it (a log's base length), by output name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bases: BTreeMap<String, SinkFacts>,

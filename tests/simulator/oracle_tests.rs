@@ -33,6 +33,7 @@ fn plan(batch: u64, start: i64, until: i64) -> PlanRecord {
         lost: Vec::new(),
         dropped_partitions: Vec::new(),
         dropped_states: Vec::new(),
+        renamed_states: Vec::new(),
         bases: BTreeMap::new(),
         planned_at_ms: 0,
         replaced: 0,

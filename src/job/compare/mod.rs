@@ -5,6 +5,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use state::taken_over;
+
 use std::collections::BTreeMap;
 
 use super::{

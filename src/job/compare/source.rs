@@ -7,7 +7,7 @@ use super::{
         spec::{Job, KafkaSpec, SourceKind, TopicSelection},
         text::source_table,
     },
-    Difference, Dropped, allowed, drops,
+    Difference, Dropped, Verdict, allowed, drops,
 };
 
 pub fn compare_sources(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
@@ -30,7 +30,10 @@ pub fn compare_sources(old: &Job, new: &Job, differences: &mut Vec<Difference>) 
                     differences.push(allowed(format!("the file of source `{name}` has another content")));
                 }
                 if a != b {
-                    differences.push(allowed(format!("source `{name}` had {a} partitions, has {b}")));
+                    // A line is dealt out over them: with others, lines would be read twice or not at all.
+                    let text = format!("source `{name}` had {a} partitions, has {b}");
+                    let hint = "a queue keeps its `partitions`: take the edit back, or set another `checkpoint_dir`";
+                    differences.push(Difference { text, verdict: Verdict::Refused { hint: hint.to_owned() } });
                 }
             }
             _ => differences.push(drops(format!("source `{name}` is of another kind"), lost)),

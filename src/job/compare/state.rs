@@ -11,6 +11,18 @@ use super::{
     Difference, Verdict, allowed, drops, state_of,
 };
 
+/// The steps that take over the state of another one by this edit: their ids, and that one's. A `was` that stood there
+/// already has done its work.
+pub fn taken_over(old: &Job, new: &Job) -> Vec<(String, String)> {
+    let stateful = |job: &Job, id: &str| job.steps.iter().any(|step| *step.id == *id && step.operator.is_stateful());
+    let taken = new.steps.iter().filter_map(|step| {
+        let was = step.was.as_deref()?;
+        let is_spent = old.steps.iter().any(|before| before.id == step.id && before.was.as_deref() == Some(was));
+        (!is_spent && stateful(old, was)).then(|| (step.id.to_string(), was.to_owned()))
+    });
+    taken.collect()
+}
+
 /// The stateful steps without name, by operator.
 fn unnamed_state(job: &Job) -> BTreeMap<&'static str, Vec<&Step>> {
     let mut found: BTreeMap<_, Vec<&Step>> = BTreeMap::new();
@@ -23,9 +35,11 @@ fn unnamed_state(job: &Job) -> BTreeMap<&'static str, Vec<&Step>> {
 /// Steps known only by their ordinal: the state of one must not become another's unnoticed.
 pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
     let current = unnamed_state(new);
+    let taken = taken_over(old, new);
     for (operator, before) in unnamed_state(old) {
         let after = current.get(operator).map(Vec::as_slice).unwrap_or_default();
-        let left: Vec<&Step> = before.into_iter().filter(|step| !adopted(new, step)).collect();
+        let left: Vec<&Step> =
+            before.into_iter().filter(|step| !taken.iter().any(|(_, was)| *was == *step.id)).collect();
         let newly_named = new.steps.iter().any(|step| {
             step.named
                 && step.was.is_none()
@@ -59,10 +73,6 @@ fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
     let ids: Vec<String> = steps.iter().map(|step| format!("`was = \"{}\"`", step.id)).collect();
     let hint = format!("name the steps `{operator}`, and say which takes over which state: {}", ids.join(", "));
     Verdict::Refused { hint }
-}
-
-fn adopted(new: &Job, step: &Step) -> bool {
-    new.steps.iter().any(|current| current.was.as_deref() == Some(&*step.id))
 }
 
 /// The sources, named steps and stateful steps that a step's input comes from; stateless steps between do not count.
@@ -107,18 +117,21 @@ fn functions(operator: &Operator) -> Vec<&str> {
 }
 
 pub fn compare_state(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
+    let taken = taken_over(old, new);
     for before in old.steps.iter().filter(|step| step.operator.is_stateful()) {
         let id = &before.id;
-        let heir = new
-            .steps
-            .iter()
-            .find(|step| step.was.as_deref() == Some(&**id))
-            .or_else(|| new.steps.iter().find(|step| step.id == *id));
+        let taker = taken.iter().find(|(_, was)| **was == **id).map(|(taker, _)| taker.as_str());
+        let itself = taken.iter().all(|(taker, _)| **taker != **id).then_some(&**id);
+        let heir = taker.or(itself).and_then(|heir| new.steps.iter().find(|step| *step.id == *heir));
         let lost = vec![state_of(before)];
         let Some(after) = heir else {
             let refused = !before.named && differences.iter().any(|d| matches!(d.verdict, Verdict::Refused { .. }));
             if !refused {
-                differences.push(drops(format!("step `{id}` is gone"), lost));
+                let text = match itself {
+                    Some(_) => format!("step `{id}` is gone"),
+                    None => format!("the state of step `{id}` gives way to another one"),
+                };
+                differences.push(drops(text, lost));
             }
             continue;
         };

@@ -1,0 +1,167 @@
+//! Edits between runs and what they do to state: given up, it begins anew at once; under another name, it goes on whole.
+
+use super::support::{Place, START_MS, blocks};
+
+const LINES: [&str; 9] =
+    ["['a','b']", "['a']", "['c','a']", "['b']", "['a','d']", "['b','b']", "['a']", "['d','a']", "['c']"];
+
+/// How many lines were read before the edit.
+const BEFORE: usize = 4;
+
+fn job(steps: &str) -> String {
+    format!(
+        r#"
+name = "edited"
+batch_interval = "1s"
+checkpoint_dir = "checkpoint"
+time_zone = "UTC"
+[source]
+kind = "queue"
+path = "queue.jsonl"
+[[steps]]
+map = "lambda word: (word, 1)"
+{steps}
+"#
+    )
+}
+
+/// The steps, the last into `out.log`.
+fn logged(steps: &str) -> String {
+    job(&format!("[[steps]]\n{steps}\n[[steps]]\npprint = {{ num = 1000, to = \"out.log\" }}"))
+}
+
+fn queue(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.replace('\'', "\""))).collect()
+}
+
+fn place(job: &str, lines: &[&str]) -> Place {
+    let place = Place::with_job(job);
+    place.write("queue.jsonl", queue(lines));
+    place
+}
+
+fn run(place: &Place, more: &str) {
+    place.kstream(&format!("run job.toml --manual-clock {START_MS} {more}")).expect(0);
+}
+
+/// Ends at a point of the first batch of a run.
+fn killed(place: &Place, point: &str, more: &str) {
+    let mut command = place.command(&format!("run job.toml --manual-clock {START_MS} {more}"));
+    command.env("KSTREAM_CRASH_AT", point).env("KSTREAM_CRASH_REPORT", place.path("report"));
+    let ended = place.spawn(command).wait();
+    assert!(place.read("report").contains(point), "{point} was not reached: {}", ended.err);
+}
+
+const POINTS: [&str; 4] = ["plan: logged", "execute: begun", "publish: one output", "commit: logged"];
+
+fn shown(place: &Place) -> Vec<Vec<String>> {
+    blocks(&place.read("out.log")).into_iter().map(|block| block.lines).collect()
+}
+
+#[test]
+fn a_state_that_is_given_up_begins_anew_in_that_run_and_in_the_next() {
+    let sums = "update_state_by_key = \"lambda values, sum: len(values) + (sum or 0)\"";
+    let mapped = "map_with_state = { func = \"lambda key, value, sum: ((key, (sum or 0) + 1), (sum or 0) + 1)\" }";
+    let window = |length: u32, more: &str| {
+        format!("reduce_by_key_and_window = {{ func = \"lambda a, b: a + b\", {more} length = \"{length}s\" }}")
+    };
+    let inverse = "inverse = \"lambda a, b: a - b\",";
+    let counts = |length: u32| format!("count_by_window = {{ length = \"{length}s\" }}");
+    let spread = format!("{sums}\n[[steps]]\nrepartition = 1").replace("\" }", "\"");
+    let cases = [
+        (sums.to_owned(), sums.replace("= \"lambda", "= { partitions = 3, func = \"lambda") + " }"),
+        (window(4, inverse), window(2, inverse)),
+        (window(4, inverse), window(4, "")),
+        (window(2, ""), window(4, inverse)),
+        (counts(3), counts(5)),
+        (window(3, ""), sums.to_owned()),
+        (sums.to_owned(), "window = \"3s\"".to_owned()),
+        (window(3, ""), "window = \"3s\"".to_owned()),
+        (sums.to_owned(), mapped.to_owned()),
+        (mapped.to_owned(), spread),
+    ];
+    for (nth, (before, after)) in cases.into_iter().enumerate() {
+        let [before, after] = [before, after].map(|step| logged(&format!("name = \"it\"\n{step}")));
+        // What the edited job gives that has never seen the first lines.
+        let alone = place(&after, &LINES[BEFORE..]);
+        run(&alone, "");
+        let expected = shown(&alone);
+
+        let edited = place(&before, &LINES);
+        run(&edited, &format!("--max-batches {BEFORE}"));
+        edited.write("job.toml", &after);
+        edited.kstream("run job.toml").expect(3).says(&["--accept-changes"]);
+        match POINTS.get(nth % (POINTS.len() + 1)) {
+            Some(point) => killed(&edited, point, "--accept-changes"),
+            None => run(&edited, "--accept-changes --max-batches 2"),
+        }
+        run(&edited, "--max-batches 1");
+        run(&edited, "");
+        assert_eq!(shown(&edited)[BEFORE..], expected, "{before}{after}");
+        edited.kstream("replay job.toml --from 0 --verify").expect(0);
+    }
+}
+
+/// The log of a job before and after an edit is the one that it gives without.
+fn goes_on(before: &str, after: &str) {
+    let undisturbed = place(before, &LINES);
+    run(&undisturbed, "");
+    let expected = undisturbed.read("out.log");
+    for point in POINTS {
+        let edited = place(before, &LINES);
+        run(&edited, &format!("--max-batches {BEFORE}"));
+        edited.write("job.toml", after);
+        killed(&edited, point, "");
+        run(&edited, "--max-batches 1");
+        // It says so once; what it says has been done.
+        let again = edited.kstream(&format!("run job.toml --manual-clock {START_MS} --max-batches 1")).expect(0);
+        assert!(!again.err.contains("takes over"), "{}", again.err);
+        run(&edited, "");
+        assert_eq!(edited.read("out.log"), expected, "{point}: {after}");
+        edited.kstream("replay job.toml --from 0 --verify").expect(0);
+        // Behind a rewind the state is known by its old name again, or by the new one.
+        for back in [BEFORE - 1, BEFORE + 1] {
+            edited.kstream(&format!("rewind job.toml --to {back} --yes")).expect(0);
+            run(&edited, "");
+            let lines = |log: &str| blocks(log).into_iter().map(|block| block.lines).collect::<Vec<_>>();
+            assert_eq!(lines(&edited.read("out.log")), lines(&expected), "{point}, back to {back}: {after}");
+        }
+    }
+}
+
+#[test]
+fn a_state_goes_on_whole_under_another_name() {
+    for step in [
+        "update_state_by_key = \"lambda values, sum: len(values) + (sum or 0)\"",
+        "map_with_state = { func = \"lambda key, value, sum: ((key, (sum or 0) + 1), (sum or 0) + 1) if value else ((key, -1), None)\", timeout = \"3s\" }",
+        "reduce_by_key_and_window = { func = \"lambda a, b: a + b\", inverse = \"lambda a, b: a - b\", length = \"3s\" }",
+        "count_by_window = { length = \"3s\" }",
+    ] {
+        let operator = step.split(' ').next().expect("a word");
+        goes_on(&logged(step), &logged(&format!("name = \"total\"\nwas = \"{operator}#1\"\n{step}")));
+    }
+}
+
+#[test]
+fn a_state_goes_on_under_another_name_where_its_step_rests_at_the_time() {
+    let sums = "update_state_by_key = \"lambda values, sum: len(values) + (sum or 0)\"";
+    let behind = |named: &str| {
+        logged(&format!("name = \"w\"\nwindow = {{ length = \"3s\", slide = \"3s\" }}\n[[steps]]\n{named}\n{sums}"))
+    };
+    goes_on(&behind(""), &behind("name = \"other\"\nwas = \"update_state_by_key#1\""));
+}
+
+#[test]
+fn two_states_get_names_in_another_order() {
+    let sums = |was: &str, by: u32, log: &str| {
+        format!(
+            "[[steps]]\nfrom = \"pairs\"\n{was}\nupdate_state_by_key = \"lambda values, sum: {by} * len(values) + (sum or 0)\"\n\
+             [[steps]]\nname = \"{log}\"\npprint = {{ num = 1000, to = \"{log}.log\" }}\n"
+        )
+    };
+    let was = |nth: u32| format!("name = \"n{nth}\"\nwas = \"update_state_by_key#{nth}\"");
+    let head = "[[steps]]\nname = \"pairs\"\nfilter = \"lambda pair: True\"\n";
+    let before = format!("{head}{}{}", sums("", 1, "out"), sums("", 100, "other"));
+    let after = format!("{head}{}{}", sums(&was(2), 100, "other"), sums(&was(1), 1, "out"));
+    goes_on(&job(&before), &job(&after));
+}
