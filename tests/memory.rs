@@ -173,6 +173,24 @@ fn windows_of_elements_fit_in_smaller_batches() {
 }
 
 #[test]
+fn a_batch_that_stdout_may_have_been_given_is_not_halved_but_can_be_taken_back() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("memory", PARTITIONS);
+    Words::Distinct.fill(broker, topic.name(), 4_000);
+    let steps = format!("{SPLIT}{PAIRS}{GROUP}[[steps]]\ncount = true\n[[steps]]\npprint = 5\n");
+    let place = Place::with_job(&job(broker, topic.name(), "1MiB", &steps));
+    let bounded = format!("run job.toml --until-caught-up --threads 2 --manual-clock {START_MS}");
+    let mut command = place.command(&bounded);
+    command.env("KSTREAM_CRASH_AT", "plan: logged").env("KSTREAM_CRASH_REPORT", place.path("report"));
+    place.spawn(command).wait();
+    assert!(place.read("report").contains("plan: logged"));
+    let ended = place.kstream(&bounded).expect(1);
+    ended.says(&["memory_limit", "its plan stands", "rewind --to start"]);
+    place.kstream("rewind job.toml --to start --yes --leave-published").expect(0);
+    place.kstream(&bounded).expect(0).says(&["reading half of the batch"]);
+}
+
+#[test]
 fn joins_of_many_with_many_are_counted_before_they_are_built() {
     let Some(broker) = broker() else { return };
     // 95 of 100 words are the same: each with each would be 14 million pairs.

@@ -14,7 +14,7 @@ use starlark_syntax::{
 
 use super::{
     LambdaError, python,
-    scan::{Field, MAX_LAMBDA_BYTES, MAX_LIBRARY_BYTES, Scan},
+    scan::{Field, MAX_LAMBDA_BYTES, MAX_LIBRARY_BYTES, Scan, TokenKind},
     slip,
 };
 
@@ -24,18 +24,53 @@ pub struct Parsed<T> {
     pub places: Places,
 }
 
+/// What was put into the text for the parser.
+#[derive(Debug, Default)]
+struct Shift {
+    /// Bytes before the text.
+    before: usize,
+    /// Where the parser found one byte more, ascending.
+    inserted: Vec<usize>,
+}
+
+impl Shift {
+    /// Puts parentheses around bytes literals behind a comma: the parser takes a comma before such a one for the end of the
+    /// tuple.
+    fn around_bytes(text: &mut Vec<u8>, before: usize, scan: &Scan) -> Shift {
+        let mut places = Vec::new();
+        for pair in scan.tokens.windows(2) {
+            let [comma, literal] = pair else { continue };
+            let is = |span: &Range<usize>, test: fn(&[u8]) -> bool| scan.text.get(span.clone()).is_some_and(test);
+            let is_bytes = |text: &[u8]| matches!(text, [b'b', b'"' | b'\'', ..] | [b'b', b'r', ..] | [b'r', b'b', ..]);
+            if literal.kind == TokenKind::Text && is(&comma.span, |text| text == b",") && is(&literal.span, is_bytes) {
+                places.extend([(literal.span.start, b'('), (literal.span.end, b')')]);
+            }
+        }
+        let inserted = places.iter().enumerate().map(|(nth, (at, _))| before + at + nth).collect();
+        for (at, bracket) in places.into_iter().rev() {
+            text.insert(before + at, bracket);
+        }
+        Shift { before, inserted }
+    }
+
+    /// A place of the parser's text in the text that was given.
+    fn back(&self, pos: usize) -> usize {
+        let inserted = self.inserted.iter().filter(|at| **at < pos).count();
+        pos.saturating_sub(self.before + inserted)
+    }
+}
+
 /// Positions of a parsed text, as positions of the text that was given.
 #[derive(Debug, Default)]
 pub struct Places {
-    /// Bytes put before the text for the parser.
-    before: usize,
+    shift: Shift,
     text: String,
     fields: HashMap<usize, Vec<Field>>,
 }
 
 impl Places {
     pub fn range(&self, span: SourceSpan) -> Range<usize> {
-        let place = |pos: u32| (pos as usize).saturating_sub(self.before).min(self.text.len());
+        let place = |pos: u32| self.shift.back(pos as usize).min(self.text.len());
         let range = place(span.begin().get())..place(span.end().get());
         // The parser counts the end of the line to a statement.
         match self.text.get(range.clone()) {
@@ -114,11 +149,12 @@ fn parse(
     scan: Scan,
     is_lambda: bool,
 ) -> Result<(AstStmt, Places), Vec<LambdaError>> {
-    let places = |scan: Scan| Places { before, text: source.to_owned(), fields: scan.fields };
+    let mut text = text;
+    let shift = Shift::around_bytes(&mut text, before, &scan);
     let whole = |message: String| vec![LambdaError { span: 0..source.len().min(1), message, hint: None }];
     let text = String::from_utf8(text).map_err(|_| whole("the text is not UTF-8".to_owned()))?;
     match AstModule::parse("lambda", text, &DIALECT) {
-        Ok(module) => Ok((module.into_parts().1, places(scan))),
+        Ok(module) => Ok((module.into_parts().1, Places { shift, text: source.to_owned(), fields: scan.fields })),
         Err(error) => {
             let forms = foreign(source, &scan, is_lambda);
             if !forms.is_empty() {
@@ -126,19 +162,18 @@ fn parse(
             }
             let mut message = words(&error.without_diagnostic().to_string());
             let mut hint = hint(&message);
-            let begin = error.span().map_or(0, |span| span.span.begin().get() as usize);
-            if is_lambda && before + source.len() <= begin {
+            let begin = shift.back(error.span().map_or(0, |span| span.span.begin().get() as usize));
+            if is_lambda && source.len() <= begin {
                 // The parser met the parenthesis that was put around the text.
                 message = message.replace("symbol ')'", "end of the function");
                 let bare = source.split_whitespace().eq(["lambda"]);
                 hint = if bare { Some("write `lambda x: ...`".to_owned()) } else { hint };
             }
-            let brackets =
-                |bracket: char| source.get(..begin.saturating_sub(before)).unwrap_or(source).matches(bracket).count();
+            let brackets = |bracket: char| source.get(..begin).unwrap_or(source).matches(bracket).count();
             if is_lambda && brackets('(') == brackets(')') {
                 message = message.replace("expected symbol ')'", "expected the end of the function");
             }
-            let places = places(scan);
+            let places = Places { shift, text: source.to_owned(), fields: scan.fields };
             let span = error.span().map_or(0..0, |span| places.range(span.span));
             Err(vec![LambdaError { hint, span: visible(source, span), message }])
         }
@@ -198,6 +233,27 @@ mod tests {
         let source = "\n  lambda x: # comment\n    (x,\n  1)  # end\n";
         let parsed = expression(source).map_err(|e| e[0].message.clone()).map(|p| p.places.range(p.tree.span));
         assert_eq!(parsed.map(|span| &source[span]), Ok("lambda x: # comment\n    (x,\n  1)"));
+    }
+
+    #[test]
+    fn bytes_may_stand_anywhere_in_a_tuple() {
+        for source in [
+            "lambda p: (p, b'1')",
+            "lambda p: [(p, B\"1\", rb'2')]",
+            "lambda p: p, b'1', (b'', [p, b'2'])",
+            "(b'a', f(1, b'b'), x)",
+        ] {
+            let parsed = expression(source)
+                .map_err(|errors| errors[0].message.clone())
+                .map(|parsed| parsed.places.range(parsed.tree.span));
+            let whole = source.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(source);
+            assert!(
+                parsed.as_ref().is_ok_and(|span| &source[span.clone()] == source || &source[span.clone()] == whole),
+                "{source}: {parsed:?}"
+            );
+        }
+        let error = expression("lambda p: (p, b'1', b'2' +)").err().map(|errors| errors[0].span.clone());
+        assert_eq!(error, Some(26..27));
     }
 
     #[test]

@@ -62,12 +62,14 @@ pub fn properties(
     let mut written = BTreeMap::new();
     let mistakes = reader.mistakes.len();
     flatten(reader, &table, "", side, &mut written);
-    if let Some(client) = reader.client
-        && mistakes == reader.mistakes.len()
-        && !written.is_empty()
-        && written.values().all(|written| written.value.is_some())
-    {
-        report_unfit_together(reader, client, side, (&table.span, &written), inherited);
+    if let Some(client) = reader.client {
+        report_missing_files(reader, &written, inherited);
+        if mistakes < reader.mistakes.len() {
+            // What needs no other property is told all the same.
+            report_unfit_alone(reader, client, side, &written);
+        } else if !written.is_empty() && written.values().all(|written| written.value.is_some()) {
+            report_unfit_together(reader, client, side, (&table.span, &written), inherited);
+        }
     }
     Some(written.into_iter().map(|(name, written)| (name, written.setting)).collect())
 }
@@ -201,6 +203,58 @@ fn java_name(name: &str) -> Option<&'static str> {
         "failOnDataLoss" => "use the key `on_data_loss`",
         _ => return None,
     })
+}
+
+/// Properties that name files, which a client opens where it speaks TLS or SASL.
+const FILES: [&str; 6] = [
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.crl.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+    "sasl.kerberos.keytab",
+];
+
+fn report_missing_files(
+    reader: &mut Reader<'_>,
+    written: &BTreeMap<String, Written>,
+    inherited: &BTreeMap<String, Setting>,
+) {
+    let name = "security.protocol";
+    let protocol = match (written.get(name), inherited.get(name)) {
+        (Some(written), _) => written.value.clone(),
+        (None, Some(Setting::Literal(inherited))) => Some(inherited.clone()),
+        (None, _) => None,
+    };
+    let protocol = protocol.unwrap_or_default().to_ascii_lowercase();
+    for (name, Written { value, span, .. }) in written.iter().filter(|(name, _)| FILES.contains(&name.as_str())) {
+        let is_opened = protocol.contains(&name[..name.find('.').unwrap_or(0)]);
+        // "probe" lets librdkafka look for the certificates of the system.
+        let path = value.as_ref().filter(|path| is_opened && !path.is_empty() && path.as_str() != "probe");
+        if let Some(Err(error)) = path.map(std::fs::File::open) {
+            reader.report(Mistake::at(span, "cannot read this file").label(reason(&error)));
+        }
+    }
+}
+
+/// Properties that a client judges without the others: they are told also where others are wrong.
+const ALONE: [&str; 1] = ["fetch.wait.max.ms"];
+
+fn report_unfit_alone(
+    reader: &mut Reader<'_>,
+    client: &dyn KafkaClient,
+    side: Side,
+    written: &BTreeMap<String, Written>,
+) {
+    for name in ALONE {
+        let Some(Written { value: Some(value), span, .. }) = written.get(name) else { continue };
+        // One that is no number is told already.
+        if client.check(name, value).is_ok()
+            && let Err(unfit) = client.check_together(side, &BTreeMap::from([(name.to_owned(), value.clone())]))
+        {
+            reader.report(Mistake::at(span, unfit.message).hint(unfit.hint));
+        }
+    }
 }
 
 fn report_unfit_together(

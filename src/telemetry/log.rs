@@ -12,6 +12,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use tracing_subscriber::{
     EnvFilter,
+    filter::LevelFilter,
     fmt::{MakeWriter, format::Writer, time::FormatTime},
 };
 
@@ -88,8 +89,18 @@ fn filter(level: Option<&str>, verbosity: i8) -> Result<EnvFilter, LevelError> {
         2.. => "trace",
     };
     let level = level.filter(|level| !level.trim().is_empty()).unwrap_or(by_flags);
-    EnvFilter::try_new(level).map_err(|error| LevelError { level: level.to_owned(), reason: error.to_string() })
+    let refused = |reason: String| LevelError { level: level.to_owned(), reason };
+    // The filter takes any word for the name of a room, and then shows nothing else.
+    let is_word = |part: &&str| part.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let mut words = level.split(',').map(str::trim).filter(is_word);
+    match words.find(|word| word.parse::<LevelFilter>().is_err() && !ROOMS.contains(word)) {
+        Some(word) => Err(refused(format!("`{word}` is none of off, error, warn, info, debug and trace"))),
+        None => EnvFilter::try_new(level).map_err(|error| refused(error.to_string())),
+    }
 }
+
+/// What may stand alone, for all that it says.
+const ROOMS: [&str; 2] = ["kstream", ""];
 
 /// Wall-clock times of a zone for people, UTC for machines.
 struct Time {
@@ -151,8 +162,11 @@ mod tests {
 
     #[test]
     fn a_level_that_makes_no_sense_is_an_error() {
-        let error = filter(Some("kstream=loud"), 0).unwrap_err();
-        assert!(error.to_string().starts_with("cannot read the log level `kstream=loud`: "), "{error}");
+        for level in ["kstream=loud", "inof", "warn,inof", "kstream::source=trace,debgu"] {
+            let error = filter(Some(level), 0).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("cannot read the log level `{level}`: ")), "{error}");
+        }
+        assert!(filter(Some("INFO"), 0).is_ok() && filter(Some("kstream,rdkafka=debug"), 0).is_ok());
     }
 
     #[test]

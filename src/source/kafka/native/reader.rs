@@ -413,10 +413,14 @@ fn unreadable(malformed: &Malformed, message: String) -> SourceError {
         Malformed::OldMagic(_) => {
             refused(message, Some("Let Kafka rewrite the topic in its present format, or read a newer one."))
         }
-        Malformed::TooLarge { .. } => refused(
-            message,
-            Some("kstream takes no larger batch: have its producer send smaller ones, and begin behind this one."),
-        ),
+        Malformed::TooLarge { .. } => SourceError {
+            hint: Some(
+                "kstream takes no larger batch: have its producer send smaller ones. To go on behind it, set another \
+                 `checkpoint_dir` and `--start` there."
+                    .to_owned(),
+            ),
+            ..corrupt(message)
+        },
         _ => corrupt(message),
     }
 }

@@ -46,7 +46,7 @@ fn what_cannot_be_read_says_what_to_do_about_it() {
         assert!(error.hint.as_ref().unwrap().contains(hint), "{error:?}");
     };
     check(Malformed::OldMagic(1), SourceErrorKind::Refused, "rewrite the topic");
-    check(Malformed::TooLarge { offset: 3, limit: 9 }, SourceErrorKind::Refused, "smaller");
+    check(Malformed::TooLarge { offset: 3, limit: 9 }, SourceErrorKind::Corrupt, "smaller");
     check(Malformed::Checksum { offset: 3, expected: 1, found: 2 }, SourceErrorKind::Corrupt, "damaged");
 }
 
