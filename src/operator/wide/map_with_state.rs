@@ -111,9 +111,14 @@ impl Work<'_> {
 
     /// The whole state of a partition as of the end of this batch, in key order.
     fn snapshot(&self, partition: usize) -> Vec<Value> {
-        let kept = self.state.partition(partition).filter(|(key, _)| !self.changes.contains_key(*key));
-        let changed = self.changes.iter().filter_map(|(key, held)| Some((key, held.as_ref()?)));
-        let mut all: Vec<(&Key, &Held)> = kept.chain(changed).collect();
+        // Of keys that are equal (`1`, `1.0`) the state keeps the first form.
+        let kept = self.state.partition(partition).filter_map(|(key, held)| match self.changes.get(key) {
+            None => Some((key, held)),
+            Some(changed) => Some((key, changed.as_ref()?)),
+        });
+        let new = self.changes.iter().filter(|(key, _)| self.state.get(key).is_none());
+        let new = new.filter_map(|(key, held)| Some((key, held.as_ref()?)));
+        let mut all: Vec<(&Key, &Held)> = kept.chain(new).collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         all.into_iter().map(|(key, held)| Value::pair(key.value().clone(), held.value.clone())).collect()
     }
