@@ -115,11 +115,11 @@ fn load_average() -> Option<f64> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(load) = load_average() {
+            writeln!(f, "load average {load:.2}; wall times mean something on an idle machine only. The bar of")?;
             writeln!(
                 f,
-                "load average {load:.2}; wall times mean something on an idle machine only. Scaling is to be as the"
+                "scaling is that of two whole cores, lower where the loop by hand, too, gains less than twice the speed"
             )?;
-            writeln!(f, "bar says, or as that of the loop by hand where the two cores give no more at the moment")?;
         }
         writeln!(f)?;
         writeln!(f, "| case | kstream ns (min) | rival | rival ns | of the rival | times better | bar | |")?;
