@@ -43,20 +43,10 @@ impl Report {
                 cases.push(*case);
             }
         }
-        let by_hand =
-            cases.contains(&Case::ScalingByHand).then(|| self.row(Case::ScalingByHand, Bars::default()).ratio);
-        let row = |case: Case| {
-            let mut bars = case.bars();
-            // The bar is for cores that give twice the speed. Those that share their silicon give nobody that.
-            if let (Case::Scaling, Some(least), Some(by_hand)) = (case, bars.least_faster.as_mut(), by_hand) {
-                *least = least.min(*least / 2.0 / by_hand);
-            }
-            self.row(case, bars)
-        };
-        cases.iter().map(|case| row(*case)).collect()
+        cases.into_iter().map(|case| self.row(case)).collect()
     }
 
-    fn row(&self, case: Case, bars: Bars) -> Row {
+    fn row(&self, case: Case) -> Row {
         let column = |figure: fn(&(Case, Sample, Sample)) -> f64| {
             let mut column: Vec<f64> = self.samples.iter().filter(|(of, ..)| *of == case).map(figure).collect();
             column.sort_by(f64::total_cmp);
@@ -68,7 +58,7 @@ impl Report {
         };
         let (own_ns, rival_ns) = (median(&own), median(&rival));
         let ratio = own_ns / rival_ns;
-        let (is_held, bar) = judge(bars, own_ns, ratio);
+        let (is_held, bar) = judge(case.bars(), own_ns, ratio);
         Row { case, own_ns, least_ns: own.first().copied().unwrap_or_default(), rival_ns, ratio, is_held, bar }
     }
 
@@ -103,7 +93,7 @@ fn judge(bars: Bars, own_ns: f64, ratio: f64) -> (bool, String) {
     check(bars.most_ns, |ns, bar| ns <= bar, own_ns, |bar| format!("<= {bar:.0} ns"));
     check(bars.most_of_rival, |ratio, bar| ratio <= bar, ratio, |bar| format!("<= {bar:.1}x"));
     check(bars.least_cheaper, |ratio, bar| ratio * bar <= 1.0, ratio, |bar| format!("{bar:.0} times cheaper"));
-    check(bars.least_faster, |ratio, bar| ratio * bar <= 1.0, ratio, |bar| format!("{bar:.2} times faster"));
+    check(bars.least_faster, |ratio, bar| ratio * bar <= 1.0, ratio, |bar| format!("{bar:.1} times faster"));
     (is_held, told.join(", "))
 }
 
@@ -115,11 +105,7 @@ fn load_average() -> Option<f64> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(load) = load_average() {
-            writeln!(f, "load average {load:.2}; wall times mean something on an idle machine only. The bar of")?;
-            writeln!(
-                f,
-                "scaling is that of two whole cores, lower where the loop by hand, too, gains less than twice the speed"
-            )?;
+            writeln!(f, "load average {load:.2}; wall times mean something on an idle machine only")?;
         }
         writeln!(f)?;
         writeln!(f, "| case | kstream ns (min) | rival | rival ns | of the rival | times better | bar | |")?;
