@@ -102,6 +102,23 @@ fn a_state_that_is_given_up_begins_anew_in_that_run_and_in_the_next() {
     }
 }
 
+#[test]
+fn initial_state_of_a_step_that_is_added_is_as_old_as_its_first_batch() {
+    let late = "lambda key, value, state, late: ((key, state), None) if late else (None, value)";
+    let step = format!("map_with_state = {{ func = \"{late}\", timeout = \"2s\", initial = \"initial.jsonl\" }}");
+    let place = place(&logged("map_values = \"lambda count: count\""), &LINES[..BEFORE]);
+    run(&place, "");
+    place.write("job.toml", logged(&step));
+    place.write("initial.jsonl", "[\"a\", 7]\n[\"z\", 9]\n");
+    place.write("queue.jsonl", queue(&[&LINES[..BEFORE], &["['a']"], &["[]"; 4][..]].concat()));
+    run(&place, "--max-batches 2");
+    run(&place, "");
+    let (none, a, z) = (vec![], vec!["('a', 1)".to_owned()], vec!["('z', 9)".to_owned()]);
+    let both = [a, z].concat();
+    assert_eq!(shown(&place)[BEFORE..], [none.clone(), none.clone(), none.clone(), both, none]);
+    place.kstream(&format!("replay job.toml --from {BEFORE} --verify")).expect(0);
+}
+
 /// The log of a job before and after an edit is the one that it gives without.
 fn goes_on(before: &str, after: &str) {
     let undisturbed = place(before, &LINES);

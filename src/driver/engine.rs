@@ -155,7 +155,6 @@ impl Engine {
     /// Builds every state: from its image in the checkpoint (`image` gives it by name), else from its initial file.
     pub fn restore_states(
         &mut self,
-        zero_ms: i64,
         origins: Origins<'_>,
         mut image: impl FnMut(&str) -> Result<Option<StateImage>, DriverError>,
     ) -> Result<(), DriverError> {
@@ -179,7 +178,7 @@ impl Engine {
                         .detail(format!("{error}."))
                 })?,
                 None => {
-                    if let Some(delta) = initial_delta(self.job(), &spec.operator, zero_ms)? {
+                    if let Some(delta) = initial_delta(self.job(), &spec.operator)? {
                         state.apply(&delta).map_err(|error| {
                             DriverError::new(Class::Failed, format!("initial state of step {}: {error}", spec.id))
                         })?;
@@ -269,10 +268,10 @@ pub(super) fn restore(state: &mut dyn StepState, image: StateImage) -> Result<()
     snapshots.try_for_each(|snapshot| state.restore(snapshot.slot, &snapshot.blob))
 }
 
-fn initial_delta(job: &Job, operator: &Operator, zero_ms: i64) -> Result<Option<Vec<u8>>, DriverError> {
+fn initial_delta(job: &Job, operator: &Operator) -> Result<Option<Vec<u8>>, DriverError> {
     let Some(path) = operator.initial() else { return Ok(None) };
     let text = recorded::initial(job, path)?;
-    state::initial::read(&text, zero_ms).map(Some).map_err(|message| {
+    state::initial::read(&text).map(Some).map_err(|message| {
         DriverError::new(Class::Usage, format!("cannot read initial state {}", path.display())).detail(message)
     })
 }

@@ -320,7 +320,7 @@ fn engine(
     patience: &mut Patience,
 ) -> Result<Engine, DriverError> {
     let mut engine = Engine::new(job, job_text, options.threads)?;
-    engine.restore_states(facts.zero.0, origins, |name| match (archive, facts.head_committed) {
+    engine.restore_states(origins, |name| match (archive, facts.head_committed) {
         (Some(archive), Some(at)) => state_image(archive, name, at),
         _ => Ok(None),
     })?;

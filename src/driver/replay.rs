@@ -168,7 +168,7 @@ impl Replay<'_> {
             ReplayMode::Show => self.job.clone(),
         };
         let mut engine = Engine::new(job, text, self.options.threads)?;
-        engine.restore_states(point.zero.0, Origins::of_plan(&point.plan), |name| match point.before {
+        engine.restore_states(Origins::of_plan(&point.plan), |name| match point.before {
             None => Ok(None),
             Some(before) => state_image(&self.archive, name, before),
         })?;

@@ -385,6 +385,17 @@ fn all_mistakes_of_a_lambda_are_found_at_once() {
             )][..],
         ),
         ("lambda x: len(x, 1)", &[("len(x, 1)", "`len` takes 1 argument, not 2", "")][..]),
+        (
+            r#"lambda x: re.sub("(a", "", re.escape("(")) + re.split("a(?=b)", x)[0]"#,
+            &[
+                (r#""(a""#, "pattern '(a' is not usable: unclosed group", ""),
+                (
+                    r#""a(?=b)""#,
+                    "pattern 'a(?=b)' is not usable: look-around, including look-ahead and look-behind, is not supported",
+                    "",
+                ),
+            ][..],
+        ),
         ("lambda x: (x > 1) + 1", &[("x > 1", "bool is no number", "write `int(x)`, or `1 if x else 0`")][..]),
         (
             "lambda xs: sum([x > 1 for x in xs])",

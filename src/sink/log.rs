@@ -325,8 +325,11 @@ impl Sink for LogSink {
         let len = self.committed_facts()?.len;
         let beyond = self.rotate_bytes.is_some_and(|limit| len.saturating_add(bytes.len() as u64) > limit);
         let rotate = len > 0 && !bytes.is_empty() && beyond;
+        let staged = Staged { batch: batch.batch, bytes, rotate };
+        // What does not fit is found before any output shows the batch, and again before this one is written.
+        self.examine(&staged)?;
         self.examined = None;
-        self.staged = Some(Staged { batch: batch.batch, bytes, rotate });
+        self.staged = Some(staged);
         Ok(())
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::keyed::{Held, put_entry};
+use super::keyed::{Held, UNTOUCHED_MS, put_entry};
 use crate::{
     expr::{Limits, primitive},
     model::{Value, key::Key, refusal::no_key, text::repr},
 };
 
-/// The content of a file as a delta; errors name the line.
-pub fn read(text: &[u8], touched_ms: i64) -> Result<Vec<u8>, String> {
+/// The content of a file as a delta, of keys that no batch has touched; errors name the line.
+pub fn read(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut delta = Vec::new();
     let mut lines: HashMap<Key, usize> = HashMap::new();
     for (line, number) in text.split(|byte| *byte == b'\n').zip(1..) {
@@ -24,7 +24,7 @@ pub fn read(text: &[u8], touched_ms: i64) -> Result<Vec<u8>, String> {
         if let Some(before) = lines.insert(key.clone(), number) {
             return Err(format!("Lines {before} and {number} have the same key {}.", repr(key.value())));
         }
-        put_entry(&mut delta, key.value(), Some(&Held { value: value.clone(), touched_ms }));
+        put_entry(&mut delta, key.value(), Some(&Held { value: value.clone(), touched_ms: UNTOUCHED_MS }));
     }
     Ok(delta)
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, refusal: Option<&str>) {
-        let read = read(text.as_bytes(), 0);
+        let read = read(text.as_bytes());
         assert_eq!(read.err().as_deref(), refusal, "{text}");
     }
 

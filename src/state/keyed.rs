@@ -27,11 +27,14 @@ use crate::{
 /// Least number of slots; more shuffle partitions have more.
 const MIN_SLOTS: usize = 64;
 
+/// Where no batch has touched a key yet: initial state.
+pub const UNTOUCHED_MS: i64 = i64::MIN;
+
 /// What is held of one key.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub value: Value,
-    /// Batch time at which the key was last touched, milliseconds.
+    /// Batch time at which the key was last touched, milliseconds; or [`UNTOUCHED_MS`].
     pub touched_ms: i64,
 }
 

@@ -65,3 +65,25 @@ fn strangers_in_our_directories_stay_and_own_leftovers_go() {
     let ours: Vec<_> = hidden.filter(|name| name.to_string_lossy().starts_with(".counts-")).collect();
     assert_eq!(ours, [".counts-1700000001000.swp"], "nothing of ours is left aside");
 }
+
+#[test]
+fn a_strange_line_in_one_log_is_found_before_any_log_shows_the_batch() {
+    let place = Place::with_job("");
+    let second = format!("{COUNTED}[[steps]]\npprint = {{ num = 1000, to = \"second.log\" }}\n");
+    embedded(&place, 100, 1, "max_records_per_partition = 10", &second);
+    place.kstream(&format!("{} --max-batches 2", bounded())).expect(0);
+    let mut killed = place.command(&bounded());
+    killed.env("KSTREAM_CRASH_AT", "stage: done").env("KSTREAM_CRASH_REPORT", place.path("report"));
+    place.spawn(killed).wait();
+    assert!(place.read("report").contains("stage: done"));
+    let (first, own) = (place.read("out.log"), place.read("second.log"));
+    place.write("second.log", format!("{own}of another program\n"));
+    place
+        .kstream(&bounded())
+        .expect(3)
+        .says(&["second.log does not fit the checkpoint", "19 that are not this batch's"]);
+    assert_eq!(place.read("out.log"), first);
+    place.write("second.log", own);
+    place.catch_up();
+    assert_eq!(place.read("out.log"), place.read("second.log"));
+}

@@ -7,10 +7,13 @@ use starlark_syntax::{
 };
 
 use super::{Compiled, Compiler, GlobalCall, MODULES, check, did_you_mean};
-use crate::expr::{
-    evaluate::{callable, cell},
-    node::{CallNode, Callee, ClosureNode, Kind, MethodRef, Node},
-    primitive,
+use crate::{
+    expr::{
+        evaluate::{callable, cell},
+        node::{CallNode, Callee, ClosureNode, Kind, MethodRef, Node},
+        primitive,
+    },
+    model::Value,
 };
 
 type Arguments = CallArgsP<AstNoPayload>;
@@ -86,7 +89,7 @@ impl Compiler<'_> {
     }
 
     fn expression_none(&self, at: &AstExpr) -> Node {
-        Node { span: self.span(at.span), kind: Kind::Constant(crate::model::Value::None) }
+        Node { span: self.span(at.span), kind: Kind::Constant(Value::None) }
     }
 
     fn check_method(&mut self, name: &str, at: SourceSpan) {
@@ -147,6 +150,12 @@ impl Compiler<'_> {
             for argument in &call.positional[..call.positional.len().min(1)] {
                 self.check_iterable(argument);
             }
+        }
+        if let (true, Some(Node { span, kind: Kind::Constant(Value::Str(pattern)) })) =
+            (primitive::takes_a_pattern(&builtin.name), call.positional.first())
+            && let Err(fault) = primitive::check_pattern(pattern)
+        {
+            self.error_at(*span, fault.message, None);
         }
         if builtin.name == "sum"
             && let Some(Node { span, kind: Kind::ListComprehension(inner) }) = call.positional.first()

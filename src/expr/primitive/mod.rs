@@ -39,6 +39,7 @@ pub use format::{dot_format, percent_format};
 pub use json::{encode_json_compact, parse_json, write_json};
 pub use mutate::mutate;
 pub use operator::{binary, bit_not, negate, plus};
+pub use regex::{check_pattern, takes_a_pattern};
 
 /// Why a primitive gives no value; the evaluator adds where.
 #[derive(Debug, Clone, PartialEq, Eq)]

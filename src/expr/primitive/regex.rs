@@ -226,6 +226,16 @@ fn compiled(pattern: Option<&Value>) -> Result<Regex, Fault> {
     })
 }
 
+/// Whether the first argument of the builtin of that name is a pattern.
+pub fn takes_a_pattern(builtin: &str) -> bool {
+    builtin.strip_prefix("re.").is_some_and(|member| member != "escape")
+}
+
+/// Whether a text is a pattern.
+pub fn check_pattern(text: &str) -> Result<(), Fault> {
+    compiled(Some(&Value::str(text))).map(drop)
+}
+
 /// Python's `\Z` is the end of the text.
 fn translated(pattern: &str) -> String {
     pattern.replace("\\Z", "\\z")

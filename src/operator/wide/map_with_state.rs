@@ -16,7 +16,7 @@ use crate::{
     },
     operator::{Cause, Collector, Dataset, Merge, MergeContext, Partial, StepFailure, Wide, put_together},
     shuffle::{accumulator::value_bytes, merge::each_partition},
-    state::keyed::{Held, KeyedState, put_entry},
+    state::keyed::{Held, KeyedState, UNTOUCHED_MS, put_entry},
 };
 
 pub struct MapWithState {
@@ -85,7 +85,8 @@ impl Work<'_> {
         let state = self.state;
         let mut idle: Vec<&Key> = state
             .partition(partition)
-            .filter(|(key, held)| held.touched_ms < horizon_ms && !self.changes.contains_key(*key))
+            .filter(|(_, held)| held.touched_ms < horizon_ms && held.touched_ms != UNTOUCHED_MS)
+            .filter(|(key, _)| !self.changes.contains_key(*key))
             .map(|(key, _)| key)
             .collect();
         // However small the batch is.
@@ -93,6 +94,20 @@ impl Work<'_> {
         (context.room)(bytes)?;
         idle.sort_unstable();
         idle.into_iter().try_for_each(|key| self.call(key, Value::None, true))
+    }
+
+    /// Initial state is as old as the first batch that could have touched it, as Spark has it
+    /// (`MapWithStateRDD.createFromPairRDD`, `updateTime`).
+    fn age(&self, partition: usize, context: &MergeContext<'_>, delta: &mut Vec<u8>) -> Result<(), StepFailure> {
+        let initial = self.state.partition(partition).filter(|(_, held)| held.touched_ms == UNTOUCHED_MS);
+        let mut idle: Vec<(&Key, &Held)> = initial.filter(|(key, _)| !self.changes.contains_key(*key)).collect();
+        let bytes = |(key, held): &(&Key, &Held)| value_bytes(key.value()) + value_bytes(&held.value);
+        (context.room)(idle.iter().map(bytes).sum::<usize>() as u64)?;
+        idle.sort_unstable_by_key(|(key, _)| *key);
+        for (key, held) in idle {
+            put_entry(delta, key.value(), Some(&Held { value: held.value.clone(), touched_ms: self.now_ms }));
+        }
+        Ok(())
     }
 
     fn delta(&self) -> Vec<u8> {
@@ -150,7 +165,10 @@ impl MapWithState {
         if let Some(timeout_ms) = self.timeout_ms {
             work.time_out(partition, timeout_ms, context)?;
         }
-        let delta = work.delta();
+        let mut delta = work.delta();
+        if self.timeout_ms.is_some() {
+            work.age(partition, context, &mut delta)?;
+        }
         let elements = match self.emit {
             Emit::Mapped => std::mem::take(&mut work.emitted),
             Emit::Snapshots => work.snapshot(partition),
