@@ -263,9 +263,12 @@ impl<'e> Reader<'e> {
 
     /// A list of strings, each with its position. `whole`: every one of them could be read.
     pub fn texts(&mut self, key: &str, node: &Node) -> Option<Texts> {
-        if let Tree::Text(text) = &node.tree
-            && !is_one_variable(text)
-        {
+        let joined = match &node.tree {
+            Tree::Text(text) => Some(text).filter(|text| !is_one_variable(text)),
+            Tree::Untyped(word) => Some(word).filter(|word| word.contains(',')),
+            _ => None,
+        };
+        if let Some(text) = joined {
             let names: Vec<String> = text.split(',').map(|name| format!("\"{}\"", name.trim())).collect();
             let mistake = Mistake::at(&node.span, "expected a list of strings, found a string");
             self.report(mistake.hint(format!("write `{key} = [{}]`", names.join(", "))));

@@ -30,6 +30,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a description waits for the topic's id.
 const ID_LIMIT: Duration = Duration::from_millis(1_000);
 
+/// What no cluster works without: transactional ids, and the entries that exactly-once outputs are known by, lie there.
+const OWN_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
+
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
     pub topics: Vec<String>,
@@ -74,12 +77,16 @@ pub fn create(cluster: &Cluster, options: &CreateOptions, out: &mut dyn Write) -
         .collect();
     let created = block_on(admin.create_topics(&topics, &admin_options(cluster)))
         .map_err(|error| ChoreError::failed("create topics", &cluster.brokers, &error))?;
+    let partitions = match options.partitions {
+        1 => "1 partition".to_owned(),
+        count => format!("{count} partitions"),
+    };
     settled(cluster, "create", created, |name| {
         let limit = deadline(cluster);
         while control.partitions(name, limit)?.is_none() && Instant::now() < limit {
             thread::sleep(LOOK_AGAIN);
         }
-        writeln!(out, "created {name} with {} partitions", options.partitions)?;
+        writeln!(out, "created {name} with {partitions}")?;
         Ok(())
     })
 }
@@ -125,6 +132,10 @@ pub fn describe(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Re
 pub fn delete(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Result<(), ChoreError> {
     check_topic_names(topics)?;
     check_named_once(topics)?;
+    if let Some(own) = topics.iter().find(|name| OWN_TOPICS.contains(&name.as_str())) {
+        let hint = "It holds the offsets or the transactions of the whole cluster.";
+        return Err(ChoreError::usage(format!("{own} is Kafka's own topic"), hint));
+    }
     let (admin, control) = reach(cluster)?;
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let deleted = block_on(admin.delete_topics(&names, &admin_options(cluster)))

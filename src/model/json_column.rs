@@ -26,6 +26,8 @@ pub struct Found {
     pub starts: Vec<u32>,
     /// Views into the texts' buffer.
     pub members: Vec<Member>,
+    /// A number for each document: where it is the same, the names of the members are, and their order.
+    pub shapes: Vec<u32>,
     /// Nothing in them is escaped.
     pub is_plain: bool,
 }
@@ -92,11 +94,19 @@ impl JsonColumn {
         self.documents.found.is_plain
     }
 
-    /// The text of the value of one member; of members of one name the last counts.
-    pub fn member(&self, idx: usize, name: &[u8]) -> Option<View> {
+    /// The text of the value of one member of each element; of members of one name the last counts.
+    pub fn each(&self, name: &[u8]) -> impl Iterator<Item = Option<View>> {
         let buffer = &self.documents.texts.buffer;
-        let found = self.members(idx).iter().rev().find(|member| &buffer[member.name.range()] == name);
-        found.map(|member| member.value)
+        let shapes = &self.documents.found.shapes;
+        let (mut shape, mut position) = (None, None);
+        self.rows.iter().enumerate().map(move |(idx, &row)| {
+            let members = self.members(idx);
+            if shape != Some(shapes[row as usize]) {
+                shape = Some(shapes[row as usize]);
+                position = members.iter().rposition(|member| &buffer[member.name.range()] == name);
+            }
+            position.map(|at| members[at].value)
+        })
     }
 
     /// These pieces of the documents, as text.
@@ -118,13 +128,15 @@ mod tests {
         let texts: StrColumn = [r#"{"a":1,"a":2}"#, "{}", r#"{"b":3}"#].into_iter().collect();
         let member = |name, value| Member { name: view(name, 1), value: view(value, 1) };
         let members = vec![member(2, 5), member(8, 11), member(17, 20)];
-        let found = Found { starts: vec![0, 2, 2, 3], members, is_plain: true };
+        let found = Found { starts: vec![0, 2, 2, 3], members, shapes: vec![0, 1, 2], is_plain: true };
         let decode = |text: &[u8]| Value::str(String::from_utf8_lossy(text));
         let column = JsonColumn::new(texts, found, decode).gather(&[2, 0, 1, 0]);
         let texts = |views: Vec<View>| column.pieces(views).iter().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(texts(column.member(1, b"a").into_iter().collect()), ["2"]);
-        assert_eq!(texts(column.member(0, b"b").into_iter().collect()), ["3"]);
-        assert!(column.member(0, b"a").is_none() && column.members(2).is_empty());
+        let found = |name: &[u8]| -> Vec<bool> { column.each(name).map(|view| view.is_some()).collect() };
+        assert_eq!(texts(column.each(b"a").flatten().collect()), ["2", "2"]);
+        assert_eq!(texts(column.each(b"b").flatten().collect()), ["3"]);
+        assert_eq!((found(b"a"), found(b"b")), (vec![false, true, false, true], vec![true, false, false, false]));
+        assert!(column.members(2).is_empty());
         assert_eq!(format!("{:?}", column.get(3)), format!("{:?}", Value::str(r#"{"a":1,"a":2}"#)));
     }
 }

@@ -24,16 +24,6 @@ struct Slot {
 /// Keys whose slots are looked at together: their loads overlap, where one after the other each would be waited for.
 const BLOCK: usize = 16;
 
-/// A short key on its way into the table.
-#[derive(Debug, Clone, Copy, Default)]
-struct Probe {
-    low: u64,
-    high: u64,
-    at: usize,
-    /// What its first slot says: its number, or that one must look further.
-    number: u32,
-}
-
 /// Keeps the first `len` bytes of a little-endian number.
 const MASKS: [u128; INLINE_BYTES + 1] = {
     let mut masks = [u128::MAX; INLINE_BYTES + 1];
@@ -103,15 +93,16 @@ impl StrTable {
     /// Gives the number after the last one used.
     pub fn number_all(&mut self, buffer: &[u8], views: &[View], next: u32, numbers: &mut Vec<u32>) -> u32 {
         let mut next = next;
-        let mut probes = [Probe::default(); BLOCK];
+        // What the first slot of each key says: its number, or that one must look further.
+        let mut first = [FREE; BLOCK];
         numbers.reserve(views.len());
         for block in views.chunks(BLOCK) {
             self.make_room(BLOCK);
             let mask = self.slots.len() - 1;
-            for (probe, view) in probes.iter_mut().zip(block) {
+            for (number, view) in first.iter_mut().zip(block) {
                 let len = view.len as usize;
                 if len > INLINE_BYTES {
-                    probe.number = FREE;
+                    *number = FREE;
                     continue;
                 }
                 let (low, high) = load(buffer, view.offset as usize, len);
@@ -120,22 +111,15 @@ impl StrTable {
                 // No branch here: it would have to wait for the slot, and be guessed wrong for every other new word.
                 // The empty key is like a free slot, whose number then says that it is none.
                 let difference = (slot.low ^ low) | (slot.high ^ high) | u64::from(slot.len ^ view.len);
-                let number = slot.number | u32::from(difference != 0).wrapping_neg();
-                *probe = Probe { low, high, at, number };
+                *number = slot.number | u32::from(difference != 0).wrapping_neg();
             }
-            for (probe, view) in probes.iter().zip(block) {
-                if probe.number != FREE {
-                    numbers.push(probe.number);
-                    continue;
-                }
-                let len = view.len as usize;
-                let (number, new) = match len > INLINE_BYTES {
-                    true => self.long_number(&buffer[view.range()], next),
-                    false => self.place(probe.low, probe.high, len, probe.at, next),
-                };
+            let first = &mut first[..block.len()];
+            for (number, view) in first.iter_mut().zip(block).filter(|(number, _)| **number == FREE) {
+                let (found, new) = self.number(buffer, view.offset as usize, view.len as usize, next);
                 next += u32::from(new);
-                numbers.push(number);
+                *number = found;
             }
+            numbers.extend_from_slice(first);
         }
         next
     }

@@ -60,6 +60,7 @@ fn read(buffer: &[u8], texts: &[View], limits: Limits) -> Option<Found> {
     let mut found = Found {
         starts: Vec::with_capacity(texts.len() + 1),
         members: Vec::with_capacity(texts.len() * 8),
+        shapes: Vec::with_capacity(texts.len()),
         is_plain: true,
     };
     found.starts.push(0);
@@ -76,7 +77,9 @@ fn read(buffer: &[u8], texts: &[View], limits: Limits) -> Option<Found> {
             return None;
         }
         let first = found.members.len();
-        Scanner::new(buffer, *text, look.is_plain).document(&mut found.members, &like)?;
+        let is_alike = Scanner::new(buffer, *text, look.is_plain).document(&mut found.members, &like)?;
+        let shape = found.shapes.last().map_or(0, |before| before + u32::from(!is_alike));
+        found.shapes.push(shape);
         like = Shape { start: text.offset as usize, members: first..found.members.len() };
         found.starts.push(u32::try_from(found.members.len()).ok()?);
     }
@@ -96,7 +99,7 @@ fn decode(text: &[u8]) -> Value {
 /// `documents[name]`; none where a document has no such member.
 pub fn index(documents: &JsonColumn, name: &Column, limits: Limits) -> Option<Column> {
     let name = same_str(name)?.as_bytes();
-    let views: Option<Vec<View>> = (0..documents.len()).map(|idx| documents.member(idx, name)).collect();
+    let views: Option<Vec<View>> = documents.each(name).collect();
     values(&documents.pieces(views?), documents.is_plain(), limits)
 }
 
@@ -110,7 +113,7 @@ pub fn get(documents: &JsonColumn, arguments: &[Column], limits: Limits) -> Opti
         return Some(column);
     }
     let name = same_str(name)?.as_bytes();
-    let found: Vec<Option<View>> = (0..documents.len()).map(|idx| documents.member(idx, name)).collect();
+    let found: Vec<Option<View>> = documents.each(name).collect();
     let views = found.iter().flatten().copied().collect();
     let column = values(&documents.pieces(views), documents.is_plain(), limits)?;
     let mut builder = Builder::default();
@@ -131,7 +134,7 @@ pub fn get(documents: &JsonColumn, arguments: &[Column], limits: Limits) -> Opti
 /// `name in documents`
 pub fn contains(documents: &JsonColumn, name: &Column) -> Option<Vec<bool>> {
     let name = same_str(name)?.as_bytes();
-    Some((0..documents.len()).map(|idx| documents.member(idx, name).is_some()).collect())
+    Some(documents.each(name).map(|view| view.is_some()).collect())
 }
 
 /// The values of members, from their texts; in plain ones nothing is escaped.

@@ -21,9 +21,27 @@ pub(super) struct Look {
 impl Look {
     #[inline]
     pub fn at(bytes: &[u8]) -> Look {
-        let (all, odd) = bytes
-            .iter()
-            .fold((0, 0), |(all, odd), &byte| (all | byte, odd | u8::from(byte < 0x20) | u8::from(byte == b'\\')));
+        // Not 0 for a control character, and for a backslash.
+        let odd_one = |byte: u8| 0x20u8.saturating_sub(byte) | 1u8.saturating_sub(byte ^ b'\\');
+        let (mut all, mut odd) = ([0; BLOCK], [0; BLOCK]);
+        let mut add = |block: &[u8; BLOCK]| {
+            for ((all, odd), &byte) in all.iter_mut().zip(&mut odd).zip(block) {
+                *all |= byte;
+                *odd |= odd_one(byte);
+            }
+        };
+        let (blocks, rest) = bytes.as_chunks();
+        blocks.iter().for_each(&mut add);
+        let rest = match bytes.last_chunk() {
+            // Some bytes are looked at twice.
+            Some(last) if !rest.is_empty() => {
+                add(last);
+                &[]
+            }
+            _ => rest,
+        };
+        let whole = all.into_iter().zip(odd).chain(rest.iter().map(|&byte| (byte, odd_one(byte))));
+        let (all, odd) = whole.fold((0, 0), |(all, odd), (byte, odd_one)| (all | byte, odd | odd_one));
         Look { is_ascii: all < 0x80, is_plain: odd == 0 }
     }
 }
@@ -50,21 +68,23 @@ impl<'a> Scanner<'a> {
         Scanner { buffer, text, bytes: buffer.get(text.range()).unwrap_or_default(), is_plain, at: 0, depth: 0 }
     }
 
-    /// The whole document; appends its members.
+    /// The whole document; appends its members. True where their names are those of the document before.
     ///
     /// What stands before each value, up to the end of the value before, is compared with the document before, which has
     /// been read: as long as it is the same, it need not be read again.
-    pub fn document(mut self, members: &mut Vec<Member>, like: &Shape) -> Option<()> {
+    pub fn document(mut self, members: &mut Vec<Member>, like: &Shape) -> Option<bool> {
         let mut before = like.start;
         let mut same = 0;
+        let first = members.len();
         for idx in like.members.clone() {
             let other = *members.get(idx)?;
-            let lead = self.buffer.get(before..other.value.offset as usize)?;
-            if !self.bytes.get(self.at..)?.starts_with(lead) {
+            let lead = before..other.value.offset as usize;
+            let len = lead.len();
+            if self.bytes.len() - self.at < len || !alike(self.buffer, self.text.offset as usize + self.at, lead) {
                 break;
             }
             let name = self.at + (other.name.offset as usize - before);
-            self.at += lead.len();
+            self.at += len;
             self.depth = 1;
             self.space();
             let start = self.at;
@@ -91,7 +111,7 @@ impl<'a> Scanner<'a> {
             }
         }
         self.space();
-        (self.at == self.bytes.len()).then_some(())
+        (self.at == self.bytes.len()).then_some(same > 0 && same == like.members.len() && same == members.len() - first)
     }
 
     #[inline]
@@ -198,6 +218,13 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
+        while let Some(eight) = eight(self.bytes, self.at) {
+            let digits = digits_of(eight);
+            self.at += digits;
+            if digits < 8 {
+                return (self.at > start).then_some(());
+            }
+        }
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
@@ -267,8 +294,8 @@ impl<'a> Scanner<'a> {
     /// Passes at most eight bytes; true at the end of a run, or where no eight bytes are left.
     #[inline]
     fn step(&mut self) -> bool {
-        let Some(eight) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) else { return true };
-        let ends = ends_of_run(u64::from_le_bytes(*eight));
+        let Some(eight) = eight(self.bytes, self.at) else { return true };
+        let ends = ends_of_run(eight);
         self.at += ends.trailing_zeros() as usize / 8;
         ends != 0
     }
@@ -302,6 +329,28 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Whether `lead` stands at `at` as well. It is short as a rule: a call would take longer than the comparison.
+#[inline]
+fn alike(buffer: &[u8], at: usize, lead: Range<usize>) -> bool {
+    let (mut at, mut like) = (at, lead.start);
+    while like < lead.end {
+        let (Some(here), Some(there)) = (eight(buffer, at), eight(buffer, like)) else {
+            return buffer.get(at..at + (lead.end - like)) == buffer.get(like..lead.end);
+        };
+        let beyond = 8usize.saturating_sub(lead.end - like) as u32 * 8;
+        if (here ^ there) << beyond != 0 {
+            return false;
+        }
+        (at, like) = (at + 8, like + 8);
+    }
+    true
+}
+
+#[inline]
+fn eight(buffer: &[u8], at: usize) -> Option<u64> {
+    buffer.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
 /// A piece of a text.
 fn view_of(text: View, range: Range<usize>) -> View {
     View { offset: text.offset + range.start as u32, len: range.len() as u32 }
@@ -312,8 +361,8 @@ fn view_of(text: View, range: Range<usize>) -> View {
 fn quote(rest: &[u8]) -> Option<usize> {
     let mut at = 0;
     while at < SHORT {
-        let Some(eight) = rest.get(at..).and_then(|rest| rest.first_chunk()) else { break };
-        let differing = u64::from_le_bytes(*eight) ^ (ONES * u64::from(b'"'));
+        let Some(eight) = eight(rest, at) else { break };
+        let differing = eight ^ (ONES * u64::from(b'"'));
         let found = differing.wrapping_sub(ONES) & !differing & HIGHS;
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
@@ -324,7 +373,7 @@ fn quote(rest: &[u8]) -> Option<usize> {
 }
 
 /// Bytes of a string that are looked at in eights before a search begins that is made for long ones.
-const SHORT: usize = 16;
+const SHORT: usize = 24;
 /// Bytes of a long text that are looked at together, by vector instructions.
 const BLOCK: usize = 32;
 const ONES: u64 = u64::MAX / 0xff;
@@ -339,9 +388,30 @@ fn ends_of_run(eight: u64) -> u64 {
     (zero(eight ^ (ONES * u64::from(b'"'))) | zero(eight ^ (ONES * u64::from(b'\\'))) | control) & HIGHS
 }
 
+/// How many of eight bytes are digits before the first that is none.
+#[inline]
+fn digits_of(eight: u64) -> usize {
+    // A digit becomes 0 to 9; with 0x76 more, a byte above 9 has its high bit or had it before.
+    let values = eight ^ (ONES * u64::from(b'0'));
+    let others = ((values & !HIGHS) + ONES * 0x76 | values) & HIGHS;
+    others.trailing_zeros() as usize / 8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_end_at_the_first_other_byte() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut eight = *b"90817263";
+                eight[at] = byte;
+                let expected = eight.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                assert_eq!(digits_of(u64::from_le_bytes(eight)), expected, "{byte} at {at}");
+            }
+        }
+    }
 
     /// The members of the last of some documents in one buffer, as text; none where one of them is refused.
     fn last(documents: &[&[u8]]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {

@@ -70,12 +70,14 @@ fn at_bytes(buffer: &[u8], text: View, marks: impl Fn(u64) -> u64, words: &mut V
     while at < end {
         let len = (end - at).min(64);
         let mut found = bits(buffer, at, len, &marks) & first_bits(len);
-        while found != 0 {
+        // Of a known number, so that room is looked for once.
+        words.extend((0..found.count_ones()).map(|_| {
             let separator = at + found.trailing_zeros();
-            words.push(View { offset: start, len: separator - start });
+            let word = View { offset: start, len: separator - start };
             start = separator + 1;
-            found &= found - 1;
-        }
+            found &= found.wrapping_sub(1);
+            word
+        }));
         at += len;
     }
     words.push(View { offset: start, len: end - start });

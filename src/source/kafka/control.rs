@@ -216,7 +216,11 @@ impl Control {
                 let reason = background.map_or(reason.clone(), |(_, background)| format!("{reason}; {background}"));
                 let verb = match kind {
                     SourceErrorKind::Refused => "refused".to_owned(),
-                    _ => format!("did not answer within {} ms", asked_at.elapsed().as_millis()),
+                    // An answer that is of no use may come at once.
+                    _ => match asked_at.elapsed().as_millis() {
+                        0..100 => "did not answer as they should".to_owned(),
+                        waited => format!("did not answer within {waited} ms"),
+                    },
                 };
                 format!("brokers {} {verb}: {what}: {reason}", self.brokers)
             };
