@@ -41,6 +41,24 @@ fn letters(place: &Place, file: &str) -> Vec<Value> {
 }
 
 #[test]
+fn letters_go_through_the_producer_of_an_output_whatever_its_properties() {
+    let Some(broker) = broker() else { return };
+    let (input, output, dead) = (broker.topic("in", 1), broker.topic("out", 1), broker.topic("dead", 1));
+    broker.produce(input.name(), 0, ["5", "x", "7"]);
+    let source = format!("brokers = \"{}\"\ntopics = [\"{}\"]", broker.brokers, input.name());
+    let on_error = format!("on_error = \"dead_letter\"\ndead_letter = {{ topic = \"{}\" }}", dead.name());
+    let to_kafka = format!(
+        "[[steps]]\nto_kafka = {{ topic = \"{}\", properties = {{ \"compression.type\" = \"lz4\" }} }}\n",
+        output.name()
+    );
+    let place = Place::with_job(&(job(&unique_name("shared"), &source, &on_error) + &to_kafka));
+    place.catch_up();
+    let values = |topic: &str| -> Vec<_> { broker.read_committed(topic).into_iter().map(|r| r.value).collect() };
+    assert_eq!(values(output.name()), [Some(b"20".to_vec()), Some(b"14".to_vec())]);
+    assert_eq!(values(dead.name()), [Some(b"x".to_vec())]);
+}
+
+#[test]
 fn letters_hold_the_record_and_can_be_written_back() {
     let Some(broker) = broker() else { return };
     let (input, back) = (broker.topic("in", 1), broker.topic("back", 1));

@@ -259,6 +259,9 @@ map = "lambda record: record.value"
     let place = Place::with_job(&text(&short));
     let run = format!("{} --set batch_interval=2s", bounded());
     place.kstream(&run).expect(2).says(&["shorter than the batch interval"]);
+    let place = Place::with_job(&text(&format!("to_kafka = \"{topic}\"")));
+    let run = format!("{} --set batch_interval=20m", bounded());
+    place.kstream(&run).expect(2).says(&["15 min is shorter than the batch interval", "transaction.max.timeout.ms"]);
     let spoilt = format!(
         r#"to_kafka = {{ commit_topic = "{topic}", topic_by = "lambda v: '{topic}' if len(v) < 9 else 'no topic'", value = "lambda v: [v.encode()] if v == 'bad' else v" }}"#
     );

@@ -138,6 +138,14 @@ for x in ["json.loads(chr(123) + chr(125))", "json.dumps({'a': [1, 2.5, None, '�
 for x in ["b'a b'.split()", "b'abc'.find(b'c')", "b'aXa'.replace(b'X', b'yy')", "b'ab'.hex()", "b'ab'.startswith(b'a')", "b'abcabc'.count(b'bc')", "b'caf\\xc3\\xa9'.decode('utf-8')", "b'\\xe9'.decode('latin-1')"]:
     add(x)
 
+for text in ["Ⅷ", "Ⓐ", "ที", "ǅ", "Aǅ", "aǅ", "౧౨", "១", "༣", "𝟗", "²", "①", "½", "五", "a५", "x²", "é_1", "1a", "ªb", "·"]:
+    for call in ["isalpha()", "isalnum()", "isdecimal()", "isdigit()", "isidentifier()", "isupper()", "islower()", "istitle()"]:
+        add(f"{text!r}.{call}")
+    add(f"int({text!r})")
+for x in ["b'a\\x0bb'.split()", "b'\\x0ba\\x0b'.strip()", "b' \\x1c '.strip()", "'{:>6}|'.format(1 == 1)", "'{:d}'.format(1 == 2)", "'{:.1f}'.format(1 == 1)",
+          "'{:,}'.format('a')", "'{:+}'.format('a')", "'{: 5}'.format('')", "'{:#}'.format('a')", "'{:_}'.format('a')"]:
+    add(x)
+
 # What kstream decides otherwise has tables of its own.
 SKIP = ("True", "False", "type(", "isnumeric")
 

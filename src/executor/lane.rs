@@ -138,11 +138,16 @@ impl<'a> Lane<'a> {
             Ok(applied) => applied,
             Err(failure) => return Err(self.failed(at, failure)),
         };
+        let bytes = applied.memory_bytes();
+        if self.evaluator.chunk_bytes.is_some_and(|most| bytes > most) && chunk.len() > 1 {
+            // A kernel makes its whole column at once.
+            return self.flow_in_halves(at, &chunk, bytes as u64);
+        }
         if !poison.is_empty() {
             let step = self.stage.and_then(|stage| stage.nodes[at].step);
             self.poisoned(step, &chunk, &poison)?;
         }
-        let bytes = applied.memory_bytes() as u64;
+        let bytes = bytes as u64;
         let held = self.shared.hold(0, bytes);
         held.map_err(|held| self.shared.too_much(self.name(at), Held::Batch, held))?;
         let flowed = self.hand_on(at, applied);

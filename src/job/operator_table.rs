@@ -323,6 +323,9 @@ fn check_delivery(reader: &mut Reader<'_>, arguments: &mut Arguments, spec: &ToK
     }
 }
 
+/// What brokers allow at most by default (`transaction.max.timeout.ms`), and an output asks for.
+const LONGEST_TRANSACTION_MS: i64 = 900_000;
+
 /// A batch is a transaction: one that brokers end before the interval has passed fails every batch.
 fn report_short_transaction(
     reader: &mut Reader<'_>,
@@ -331,9 +334,18 @@ fn report_short_transaction(
     defaults: &Defaults,
 ) {
     let name = "transaction.timeout.ms";
-    let (Some(Setting::Literal(timeout)), Some(interval)) = (spec.properties.get(name), defaults.batch_interval_ms)
-    else {
-        return;
+    let Some(interval) = defaults.batch_interval_ms else { return };
+    let inherited = defaults.properties.get(name).filter(|_| spec.brokers.is_none());
+    let timeout = match spec.properties.get(name).or(inherited) {
+        Some(Setting::Literal(timeout)) => timeout,
+        None if interval > LONGEST_TRANSACTION_MS => {
+            let message = format!("a transaction of 15 min is shorter than the batch interval, {interval} ms");
+            let hint = format!(
+                "set \"{name}\" in `properties` to more than that, and the brokers' transaction.max.timeout.ms"
+            );
+            return reader.report(Mistake::at(&arguments.span, message).hint(hint));
+        }
+        _ => return,
     };
     let Some(properties) = arguments.get("properties").filter(|_| timeout.parse::<i64>().is_ok_and(|ms| ms < interval))
     else {

@@ -10,6 +10,8 @@ pub struct JsonColumn {
     documents: Arc<Documents>,
     /// Which documents the elements are.
     rows: Arc<Vec<u32>>,
+    /// They are all of them.
+    is_whole: bool,
 }
 
 /// A member of an object: its name without the quotes, free of escapes, and the text of its value.
@@ -36,6 +38,8 @@ pub struct Found {
 struct Documents {
     texts: StrColumn,
     found: Found,
+    /// Bytes of memory that the texts and what was found in them take.
+    bytes: usize,
     decode: fn(&[u8]) -> Value,
     decoded: OnceLock<Vec<OnceLock<Value>>>,
 }
@@ -44,8 +48,10 @@ impl JsonColumn {
     /// `decode` must make a value of every one of the texts.
     pub fn new(texts: StrColumn, found: Found, decode: fn(&[u8]) -> Value) -> JsonColumn {
         let rows = (0..texts.len() as u32).collect();
-        let documents = Documents { texts, found, decode, decoded: OnceLock::new() };
-        JsonColumn { documents: Arc::new(documents), rows: Arc::new(rows) }
+        let text_bytes: usize = texts.views.iter().map(|view| view.len as usize).sum();
+        let bytes = text_bytes + found.members.len() * size_of::<Member>();
+        let documents = Documents { texts, found, bytes, decode, decoded: OnceLock::new() };
+        JsonColumn { documents: Arc::new(documents), rows: Arc::new(rows), is_whole: true }
     }
 
     pub fn len(&self) -> usize {
@@ -67,19 +73,25 @@ impl JsonColumn {
     /// Bytes of memory that the elements take, roughly: their texts, what was found in them, and what was decoded.
     pub fn memory_bytes(&self) -> usize {
         let documents = &self.documents;
-        let decoded = documents.decoded.get();
-        let one = |row: usize| {
-            let members = (documents.found.starts[row + 1] - documents.found.starts[row]) as usize;
-            let value = decoded.and_then(|values| values[row].get());
-            documents.texts.bytes(row).len() + members * size_of::<Member>() + value.map_or(0, Value::heap_bytes)
+        let read = match self.is_whole {
+            true => documents.bytes,
+            false => {
+                let starts = &documents.found.starts;
+                let members = |row: usize| (starts[row + 1] - starts[row]) as usize;
+                let one = |row: usize| documents.texts.views[row].len as usize + members(row) * size_of::<Member>();
+                self.rows.iter().map(|&row| one(row as usize)).sum()
+            }
         };
-        self.rows.iter().map(|&row| 4 + one(row as usize)).sum()
+        let decoded = documents.decoded.get().map_or(0, |values| {
+            self.rows.iter().filter_map(|&row| values[row as usize].get()).map(Value::heap_bytes).sum()
+        });
+        self.rows.len() * 4 + read + decoded
     }
 
     /// The elements at `indices`, in that order.
     pub fn gather(&self, indices: &[u32]) -> JsonColumn {
         let rows = indices.iter().map(|&idx| self.rows[idx as usize]).collect();
-        JsonColumn { documents: Arc::clone(&self.documents), rows: Arc::new(rows) }
+        JsonColumn { documents: Arc::clone(&self.documents), rows: Arc::new(rows), is_whole: false }
     }
 
     /// The outermost members of element `idx`, as they were written.

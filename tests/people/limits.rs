@@ -149,6 +149,22 @@ pprint = { num = 100_000, to = "out.log" }
     place.kstream(&bounded()).expect(1).says(&["memory_limit", "flat_map"]);
 }
 
+#[test]
+fn what_a_log_shows_counts_against_the_memory_limit() {
+    let shown = r#"
+[[steps]]
+map = 'lambda record: record.value + " " * 10000'
+[[steps]]
+pprint = { num = 100_000, to = "out.log" }
+"#;
+    let place = Place::with_job("");
+    embedded(&place, 2_000, 2, "", shown);
+    place.write("job.toml", format!("memory_limit = \"8MiB\"\n{}", place.read("job.toml")));
+    place.catch_up().says(&["reading half of the batch", "pprint"]);
+    assert_eq!(place.read("out.log").lines().filter(|line| line.len() > 10_000).count(), 2_000);
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
 const BATCHES: usize = 10_000;
 /// Bytes of a block of `out.log` below.
 const BLOCK: u64 = 44 + 26 + 44 + 2 + 1;

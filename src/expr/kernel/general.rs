@@ -2,6 +2,7 @@
 
 use smol_str::SmolStr;
 
+use super::MAX_TEXT_BYTES;
 use crate::{
     expr::{
         EvalErrorKind, Limits,
@@ -47,13 +48,15 @@ impl Caller for Alone {
 pub fn each(columns: &[&Column], len: usize, mut f: impl FnMut(&[Value]) -> Option<Value>) -> Option<Column> {
     let mut builder = Builder::default();
     let mut row: Vec<Value> = Vec::with_capacity(columns.len());
+    let mut bytes = 0;
     for idx in 0..len {
         row.clear();
         for column in columns {
             row.push(column.get(idx)?);
         }
         let value = f(&row)?;
-        if matches!(value, Value::Opaque(_)) {
+        bytes += value.heap_bytes();
+        if matches!(value, Value::Opaque(_)) || bytes > MAX_TEXT_BYTES {
             return None;
         }
         builder.push(value);

@@ -218,13 +218,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
-        while let Some(eight) = eight(self.bytes, self.at) {
-            let digits = digits_of(eight);
-            self.at += digits;
-            if digits < 8 {
-                return (self.at > start).then_some(());
-            }
-        }
+        // One by one: how many they are is guessed well, and what follows need not wait for it.
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
@@ -373,7 +367,7 @@ fn quote(rest: &[u8]) -> Option<usize> {
 }
 
 /// Bytes of a string that are looked at in eights before a search begins that is made for long ones.
-const SHORT: usize = 24;
+const SHORT: usize = 16;
 /// Bytes of a long text that are looked at together, by vector instructions.
 const BLOCK: usize = 32;
 const ONES: u64 = u64::MAX / 0xff;
@@ -388,30 +382,9 @@ fn ends_of_run(eight: u64) -> u64 {
     (zero(eight ^ (ONES * u64::from(b'"'))) | zero(eight ^ (ONES * u64::from(b'\\'))) | control) & HIGHS
 }
 
-/// How many of eight bytes are digits before the first that is none.
-#[inline]
-fn digits_of(eight: u64) -> usize {
-    // A digit becomes 0 to 9; with 0x76 more, a byte above 9 has its high bit or had it before.
-    let values = eight ^ (ONES * u64::from(b'0'));
-    let others = ((values & !HIGHS) + ONES * 0x76 | values) & HIGHS;
-    others.trailing_zeros() as usize / 8
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_end_at_the_first_other_byte() {
-        for byte in 0..=u8::MAX {
-            for at in 0..8 {
-                let mut eight = *b"90817263";
-                eight[at] = byte;
-                let expected = eight.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                assert_eq!(digits_of(u64::from_le_bytes(eight)), expected, "{byte} at {at}");
-            }
-        }
-    }
 
     /// The members of the last of some documents in one buffer, as text; none where one of them is refused.
     fn last(documents: &[&[u8]]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {

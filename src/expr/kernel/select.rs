@@ -25,12 +25,16 @@ pub fn truthy(column: &Column) -> Option<Vec<bool>> {
 
 /// The indices at which it is true.
 pub fn indices(kept: &[bool]) -> Vec<u32> {
-    let mut indices = Vec::with_capacity(kept.len());
+    // Written in any case and counted where it is true: a branch would be guessed wrong for every other one.
+    let mut indices = vec![0; kept.len()];
+    let mut count = 0;
     for (idx, kept) in kept.iter().enumerate() {
-        if *kept {
-            indices.push(idx as u32);
+        if let Some(next) = indices.get_mut(count) {
+            *next = idx as u32;
         }
+        count += usize::from(*kept);
     }
+    indices.truncate(count);
     indices
 }
 

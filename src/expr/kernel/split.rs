@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use memchr::memmem;
+use wide::u8x16;
 
 use super::text::{is_space, part};
 use crate::model::{Column, StrColumn, View, column::ListColumn};
@@ -12,8 +13,8 @@ pub fn at(column: &StrColumn, separator: &str) -> Option<Column> {
     match separator.as_bytes() {
         [] => None,
         [byte] => {
-            let separators = ONES * u64::from(*byte);
-            lists(column, |text, words| at_bytes(&column.buffer, text, |eight| equal(eight, separators), words))
+            let separators = u8x16::splat(*byte);
+            lists(column, |text, words| at_bytes(&column.buffer, text, |bytes| bytes.simd_eq(separators), words))
         }
         longer => {
             let finder = memmem::Finder::new(longer);
@@ -64,8 +65,8 @@ fn lists(column: &StrColumn, mut split: impl FnMut(View, &mut Vec<View>) -> Opti
     Some(Column::List(ListColumn { offsets: Arc::new(offsets), values: Box::new(Column::Str(words)) }))
 }
 
-/// `marks` gives a high bit for each separator of eight bytes.
-fn at_bytes(buffer: &[u8], text: View, marks: impl Fn(u64) -> u64, words: &mut Vec<View>) -> Option<()> {
+/// `marks` gives a byte with all bits for each separator.
+fn at_bytes(buffer: &[u8], text: View, marks: impl Fn(u8x16) -> u8x16, words: &mut Vec<View>) -> Option<()> {
     let (mut start, mut at, end) = (text.offset, text.offset, text.offset + text.len);
     while at < end {
         let len = (end - at).min(64);
@@ -112,9 +113,6 @@ fn between_spaces(buffer: &[u8], text: View, words: &mut Vec<View>) {
     }
 }
 
-const ONES: u64 = u64::MAX / 0xff;
-const HIGHS: u64 = ONES << 7;
-
 /// The lowest `len` bits.
 fn first_bits(len: u32) -> u64 {
     u64::MAX >> (64 - len.clamp(1, 64))
@@ -122,40 +120,33 @@ fn first_bits(len: u32) -> u64 {
 
 /// One bit for each of the bytes from `at` on that `marks` marks, at least `len` and at most 64 of them.
 #[inline]
-fn bits(buffer: &[u8], at: u32, len: u32, marks: &impl Fn(u64) -> u64) -> u64 {
-    // The high bits of eight bytes, side by side in the highest byte of the product.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
+fn bits(buffer: &[u8], at: u32, len: u32, marks: &impl Fn(u8x16) -> u8x16) -> u64 {
     let mut bits = 0;
-    for eights in (0..len).step_by(8) {
-        let marked = marks(eight(buffer, (at + eights) as usize)) >> 7;
-        bits |= (marked.wrapping_mul(GATHER) >> 56) << eights;
+    for from in (0..len).step_by(16) {
+        bits |= u64::from(marks(sixteen(buffer, (at + from) as usize)).to_bitmask()) << from;
     }
     bits
 }
 
-/// Eight bytes; zeros behind the end of the buffer.
+/// Sixteen bytes; zeros behind the end of the buffer.
 #[inline]
-fn eight(buffer: &[u8], at: usize) -> u64 {
+fn sixteen(buffer: &[u8], at: usize) -> u8x16 {
     let rest = buffer.get(at..).unwrap_or_default();
-    match rest.first_chunk() {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => rest.iter().rev().fold(0, |eight, &byte| eight << 8 | u64::from(byte)),
-    }
+    u8x16::new(rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut padded = [0; 16];
+        padded.iter_mut().zip(rest).for_each(|(padded, byte)| *padded = *byte);
+        padded
+    }))
 }
 
-/// A high bit for each byte that is the same in both.
+/// All bits for each space as Python sees it, among ASCII letters.
 #[inline]
-fn equal(eight: u64, other: u64) -> u64 {
-    let differing = eight ^ other;
-    !(((differing & !HIGHS) + !HIGHS) | differing | !HIGHS)
-}
-
-/// A high bit for each space as Python sees it, among ASCII letters.
-#[inline]
-fn spaces(eight: u64) -> u64 {
-    // Adding what is missing to 0x80 carries into the high bit from the first of a range on.
-    let from = |first: u64| (eight & !HIGHS) + ONES * (0x80 - first);
-    ((from(9) & !from(14)) | (from(28) & !from(33))) & !eight & HIGHS
+fn spaces(bytes: u8x16) -> u8x16 {
+    let within = |first: u8, last: u8| {
+        let (first, last) = (u8x16::splat(first), u8x16::splat(last));
+        bytes.max(first).simd_eq(bytes) & bytes.min(last).simd_eq(bytes)
+    };
+    within(9, 13) | within(28, 32)
 }
 
 #[cfg(test)]

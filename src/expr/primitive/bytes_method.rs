@@ -50,10 +50,21 @@ pub fn method(name: &str) -> Option<MethodFn> {
             let [part] = parts("startswith", a)?;
             Ok(Value::Bool(of(b).starts_with(part)))
         },
-        "strip" => |b, a, c| mapped("strip", b, a, c, |bytes| bytes.trim_ascii().to_vec()),
+        "strip" => |b, a, c| mapped("strip", b, a, c, |bytes| trimmed(bytes).to_vec()),
         "upper" => |b, a, c| mapped("upper", b, a, c, <[u8]>::to_ascii_uppercase),
         _ => return None,
     })
+}
+
+/// With the vertical tab, which Rust's white space lacks.
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, 9..=13 | b' ')
+}
+
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    bytes.get(start..end).unwrap_or_default()
 }
 
 fn of(value: &Value) -> &[u8] {
@@ -146,7 +157,7 @@ fn split(value: &Value, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> R
     caller.budget().allocate(bytes.len() as u64)?;
     let [separator] = match arguments.positional {
         [] => {
-            let words = bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            let words = bytes.split(is_space).filter(|word| !word.is_empty());
             return Ok(Value::list(words.map(|word| Value::Bytes(word.into())).collect()));
         }
         _ => parts("split", arguments)?,

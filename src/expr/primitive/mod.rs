@@ -12,6 +12,7 @@ mod compare;
 mod dict;
 mod format;
 mod json;
+mod letter;
 mod math;
 mod mutate;
 mod number;

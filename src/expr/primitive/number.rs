@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Num};
 
-use super::{Fault, operator::to_big};
+use super::{Fault, letter::decimal_digit, operator::to_big};
 use crate::{
     expr::EvalErrorKind,
     model::{
@@ -79,12 +79,6 @@ fn underscores(digits: &str, is_digit: impl Fn(char) -> bool) -> Option<String> 
         }
     }
     after_digit.then_some(plain)
-}
-
-/// The value of a decimal digit of any script with a run of ten (the common ones).
-pub fn decimal_digit(c: char) -> Option<u32> {
-    const ZEROS: [u32; 12] = [0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xe50, 0xed0, 0xff10];
-    ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&u32::from(c))).map(|zero| u32::from(c) - zero)
 }
 
 pub fn is_python_space(c: char) -> bool {

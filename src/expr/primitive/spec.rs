@@ -157,7 +157,8 @@ pub fn format_value(value: &Value, text: &str, budget: &mut Budget) -> Result<St
             _ => format_int(&to_big(value).unwrap_or_default(), &spec, budget),
         },
         Value::Float(float) => format_float(*float, &spec, budget),
-        Value::Bool(flag) => format_str(if *flag { "True" } else { "False" }, &spec, budget),
+        // With a specification it is an int.
+        Value::Bool(flag) => format_value(&Value::Int(i64::from(*flag)), text, budget),
         other => {
             Err(Fault::type_error(format!("unsupported format string passed to {}.__format__", other.type_name())))
         }
@@ -171,6 +172,16 @@ fn unknown(kind: char, type_name: &str) -> Fault {
 fn format_str(text: &str, spec: &Spec, budget: &mut Budget) -> Result<String, Fault> {
     if let Some(kind) = spec.kind.filter(|kind| *kind != 's') {
         return Err(unknown(kind, "str"));
+    }
+    let refused = match spec {
+        Spec { sign: ' ', .. } => Some("Space not allowed in string format specifier".to_owned()),
+        Spec { sign: '+', .. } => Some("Sign not allowed in string format specifier".to_owned()),
+        Spec { alternate: true, .. } => Some("Alternate form (#) not allowed in string format specifier".to_owned()),
+        Spec { grouping: Some(c), .. } => Some(format!("Cannot specify '{c}' with 's'.")),
+        _ => None,
+    };
+    if let Some(refused) = refused {
+        return Err(Fault::value_error(refused));
     }
     if spec.align == Some(Align::Number) && spec.fill != '0' {
         return Err(Fault::value_error("'=' alignment not allowed in string format specifier"));

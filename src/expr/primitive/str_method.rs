@@ -3,7 +3,9 @@
 use super::{
     Arguments, Budget, Caller, Fault, MethodFn,
     case::{casefold, swapcase},
-    dot_format, iterate, new_str,
+    dot_format, iterate,
+    letter::{decimal_digit, is_digit, is_letter, is_numeric, is_title_letter},
+    new_str,
     number::is_python_space,
     spec::{Align, Spec},
     titlecase::{capitalize, title},
@@ -83,8 +85,8 @@ pub fn method(name: &str) -> Option<MethodFn> {
         "find" => |s, a, _| Ok(Value::Int(search("find", s, a, false)?.map_or(-1, |at| at as i64))),
         "format" => |s, a, c| dot_format(of(s), a, c.budget()),
         "index" => |s, a, _| found(search("index", s, a, false)?),
-        "isalnum" => |s, a, _| all("isalnum", s, a, |c| c.is_alphanumeric()),
-        "isalpha" => |s, a, _| all("isalpha", s, a, char::is_alphabetic),
+        "isalnum" => |s, a, _| all("isalnum", s, a, |c| is_letter(c) || is_numeric(c)),
+        "isalpha" => |s, a, _| all("isalpha", s, a, is_letter),
         "isascii" => |s, a, _| {
             a.take("isascii", [], 0)?;
             Ok(Value::Bool(of(s).is_ascii()))
@@ -93,20 +95,16 @@ pub fn method(name: &str) -> Option<MethodFn> {
             a.take("isprintable", [], 0)?;
             Ok(Value::Bool(of(s).chars().all(crate::model::text::is_printable)))
         },
-        "isdecimal" => |s, a, _| {
-            all("isdecimal", s, a, |c| {
-                c.is_ascii_digit() || c.is_numeric() && c.to_digit(36).is_none() && is_decimal(c)
-            })
-        },
-        "isdigit" => |s, a, _| all("isdigit", s, a, |c| c.is_ascii_digit() || is_decimal(c) || is_other_digit(c)),
+        "isdecimal" => |s, a, _| all("isdecimal", s, a, |c| decimal_digit(c).is_some()),
+        "isdigit" => |s, a, _| all("isdigit", s, a, is_digit),
         "isidentifier" => |s, a, _| {
             a.take("isidentifier", [], 0)?;
             let mut chars = of(s).chars();
-            let first = chars.next().is_some_and(|c| c == '_' || c.is_alphabetic());
-            Ok(Value::Bool(first && chars.all(|c| c == '_' || c.is_alphanumeric())))
+            let first = chars.next().is_some_and(|c| c == '_' || unicode_ident::is_xid_start(c));
+            Ok(Value::Bool(first && chars.all(unicode_ident::is_xid_continue)))
         },
         "islower" => |s, a, _| cased("islower", s, a, char::is_lowercase, char::is_uppercase),
-        "isnumeric" => |s, a, _| all("isnumeric", s, a, char::is_numeric),
+        "isnumeric" => |s, a, _| all("isnumeric", s, a, is_numeric),
         "isspace" => |s, a, _| all("isspace", s, a, is_python_space),
         "istitle" => is_title,
         "isupper" => |s, a, _| cased("isupper", s, a, char::is_uppercase, char::is_lowercase),
@@ -179,16 +177,6 @@ fn all(name: &str, value: &Value, arguments: &Arguments<'_>, test: impl Fn(char)
     Ok(Value::Bool(!of(value).is_empty() && of(value).chars().all(test)))
 }
 
-/// Digits of ten-digit runs outside ASCII.
-fn is_decimal(c: char) -> bool {
-    c.is_numeric() && super::number::decimal_digit(c).is_some()
-}
-
-/// Superscripts and circled digits: digits that are no decimals.
-fn is_other_digit(c: char) -> bool {
-    matches!(u32::from(c), 0xb2 | 0xb3 | 0xb9 | 0x2070 | 0x2074..=0x2079 | 0x2080..=0x2089 | 0x2460..=0x2468)
-}
-
 fn cased(
     name: &str,
     value: &Value,
@@ -197,14 +185,15 @@ fn cased(
     wrong: fn(char) -> bool,
 ) -> Result<Value, Fault> {
     arguments.take(name, [], 0)?;
-    Ok(Value::Bool(of(value).chars().any(right) && !of(value).chars().any(wrong)))
+    let is_other = |c| wrong(c) || is_title_letter(c);
+    Ok(Value::Bool(of(value).chars().any(right) && !of(value).chars().any(is_other)))
 }
 
 fn is_title(value: &Value, arguments: &Arguments<'_>, _: &mut dyn Caller) -> Result<Value, Fault> {
     arguments.take("istitle", [], 0)?;
     let (mut seen, mut inside) = (false, false);
     for c in of(value).chars() {
-        let upper = c.is_uppercase();
+        let upper = c.is_uppercase() || is_title_letter(c);
         if upper && inside || c.is_lowercase() && !inside {
             return Ok(Value::Bool(false));
         }

@@ -5,6 +5,7 @@ use crate::{
     expr::{Evaluator, element},
     model::{Column, Value, digest::OrderedDigest},
     operator::{Cause, Collector, Partial, PoisonElement, StepFailure, take_all},
+    shuffle::accumulator::value_bytes,
     sink::Content,
 };
 
@@ -15,6 +16,7 @@ pub struct Shown {
 struct First {
     limit: usize,
     elements: Vec<Value>,
+    bytes: usize,
 }
 
 impl Collector for First {
@@ -26,7 +28,10 @@ impl Collector for First {
         let mut poison = Vec::new();
         for idx in 0..len {
             match element(&chunk, idx) {
-                Ok(value) if self.elements.len() < self.limit => self.elements.push(value),
+                Ok(value) if self.elements.len() < self.limit => {
+                    self.bytes += size_of::<Value>() + value_bytes(&value);
+                    self.elements.push(value);
+                }
                 Ok(_) => {}
                 Err(error) => poison.push(PoisonElement { idx: idx as u32, cause: Cause::Lambda(error) }),
             }
@@ -39,13 +44,13 @@ impl Collector for First {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.elements.len() * 64
+        self.bytes
     }
 }
 
 impl OutputOperator for Shown {
     fn collector(&self) -> Box<dyn Collector> {
-        Box::new(First { limit: self.num.saturating_add(1), elements: Vec::new() })
+        Box::new(First { limit: self.num.saturating_add(1), elements: Vec::new(), bytes: 0 })
     }
 
     fn deliver(&self, partials: Vec<Partial>) -> Result<Delivered, StepFailure> {

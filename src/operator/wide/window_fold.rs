@@ -222,7 +222,7 @@ impl WindowFold {
         } else {
             Some(Running { value: self.without(&key, &running.value, &value, evaluator)?, records: left })
         };
-        changes.insert(key, new);
+        changes.insert(first_form(state, key), new);
         Ok(())
     }
 
@@ -263,7 +263,8 @@ impl WindowFold {
                     cause: Cause::Lambda(failed.error),
                 })?;
             }
-            changes.insert(key, Some(Running { value: folded.get(number), records: before + records }));
+            changes
+                .insert(first_form(state, key), Some(Running { value: folded.get(number), records: before + records }));
         }
         Ok(())
     }
@@ -292,6 +293,11 @@ impl WindowFold {
         }
         Ok(by_partition(pairs, self.partitions, context))
     }
+}
+
+/// Of keys that are equal (`1`, `1.0`) a running fold keeps the form it began with.
+fn first_form(state: &WindowState, key: Key) -> Key {
+    state.running.get_key_value(&key).map_or(key, |(first, _)| first.clone())
 }
 
 fn current<'a>(state: &'a WindowState, changes: &'a Changes, key: &Key) -> Option<&'a Running> {

@@ -12,7 +12,7 @@ use super::{
     plain::PlainOutput,
 };
 use crate::{
-    job::{Delivery, Job, Setting, SourceKind, ToKafkaSpec, ToTopic},
+    job::{Delivery, Job, Operator, Setting, SourceKind, ToKafkaSpec, ToTopic},
     sink::{Sink, SinkError, SinkErrorKind, watch::Silence},
     source::kafka::settings::ClientSettings,
 };
@@ -96,8 +96,12 @@ impl KafkaOutputs {
             append: false,
             properties: BTreeMap::new(),
         };
-        if connection(job, &spec)?.0 == EMBEDDED {
+        let (brokers, _) = connection(job, &spec)?;
+        if brokers == EMBEDDED {
             spec.delivery = Delivery::AtLeastOnce;
+        } else if let Some((brokers, properties)) = exactly_once(job).find(|(other, _)| *other == brokers) {
+            // A batch is one transaction on a cluster: beside such an output they go through its producer.
+            (spec.brokers, spec.properties) = (Some(brokers), properties);
         }
         self.open(job, name.to_owned(), &spec, embedded)
     }
@@ -119,6 +123,14 @@ impl KafkaOutputs {
         self.clusters.push((connection, Arc::downgrade(&cluster)));
         cluster
     }
+}
+
+/// The connections of the steps whose output is part of a batch's transaction.
+fn exactly_once(job: &Job) -> impl Iterator<Item = Connection> {
+    job.steps.iter().filter_map(|step| match &step.operator {
+        Operator::ToKafka(spec) if spec.delivery == Delivery::ExactlyOnce => connection(job, spec).ok(),
+        _ => None,
+    })
 }
 
 /// Several tries fit into `unreachable_limit`, so that the job ends soon after it.
