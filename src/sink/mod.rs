@@ -66,7 +66,7 @@ pub enum Published {
 /// Where the job stands when it starts, before anything is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// The batch in flight, or else the one that comes next; its time matters to no sink.
+    /// The batch in flight, or else the one that comes next, with the time of the last one.
     pub next: BatchIdentity,
     /// Whether that batch is planned already.
     pub in_flight: bool,

@@ -18,7 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts,
+    Content, Holds, Output, PublishPermit, Published, Sink, SinkError, SinkErrorKind, SinkFacts, Standing,
     disk::{Disk, NotAFile, parent},
 };
 use crate::{
@@ -46,8 +46,8 @@ impl Naming {
         }
     }
 
-    /// Whether `name` is that of a batch's directory.
-    fn names(&self, name: &str) -> bool {
+    /// The batch time (ms) that a directory's name says, if it is that of a batch.
+    fn time(&self, name: &str) -> Option<i64> {
         let digits = match self {
             Naming::Prefix { prefix, suffix } => {
                 let prefix = Path::new(prefix).file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Naming {
             }
             Naming::Within { .. } => Some(name),
         };
-        digits.is_some_and(|digits| digits.parse::<i64>().is_ok())
+        digits?.parse().ok()
     }
 
     fn part(&self, idx: usize) -> String {
@@ -158,6 +158,14 @@ impl TextFilesSink {
         Err(self.refused(&target, format!("It is of batch {}, not {}.", identity.batch, batch.batch)))
     }
 
+    /// What `_SUCCESS` of a directory says, if it is there and kstream's.
+    fn success(&self, target: &Path) -> Option<Success> {
+        let path = target.join(SUCCESS);
+        let len = self.disk.len(&path).ok()??;
+        let bytes = self.disk.read(&path, 0, usize::try_from(len).ok()?).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
     /// Refuses where the published directory is not what is staged.
     fn compare(&self, staged: &Staged) -> Result<(), SinkError> {
         let target = self.naming.directory(staged.identity.time);
@@ -205,7 +213,7 @@ impl TextFilesSink {
         for name in names {
             let hidden = name.strip_prefix('.').and_then(|name| name.rsplit_once(".kstream-"));
             let path = dir.join(&name);
-            if hidden.is_some_and(|(name, _)| self.naming.names(name)) && !kept.contains(&path) {
+            if hidden.is_some_and(|(name, _)| self.naming.time(name).is_some()) && !kept.contains(&path) {
                 self.disk.remove_dir(&path).map_err(|error| self.failed("remove", &path, &error))?;
             }
         }
@@ -242,6 +250,32 @@ impl Sink for TextFilesSink {
 
     fn restore(&mut self, _facts: Option<&SinkFacts>) -> Result<(), SinkError> {
         self.staged = None;
+        Ok(())
+    }
+
+    /// Batches of this checkpoint that it does not know: it is an older copy.
+    fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
+        let next = &standing.next;
+        let target = self.naming.directory(next.time);
+        let dir = parent(&target);
+        let names = self.disk.list(dir).map_err(|error| self.failed("read", dir, &error))?.unwrap_or_default();
+        // Times rise with the batches, so that nothing older need be looked into.
+        for name in names.iter().filter(|name| self.naming.time(name).is_some_and(|time| time > next.time.0)) {
+            let path = dir.join(name);
+            let Some(Success { identity, .. }) = self.success(&path) else { continue };
+            let unknown = identity.batch > next.batch || (identity.batch == next.batch && !standing.in_flight);
+            if identity.checkpoint == next.checkpoint && identity.timeline >= next.timeline && unknown {
+                let what = format!("output {} is ahead of the checkpoint", self.name);
+                let detail = format!(
+                    "{} is of batch {}; the checkpoint's next one is {}.",
+                    path.display(),
+                    identity.batch,
+                    next.batch
+                );
+                let hint = "The checkpoint is older than the output: put back the newer one, or move away the directories behind it.";
+                return Err(SinkError::new(SinkErrorKind::Refused, what).with(detail, hint));
+            }
+        }
         Ok(())
     }
 

@@ -47,6 +47,25 @@ fn names_are_sparks() {
     assert_eq!(within.directory(BatchTime(5)).join(within.part(3)), Path::new("/out/x/5/part-00003.csv"));
 }
 
+#[test]
+fn an_older_checkpoint_is_refused_where_directories_of_later_batches_are() {
+    let disk = FrailDisk::new();
+    let mut writer = sink(&disk);
+    (0..4).for_each(|batch| run(&mut writer, &identity(batch), &["a\n"]).unwrap());
+    let inspected = |next: BatchIdentity, in_flight: bool| {
+        sink(&disk).inspect(&Standing { next, in_flight, assume: None }).map_err(|error| error.kind)
+    };
+    // What comes next, with the time of the last one.
+    let behind = |last: u64| BatchIdentity { batch: BatchId(last + 1), ..identity(last) };
+    assert_eq!(inspected(behind(3), false), Ok(()));
+    assert_eq!(inspected(identity(3), true), Ok(()), "a batch in flight may be published");
+    assert_eq!(inspected(identity(2), true), Err(SinkErrorKind::Refused));
+    assert_eq!(inspected(behind(2), false), Err(SinkErrorKind::Refused));
+    assert_eq!(inspected(behind(0), false), Err(SinkErrorKind::Refused));
+    assert_eq!(inspected(BatchIdentity { timeline: Timeline(1), ..behind(0) }, false), Ok(()), "behind a rewind");
+    assert_eq!(inspected(BatchIdentity { checkpoint: "other".to_owned(), ..behind(0) }, false), Ok(()));
+}
+
 /// Publishes batch 0 over what `before` left; says the answer of `published`, or the refusal.
 fn check_found(before: impl FnOnce(&FrailDisk), batch: BatchIdentity, expected: Result<Published, ()>) {
     let disk = FrailDisk::new();
