@@ -143,7 +143,7 @@ for text in ["Ⅷ", "Ⓐ", "ที", "ǅ", "Aǅ", "aǅ", "౧౨", "១", "༣",
         add(f"{text!r}.{call}")
     add(f"int({text!r})")
 for x in ["b'a\\x0bb'.split()", "b'\\x0ba\\x0b'.strip()", "b' \\x1c '.strip()", "'{:>6}|'.format(1 == 1)", "'{:d}'.format(1 == 2)", "'{:.1f}'.format(1 == 1)",
-          "'{:,}'.format('a')", "'{:+}'.format('a')", "'{: 5}'.format('')", "'{:#}'.format('a')", "'{:_}'.format('a')"]:
+          "pow(3.5, 2, 7)", "pow(3, 2, 7.5)", "pow(3.5, 2, None)", "'{:,}'.format('a')", "'{:+}'.format('a')", "'{: 5}'.format('')", "'{:#}'.format('a')", "'{:_}'.format('a')"]:
     add(x)
 
 # What kstream decides otherwise has tables of its own.

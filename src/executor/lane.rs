@@ -89,11 +89,7 @@ impl<'a> Lane<'a> {
         match flowed {
             Err(BatchFailure::Poison { step, line, cause, value, .. }) => {
                 let traced = self.trace(&chunk);
-                let mut of_step = traced.iter().filter(|traced| traced.step == step);
-                let found = of_step.clone().find(|traced| traced.value == value).or_else(|| of_step.next());
-                let position = found.and_then(|found| found.origin.as_ref());
-                let position = position.map(|origin| format!("{} offset {}", origin.tp, origin.offset));
-                return Err(BatchFailure::Poison { step, line, cause, value, position });
+                return Err(self.first_failure(&traced, (step, line, cause, value)));
             }
             other => other?,
         }
@@ -248,6 +244,36 @@ impl<'a> Lane<'a> {
             letters.extend(found.into_iter().map(|found| DeadLetter { origin: origin(&record), ..found }));
         }
         letters
+    }
+
+    /// The failure of the first record that has one, whatever the chunks are: a chunk meets that of the first step first,
+    /// given here as `met`.
+    fn first_failure(&self, traced: &[DeadLetter], met: (String, usize, Cause, String)) -> BatchFailure {
+        let (step, line, cause, value) = met;
+        let steps = &self.executor.job.steps;
+        let of = |letter: &DeadLetter| steps.iter().find(|spec| *spec.id == *letter.step);
+        // Alone, every record is the first of its key.
+        let is_sure = |letter: &DeadLetter| {
+            of(letter).is_some_and(|spec| !matches!(spec.operator, Operator::CombineByKey { .. }))
+                || (letter.step == step && letter.value == value)
+        };
+        let first = traced.iter().find(|letter| letter.to == OnError::Fail && is_sure(letter));
+        let position = |letter: &DeadLetter| {
+            letter.origin.as_ref().map(|origin| format!("{} offset {}", origin.tp, origin.offset))
+        };
+        match first.and_then(|first| Some((first, of(first)?.line))) {
+            Some((first, line)) => BatchFailure::Poison {
+                step: first.step.clone(),
+                line,
+                cause: first.cause.clone(),
+                value: first.value.clone(),
+                position: position(first),
+            },
+            None => {
+                let position = traced.iter().find(|letter| letter.step == step).and_then(position);
+                BatchFailure::Poison { step, line, cause, value, position }
+            }
+        }
     }
 
     fn trace_node(

@@ -458,8 +458,11 @@ fn pow(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Faul
     let [Some(base), Some(exponent), modulus] = arguments.take("pow", ["base", "exp", "mod"], 2)? else {
         return Ok(Value::None);
     };
+    let modulus = modulus.filter(|modulus| !matches!(modulus, Value::None));
+    let no_modulus = || Fault::type_error("pow() 3rd argument not allowed unless all arguments are integers");
     if let (Some(base), Some(exponent)) = (to_big(base), to_big(exponent)) {
-        if let Some(modulus) = modulus.and_then(to_big) {
+        if let Some(modulus) = modulus {
+            let modulus = to_big(modulus).ok_or_else(no_modulus)?;
             if exponent.is_negative() || modulus.sign() == num_bigint::Sign::NoSign {
                 return Err(Fault::value_error("pow() 3rd argument cannot be 0, and needs an exponent of 0 or more"));
             }
@@ -477,6 +480,9 @@ fn pow(arguments: &Arguments<'_>, caller: &mut dyn Caller) -> Result<Value, Faul
             let power = if trivial { (power & 1) as u32 + if power > 1 { 2 } else { 0 } } else { power as u32 };
             return Ok(Value::int(base.pow(power)));
         }
+    }
+    if modulus.is_some() {
+        return Err(no_modulus());
     }
     match (to_float(base), to_float(exponent)) {
         (Some(base), Some(exponent)) => {
