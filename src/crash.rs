@@ -10,8 +10,15 @@ compile_error!("crash points are for tests and never part of a release");
 
 /// Every point, in the order of a batch's life. A test holds the list to the places in the sources.
 pub const POINTS: &[&str] = &[
+    "journal: tried",
+    "journal: rolled back",
+    "journal: switched",
+    "create: begun",
+    "create: filled",
     "create: written aside",
     "create: renamed",
+    "start: opened",
+    "start: marked",
     "start: run begun",
     "recover: decided",
     "recover: done",

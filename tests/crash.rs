@@ -5,6 +5,7 @@
 //! left alone. Each run must say that it ended where it was told to. `KSTREAM_LONG=1` crosses every point with every second
 //! one, for every kind of output of a stateless, a stateful and a windowed job.
 
+mod creation;
 mod product;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -21,8 +22,8 @@ use super::{
 const ON_THE_WAY_BACK: &[&str] =
     &["start: run begun", "execute: done", "stage: one output", "publish: asked", "commit: logged"];
 
-/// Points that only a start with a batch in flight, a rewind or a Kafka output reach.
-const SPECIAL: &[&str] = &["recover: ", "rewind: ", "kafka: ", "files: old aside"];
+/// Points that only a start on a checkpoint of an earlier program, with a batch in flight, a rewind or a Kafka output reach.
+const SPECIAL: &[&str] = &["journal: ", "recover: ", "rewind: ", "kafka: ", "files: old aside"];
 
 const BATCHES: usize = 9;
 

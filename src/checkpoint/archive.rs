@@ -73,7 +73,7 @@ impl Archive {
         // Before the database, so that a job that goes on meanwhile does not seem behind.
         let mark = Mark::read(dir)?;
         let over = |conn| Archive { dir: dir.to_owned(), conn };
-        if mark.is_some() && schema::log_is_missing(dir) {
+        if mark.is_some() && schema::log_is_missing(dir) && !schema::journal_is_pending(dir) {
             // A connection of the usual kind would put an empty log in its place.
             over(schema::open_without_log(dir)?).read(|conn| check_mark(conn, mark.as_ref()))?;
         }

@@ -17,6 +17,9 @@ pub enum CheckpointError {
     Refused { dir: PathBuf, reason: Reason },
     #[error("there is no checkpoint in {}", dir.display())]
     Absent { dir: PathBuf },
+    /// A kill left a write of the database half done; the holder of the lock takes it back.
+    #[error("checkpoint {} was left in the middle of a write", dir.display())]
+    HalfWritten { dir: PathBuf },
     /// The directory cannot hold a checkpoint.
     #[error("checkpoint directory {} cannot be used", dir.display())]
     Unusable { dir: PathBuf, what: String },
@@ -55,9 +58,10 @@ impl CheckpointError {
     pub fn class(&self) -> Class {
         match self {
             CheckpointError::Refused { .. } => Class::Refused,
-            CheckpointError::Absent { .. } | CheckpointError::Unusable { .. } | CheckpointError::NotKept { .. } => {
-                Class::Unusable
-            }
+            CheckpointError::Absent { .. }
+            | CheckpointError::HalfWritten { .. }
+            | CheckpointError::Unusable { .. }
+            | CheckpointError::NotKept { .. } => Class::Unusable,
             CheckpointError::InUse { .. } | CheckpointError::Fenced { .. } => Class::InUse,
             CheckpointError::Gone { .. } | CheckpointError::Io { .. } | CheckpointError::Poisoned { .. } => Class::Io,
         }
@@ -67,6 +71,9 @@ impl CheckpointError {
     pub fn detail(&self) -> Option<String> {
         Some(match self {
             CheckpointError::Refused { reason, .. } => format!("Nothing was changed: {reason}."),
+            CheckpointError::HalfWritten { .. } => {
+                "The process that wrote was killed, and what it had begun was not taken back yet.".to_owned()
+            }
             CheckpointError::Unusable { what, .. }
             | CheckpointError::Fenced { what, .. }
             | CheckpointError::Gone { what, .. } => format!("{what}."),
@@ -104,6 +111,7 @@ impl CheckpointError {
                 }
             },
             CheckpointError::Absent { .. } => "Run the job first, or correct checkpoint_dir.",
+            CheckpointError::HalfWritten { .. } => "Start the job: it takes the half write back and goes on.",
             CheckpointError::Unusable { .. } => "Set checkpoint_dir to a local directory that this user may write to.",
             CheckpointError::InUse { .. } => "Stop that process first; one process at a time works on a checkpoint.",
             CheckpointError::Fenced { .. } => {

@@ -15,7 +15,9 @@
 //! | `checkpoint.mark` | uuid and the number of durable transactions, which the database must at least hold |
 //! | `lock` | held by an OS file lock while a process works on the checkpoint; its existence means nothing |
 //! | `holder.json` | who holds the lock (pid, host, since); written after it is taken, for people |
-//! | `checkpoint.db.new` | an unfinished creation; deleted |
+//! | `checkpoint.db.new` | an unfinished creation, with its own log; deleted |
+//! | `checkpoint.db-journal` | of an earlier program that was killed as it wrote to the database itself; taken back |
+//! | `checkpoint.trial` | copies on which that was tried out; deleted |
 //!
 //! # Schema, format 1
 //!
@@ -44,13 +46,17 @@
 //!
 //! WAL mode with `synchronous = FULL`: a transaction is one append to the log and one fsync, and is there or not. A
 //! damaged end of the log, or a lost one, would read as transactions that never were; the mark tells, and the checkpoint
-//! is refused. A creation is written aside and renamed, so that a database is never found half made. After a failed write
-//! or fsync nothing is known: the store refuses every later call, and the process ends. Assumed of the file system:
+//! is refused. A creation is written aside, in WAL mode, and renamed, so that a database is never found half made, and nothing
+//! is ever written to it but by transactions in the log. An earlier program switched to WAL under the database's own name,
+//! and a kill left its rollback journal: the holder of the lock has SQLite take that write back, after a trial on copies.
+//! SQLite's word for its mode is read, and a start without WAL ends. After a failed write or fsync nothing is known: the store refuses every later call, and the process ends. Assumed of the file system:
 //! working locks, atomic rename, and data that is durable after a successful fsync.
 
 mod archive;
+mod create;
 mod error;
 mod facts;
+mod half_written;
 mod lock;
 mod mark;
 mod purge;
@@ -59,10 +65,18 @@ mod rewind;
 mod row;
 mod schema;
 mod write;
+mod write_ahead;
 
 pub use archive::{Archive, LedgerRow, RestorePoint, Status, inspect};
+pub use create::NewCheckpoint;
 pub use error::{CheckpointError, Class};
+pub use half_written::take_back;
 pub use lock::{Holder, Lock};
 pub use purge::Purged;
 pub use restore::{Snapshot, StateImage};
-pub use write::{Checkpoint, NewCheckpoint};
+pub use write::Checkpoint;
+
+/// Makes names in a directory durable, and names that are gone stay gone.
+fn sync_dir(dir: &std::path::Path) -> std::io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()
+}

@@ -7,11 +7,13 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::CheckpointError;
-use crate::{open_files, protocol::Reason};
+use super::{CheckpointError, write_ahead};
+use crate::{crash, open_files, protocol::Reason};
 
 pub const DATABASE: &str = "checkpoint.db";
 pub const LOG: &str = "checkpoint.db-wal";
+/// What takes back a half write of the database itself; written beside it by the programs that switched to the log there.
+pub const JOURNAL: &str = "checkpoint.db-journal";
 pub const MARK: &str = "checkpoint.mark";
 pub const ASIDE: &str = "checkpoint.db.new";
 
@@ -64,24 +66,23 @@ pub fn database(dir: &Path) -> PathBuf {
     dir.join(DATABASE)
 }
 
-/// Creates the schema in an empty database at `path`.
-pub fn create(path: &Path, page_bytes: u32) -> rusqlite::Result<Connection> {
-    let conn = Connection::open(path)?;
-    conn.pragma_update(None, "page_size", page_bytes)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
-    // One transaction: each statement by itself would be made durable, four fsyncs apiece.
-    conn.execute_batch("BEGIN IMMEDIATE")?;
+/// Creates the schema, within a transaction.
+pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
-    for (_, sql) in OBJECTS {
-        conn.execute_batch(sql)?;
-    }
-    conn.execute_batch("COMMIT")?;
-    Ok(conn)
+    OBJECTS.iter().try_for_each(|(_, sql)| conn.execute_batch(sql))
 }
 
 /// Whether the write-ahead log is not there; a graceful end leaves an empty one.
 pub fn log_is_missing(dir: &Path) -> bool {
     matches!(dir.join(LOG).try_exists(), Ok(false))
+}
+
+/// Whether a journal lies beside the database that may have to take back a half write of it: then the file alone tells
+/// nothing. SQLite leaves one that begins with zero alone, too.
+pub fn journal_is_pending(dir: &Path) -> bool {
+    let mut first = [0];
+    let read = std::fs::File::open(dir.join(JOURNAL)).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first != [0]
 }
 
 /// A connection to the database file alone, which makes no file; for a look while there is no log.
@@ -142,7 +143,7 @@ fn check_magic(dir: &Path, path: &Path) -> Result<(), CheckpointError> {
 /// No database: an empty directory is no checkpoint yet, what belongs to a database is a damaged one.
 fn absent(dir: &Path) -> CheckpointError {
     let beside = |name: &str| std::fs::metadata(dir.join(name)).is_ok_and(|file| file.len() > 0);
-    match [LOG, MARK].into_iter().find(|name| beside(name)) {
+    match [LOG, JOURNAL, MARK].into_iter().find(|name| beside(name)) {
         Some(left) => CheckpointError::Refused {
             dir: dir.to_owned(),
             reason: Reason::Contradiction(format!("{DATABASE} is missing and {left}, which belongs to it, is there")),
@@ -151,16 +152,35 @@ fn absent(dir: &Path) -> CheckpointError {
     }
 }
 
-pub fn open_read_write(dir: &Path) -> rusqlite::Result<Connection> {
+pub fn open_read_write(dir: &Path) -> Result<Connection, CheckpointError> {
+    let conn = connect_to_write(dir).map_err(|error| error.at(dir))?;
+    let is_ahead = write_ahead::is_set(&conn).map_err(|error| ReadError::from(error).at(dir))?;
+    write_ahead::set(&conn).map_err(|error| error.at(dir))?;
+    if !is_ahead {
+        // A database of an earlier program that was killed before it switched. Its journal must not come back after a power
+        // loss, when the log holds batches.
+        crash::point("journal: switched");
+        super::sync_dir(dir).map_err(|error| CheckpointError::io(dir.to_owned(), "open", error))?;
+    }
+    Ok(conn)
+}
+
+fn connect_to_write(dir: &Path) -> Result<Connection, ReadError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(database(dir), flags)?;
     tune(&conn)?;
-    conn.pragma_update(None, "journal_mode", "WAL")?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES)?;
     // The log stays when the last connection closes, so that a later reader finds all files in place and makes none.
     conn.file_control(rusqlite::MAIN_DB.into(), rusqlite::FileControl::PersistWal(&mut 1))?;
     Ok(conn)
+}
+
+/// Has SQLite take back what a journal says was half written, and begins no write of its own.
+pub fn roll_back(dir: &Path) -> Result<(), ReadError> {
+    let conn = connect_to_write(dir)?;
+    // The first look at a database is what does it.
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    conn.close().map_err(|(_, error)| error.into())
 }
 
 fn tune(conn: &Connection) -> rusqlite::Result<()> {
@@ -197,6 +217,8 @@ fn schema_damaged(what: String) -> Reason {
 pub enum ReadError {
     Sqlite(rusqlite::Error),
     Refused(Reason),
+    /// SQLite writes in another way than it was told to, here as it says it.
+    NotAhead(String),
 }
 
 impl From<rusqlite::Error> for ReadError {
@@ -212,18 +234,43 @@ impl From<Reason> for ReadError {
 }
 
 impl ReadError {
+    /// Why a creation failed: of what SQLite writes itself, nothing is there to be damaged.
+    pub fn creating(self, dir: &Path) -> CheckpointError {
+        match self {
+            ReadError::Sqlite(error) if extended_code(&error) != Some(ffi::SQLITE_IOERR_SHMMAP) => {
+                CheckpointError::io(dir.to_owned(), "create", error)
+            }
+            ReadError::Refused(reason) => CheckpointError::io(dir.to_owned(), "create", reason.to_string()),
+            other => other.at(dir),
+        }
+    }
+
     pub fn at(self, dir: &Path) -> CheckpointError {
         match self {
             ReadError::Sqlite(error) => read_error(dir, error),
             ReadError::Refused(reason) => CheckpointError::Refused { dir: dir.to_owned(), reason },
+            ReadError::NotAhead(found) => CheckpointError::Unusable {
+                dir: dir.to_owned(),
+                what: format!("SQLite cannot keep a write-ahead log on its file system: it stays with {found}"),
+            },
         }
     }
+}
+
+fn extended_code(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|inner| inner.extended_code)
 }
 
 /// Bytes that SQLite cannot make sense of are damage; files that it cannot open are a directory that cannot be used.
 fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
     let dir = dir.to_owned();
     match error.sqlite_error().map(|inner| (inner.code, inner.extended_code)) {
+        Some((_, ffi::SQLITE_READONLY_ROLLBACK)) => CheckpointError::HalfWritten { dir },
+        Some((_, ffi::SQLITE_IOERR_SHMMAP)) => CheckpointError::Unusable {
+            dir,
+            what: "SQLite cannot keep a write-ahead log on its file system, which maps no memory that processes share"
+                .to_owned(),
+        },
         Some((ErrorCode::CannotOpen, _)) if open_files::shortage().is_some() => CheckpointError::io(dir, "read", error),
         Some((ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly, _)) => {
             CheckpointError::Unusable { dir, what: format!("SQLite cannot open {DATABASE}: {error}") }

@@ -1,12 +1,12 @@
 //! The open checkpoint: every call is one transaction and one fsync.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
-    Archive, CheckpointError, Lock,
-    facts::{self, Counted, Format, Grid, Head, Identity, SinkRow},
+    Archive, CheckpointError, Lock, NewCheckpoint, create,
+    facts::{self, Counted, Grid, Head, SinkRow},
     lock::Anchor,
     mark::{Mark, Marker},
     restore,
@@ -17,23 +17,10 @@ use crate::{
     crash,
     model::{BatchId, BatchTime, RunEpoch, Timeline},
     protocol::{
-        BatchFacts, BoundedEnd, CommitRecord, FORMAT, Facts, JobTextHash, PlanRecord, Position, Reason, StateWrites,
+        BatchFacts, BoundedEnd, CommitRecord, Facts, JobTextHash, PlanRecord, Position, Reason, StateWrites,
         StateWritten, Store,
     },
 };
-
-/// SQLite's page size of a new database.
-const PAGE_BYTES: u32 = 4096;
-
-/// What a checkpoint is born with.
-#[derive(Debug, Clone)]
-pub struct NewCheckpoint<'a> {
-    pub job: &'a str,
-    pub batch_interval_ms: i64,
-    pub zero: BatchTime,
-    /// Wall clock, milliseconds since the epoch; for people.
-    pub created_at_ms: i64,
-}
 
 /// A checkpoint held and written by this process.
 #[derive(Debug)]
@@ -69,7 +56,7 @@ enum Pending {
 impl Checkpoint {
     /// Makes a new checkpoint in the locked directory and opens it.
     pub fn create(lock: Lock, new: &NewCheckpoint<'_>) -> Result<Checkpoint, CheckpointError> {
-        Self::create_with_pages(lock, new, PAGE_BYTES)
+        Self::create_with_pages(lock, new, create::PAGE_BYTES)
     }
 
     pub(super) fn create_with_pages(
@@ -85,8 +72,7 @@ impl Checkpoint {
                 return Err(CheckpointError::Unusable { dir: lock.dir().to_owned(), what });
             }
         }
-        create_aside(lock.dir(), new, page_bytes)
-            .map_err(|source| CheckpointError::io(lock.dir().to_owned(), "create", source))?;
+        create::create(lock.dir(), new, page_bytes)?;
         let facts = super::inspect(lock.dir())?;
         Self::resume(lock, &facts)
     }
@@ -94,8 +80,8 @@ impl Checkpoint {
     /// Opens the checkpoint whose facts were read and found good, and begins a run: the first write.
     pub fn resume(lock: Lock, facts: &Facts) -> Result<Checkpoint, CheckpointError> {
         let dir = lock.dir().to_owned();
-        let conn = schema::open_read_write(&dir);
-        let conn = conn.map_err(|error| ReadError::from(error).at(&dir))?;
+        let conn = schema::open_read_write(&dir)?;
+        crash::point("start: opened");
         let head = Head {
             timeline: facts.timeline,
             run_epoch: facts.run_epoch,
@@ -115,6 +101,7 @@ impl Checkpoint {
             let source = format!("{full}{MARK} cannot be written: {error}").into();
             CheckpointError::Io { dir: dir.clone(), doing: "mark", source }
         })?;
+        crash::point("start: marked");
         let mut checkpoint = Checkpoint {
             archive,
             uuid: facts.checkpoint.clone(),
@@ -225,7 +212,7 @@ impl Checkpoint {
         self.poisoned = outcome.is_err();
         outcome.map_err(|error| match error {
             Failure::Write(ReadError::Sqlite(source)) => CheckpointError::io(dir, doing, source),
-            Failure::Write(ReadError::Refused(reason)) => CheckpointError::Refused { dir, reason },
+            Failure::Write(error) => error.at(&dir),
             Failure::Fenced(found) => {
                 let what = format!("It stands at {}; this process left it at {}", told(&found), told(&self.head));
                 CheckpointError::Fenced { dir, what }
@@ -411,44 +398,6 @@ impl Drop for Checkpoint {
             let _ = self.archive.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         }
     }
-}
-
-type CreateError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Writes the new database aside and renames it: a database is there whole or not at all.
-fn create_aside(dir: &Path, new: &NewCheckpoint<'_>, page_bytes: u32) -> Result<(), CreateError> {
-    let aside = dir.join(schema::ASIDE);
-    for stray in [schema::ASIDE, "checkpoint.db.new-journal", schema::LOG, "checkpoint.db-shm"] {
-        match fs::remove_file(dir.join(stray)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
-    let conn = schema::create(&aside, page_bytes)?;
-    let uuid = uuid::Uuid::new_v4().to_string();
-    let identity = Identity { checkpoint: uuid, job: new.job.to_owned(), created_at_ms: new.created_at_ms };
-    let head =
-        Head { timeline: Timeline(0), run_epoch: RunEpoch(0), first: BatchId::FIRST, planned: None, committed: None };
-    let fill = || -> Result<(), ReadError> {
-        facts::put_meta(&conn, "format", &Format { format: FORMAT })?;
-        facts::put_meta(&conn, "identity", &identity)?;
-        facts::put_meta(&conn, "grid", &Grid { batch_interval_ms: new.batch_interval_ms, zero: new.zero })?;
-        facts::put_meta(&conn, "head", &head)
-    };
-    fill().map_err(|error| match error {
-        ReadError::Sqlite(error) => CreateError::from(error),
-        ReadError::Refused(reason) => CreateError::from(reason.to_string()),
-    })?;
-    conn.close().map_err(|(_, error)| error)?;
-    fs::File::open(&aside)?.sync_all()?;
-    crash::point("create: written aside");
-    fs::rename(&aside, schema::database(dir))?;
-    crash::point("create: renamed");
-    fs::File::open(dir)?.sync_all()?;
-    if let Some(parent) = dir.canonicalize()?.parent() {
-        fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

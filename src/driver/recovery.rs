@@ -23,11 +23,11 @@ use super::{
     recorded,
     reporter::Reporter,
     rewind,
-    stored::{inspect, job_of, last_job, positions, state_image},
+    stored::{hold, inspect, inspect_before_lock, job_of, last_job, positions, state_image},
     trigger::Ticks,
 };
 use crate::{
-    checkpoint::{self, Checkpoint, Holder, Lock, NewCheckpoint},
+    checkpoint::{self, Checkpoint, Lock, NewCheckpoint},
     crash,
     job::{Job, SourceKind, SourceSpec},
     model::{BatchId, BatchIdentity, BatchTime},
@@ -49,9 +49,8 @@ pub struct Around<'a, 'b> {
 pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Result<Run<'a>, DriverError> {
     let clock = around.clock;
     let dir = job.absolute(&job.checkpoint_dir);
-    let facts = inspect(&dir, &job)?;
-    let holder = Holder::this_process(clock.now_ms());
-    let lock = Lock::take(&dir, &holder).map_err(|error| checkpoint_failed(&error))?;
+    let facts = inspect_before_lock(&dir, &job)?;
+    let lock = hold(&dir, clock.now_ms())?;
     // Another process may have worked on it between the look and the lock.
     let mut facts = inspect(&dir, &job)?.or(facts);
     let before = match &mut facts {

@@ -11,10 +11,10 @@ use super::{
     error::{Class, DriverError},
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
-    stored::{inspect, job_of},
+    stored::{hold, inspect, job_of},
 };
 use crate::{
-    checkpoint::{Archive, Checkpoint, CheckpointError, Holder, Lock},
+    checkpoint::{Archive, Checkpoint, CheckpointError},
     crash,
     job::{Begin, Job, SourceKind, Start},
     model::BatchId,
@@ -25,7 +25,7 @@ use crate::{
 /// Makes `options.to` the last committed batch and cuts the logs back to it.
 pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(), DriverError> {
     let dir = job.absolute(&job.checkpoint_dir);
-    let lock = Lock::take(&dir, &Holder::this_process(clock.now_ms())).map_err(|error| checkpoint_failed(&error))?;
+    let lock = hold(&dir, clock.now_ms())?;
     let Some(facts) = inspect(&dir, job)? else {
         return Err(checkpoint_failed(&CheckpointError::Absent { dir }));
     };

@@ -8,18 +8,41 @@ use super::{
     inputs::Positions,
 };
 use crate::{
-    checkpoint::{self, Archive, CheckpointError, StateImage},
+    checkpoint::{self, Archive, CheckpointError, Holder, Lock, StateImage},
     job::Job,
     model::BatchId,
     planner::Position,
     protocol::{Decision, Expected, Facts, JobTextHash, decide},
 };
 
+/// Takes the lock of a checkpoint directory, and takes back what a killed process left half written in it.
+pub fn hold(dir: &Path, now_ms: i64) -> Result<Lock, DriverError> {
+    let failed = |error| checkpoint_failed(&error);
+    let lock = Lock::take(dir, &Holder::this_process(now_ms)).map_err(failed)?;
+    checkpoint::take_back(&lock).map_err(failed)?;
+    Ok(lock)
+}
+
+/// As [`inspect`], without the lock: what only its holder can take back is left to the look after it.
+pub fn inspect_before_lock(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
+    usable(checkpoint::inspect(dir), dir, job, |error| matches!(error, CheckpointError::HalfWritten { .. }))
+}
+
 /// The facts of a checkpoint, after the decision that they may be used; `None` where there is none.
 pub fn inspect(dir: &Path, job: &Job) -> Result<Option<Facts>, DriverError> {
-    let facts = match checkpoint::inspect(dir) {
+    usable(checkpoint::inspect(dir), dir, job, |_| false)
+}
+
+fn usable(
+    found: Result<Facts, CheckpointError>,
+    dir: &Path,
+    job: &Job,
+    passes: impl Fn(&CheckpointError) -> bool,
+) -> Result<Option<Facts>, DriverError> {
+    let facts = match found {
         Ok(facts) => facts,
         Err(CheckpointError::Absent { .. }) => return Ok(None),
+        Err(error) if passes(&error) => return Ok(None),
         Err(error) => return Err(checkpoint_failed(&error)),
     };
     match decide(facts.clone(), Expected { job: &job.name }) {

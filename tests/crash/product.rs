@@ -109,7 +109,7 @@ impl Kind {
             Kind::Command => &[],
             Kind::Kafka => &["kafka: "],
         };
-        let others = ["log: ", "files: ", "kafka: ", "rewind: ", "recover: "];
+        let others = ["journal: ", "log: ", "files: ", "kafka: ", "rewind: ", "recover: "];
         let never = ["files: old aside", "commit: snapshot written"];
         let is_own = own.iter().any(|prefix| point.starts_with(prefix));
         !never.contains(&point) && (is_own || !others.iter().any(|prefix| point.starts_with(prefix)))
@@ -155,7 +155,7 @@ fn assert_repeated_only_in_flight(place: &Place, kills: usize, case: &str) {
 }
 
 /// Runs with a kill at `point`, which a run that has little left to do may not come to. True where it did.
-fn die_or_end(place: &Place, point: &str) -> bool {
+pub fn die_or_end(place: &Place, point: &str) -> bool {
     let _ = fs::remove_file(place.path("report"));
     let mut command = place.command(&bounded());
     command.env("KSTREAM_CRASH_AT", point).env("KSTREAM_CRASH_REPORT", place.path("report"));

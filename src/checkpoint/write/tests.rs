@@ -1,6 +1,10 @@
 //! What is written is found again, damaged bytes are refused, a rewind goes back to what was.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::*;
 use crate::{
