@@ -1,4 +1,7 @@
 //! Edits between runs and what they do to state: given up, it begins anew at once; under another name, it goes on whole.
+//! What they do to what is read is in `source`.
+
+mod source;
 
 use super::support::{Place, START_MS, blocks};
 

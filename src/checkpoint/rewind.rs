@@ -1,6 +1,6 @@
 //! Going back: an earlier batch becomes the last committed one, on a higher timeline.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rusqlite::{Connection, params};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     crash,
-    model::{BatchId, Timeline},
+    model::{BatchId, Timeline, TopicPartition},
     protocol::{BatchFacts, Position, RewindRecord, SinkFacts},
 };
 
@@ -73,11 +73,11 @@ fn put_positions_back(
     batches: &BTreeMap<BatchId, BatchFacts>,
     to: Option<BatchId>,
 ) -> Result<(), ReadError> {
-    let mut positions: BTreeMap<_, Position> = BTreeMap::new();
+    let mut positions: BTreeMap<(Arc<str>, TopicPartition), Position> = BTreeMap::new();
     for (&batch, plan) in batches.iter().filter_map(|(batch, row)| Some((batch, row.plan.as_ref()?))) {
         let stays = to.filter(|to| batch <= *to);
         if stays.is_some() {
-            positions.retain(|(_, tp), _| !plan.dropped_partitions.contains(tp));
+            positions.retain(|(source, tp), _| !plan.drops(source, tp));
         }
         for range in &plan.ranges {
             let key = (range.source.clone(), range.tp.clone());

@@ -296,9 +296,12 @@ fn log_planned(conn: &Connection, head: &mut Head, plan: &PlanRecord) -> Result<
     in_order(fresh && plan.timeline == head.timeline, plan.batch, "planned", head)?;
     head.planned = Some(plan.batch);
     facts::put_plan(conn, plan)?;
-    for tp in &plan.dropped_partitions {
-        let sql = "DELETE FROM positions WHERE topic = ? AND partition = ?";
-        conn.prepare_cached(sql)?.execute(rusqlite::params![&*tp.topic, tp.partition])?;
+    if !plan.dropped_partitions.is_empty() {
+        let positions = facts::positions(conn)?;
+        for Position { source, tp, .. } in positions.iter().filter(|kept| plan.drops(&kept.source, &kept.tp)) {
+            let sql = "DELETE FROM positions WHERE source = ? AND topic = ? AND partition = ?";
+            conn.prepare_cached(sql)?.execute(rusqlite::params![&**source, &*tp.topic, tp.partition])?;
+        }
     }
     for (name, base) in &plan.bases {
         facts::put_sink(conn, name, &SinkRow { facts: base.clone(), batch: None })?;

@@ -6,18 +6,25 @@ use super::{
     engine::Origins,
     error::{Class, DriverError},
     failed::sentence,
+    inputs::Positions,
     options::{AcceptChanges, RunOptions},
 };
 use crate::{
-    job::{self, Dropped, Job, Verdict},
+    job::{self, Dropped, Job, SourceKind, Verdict},
     model::TopicPartition,
-    protocol::Facts,
+    planner::Position,
+    protocol::DroppedPartition,
 };
 
 /// What the user agreed to lose, and what is known by another name; goes into the next plan.
 #[derive(Debug, Default)]
 pub struct Accepted {
-    pub partitions: Vec<TopicPartition>,
+    /// Whether the user was asked, and agreed. The next run asks again, unless a plan holds it.
+    pub consented: bool,
+    /// Parts of sources whose positions go.
+    no_longer_read: Vec<Dropped>,
+    /// Topic partitions whose positions the next plan gives up.
+    pub partitions: Vec<DroppedPartition>,
     /// States that begin anew.
     pub states: Vec<String>,
     /// States that go on under another name: the new one and the old. Those names begin anew, too.
@@ -29,10 +36,43 @@ impl Accepted {
     pub fn origins(&self) -> Origins<'_> {
         Origins { dropped: &self.states, renamed: &self.renamed_states }
     }
+
+    /// Takes out of `positions` what `job` no longer reads: for this run it is gone from the start.
+    pub fn give_up(&self, job: &Job, positions: &mut Positions) -> Vec<(Position, DroppedPartition)> {
+        let mut given_up = Vec::new();
+        for (source, of_source) in positions {
+            let gone = of_source.extract_if(.., |tp, _| self.goes(job, source, tp));
+            let dropped = |(tp, position)| (position, DroppedPartition { source: Some(source.clone()), tp });
+            given_up.extend(gone.map(dropped));
+        }
+        given_up
+    }
+
+    /// For the checkpoint it is gone with the next plan.
+    pub fn note(&mut self, given_up: Vec<(Position, DroppedPartition)>) {
+        for (Position { offset, .. }, dropped) in given_up {
+            let source = dropped.source.as_deref().unwrap_or_default();
+            tracing::warn!(source, partition = %dropped.tp, offset, "dropping the position of what is no longer read");
+            self.partitions.push(dropped);
+        }
+    }
+
+    /// Besides what the user let go, a rewind may have left positions of an edit that has been taken back.
+    fn goes(&self, job: &Job, source: &str, tp: &TopicPartition) -> bool {
+        let is_dropped = self.no_longer_read.iter().any(|dropped| match dropped {
+            Dropped::Source { source: of } => of == source,
+            Dropped::Topic { source: of, topic } => of == source && **topic == *tp.topic,
+            Dropped::Partition { source: of, topic, partition } => {
+                of == source && **topic == *tp.topic && *partition == tp.partition
+            }
+            Dropped::State { .. } | Dropped::Unmatched { .. } => false,
+        });
+        is_dropped || !reads(job, source, tp)
+    }
 }
 
 /// Compares the job with the one that ran last: refuses, or says what goes.
-pub fn edited(dir: &Path, facts: &Facts, last: &Job, job: &Job, options: &RunOptions) -> Result<Accepted, DriverError> {
+pub fn edited(dir: &Path, last: &Job, job: &Job, options: &RunOptions) -> Result<Accepted, DriverError> {
     let (mut refused, mut needs, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
     for difference in job::compare(last, job) {
         match difference.verdict {
@@ -54,7 +94,8 @@ pub fn edited(dir: &Path, facts: &Facts, last: &Job, job: &Job, options: &RunOpt
         let error = needs.iter().fold(base(), |error, text| error.detail(sentence(text)));
         return Err(error.hint("Run with --accept-changes to drop exactly this, or take the edit back.".to_owned()));
     }
-    let mut accepted = accepted(facts, job, &dropped);
+    let mut accepted = accepted(dropped);
+    accepted.consented = !needs.is_empty();
     let goes_on = |(_, old): &(String, String)| !accepted.states.contains(old);
     accepted.renamed_states = job::taken_over(last, job).into_iter().filter(goes_on).collect();
     for name in accepted.renamed_states.iter().flat_map(|(new, old)| [new, old]) {
@@ -65,38 +106,24 @@ pub fn edited(dir: &Path, facts: &Facts, last: &Job, job: &Job, options: &RunOpt
     Ok(accepted)
 }
 
-/// What exactly goes: topic partitions and states by name.
-fn accepted(facts: &Facts, job: &Job, dropped: &[Dropped]) -> Accepted {
+/// What exactly goes: states by name, and parts of sources.
+fn accepted(dropped: Vec<Dropped>) -> Accepted {
     let mut accepted = Accepted::default();
     for drop in dropped {
-        let gone = |source: &str, tp: &TopicPartition| match drop {
-            Dropped::State { .. } => false,
-            Dropped::Source { source: of } => of == source,
-            Dropped::Topic { source: of, topic } => of == source && **topic == *tp.topic,
-            Dropped::Partition { source: of, topic, partition } => {
-                of == source && **topic == *tp.topic && *partition == tp.partition
+        match drop {
+            Dropped::State { step } => {
+                tracing::warn!(state = %step, "dropping state");
+                accepted.states.push(step);
             }
-            Dropped::Unmatched { source: of } => of == source && !selects(job, source, tp),
-        };
-        if let Dropped::State { step } = drop {
-            tracing::warn!(state = %step, "dropping state");
-            accepted.states.push(step.clone());
-        }
-        for position in facts.positions.iter().filter(|position| gone(&position.source, &position.tp)) {
-            tracing::warn!(partition = %position.tp, offset = position.offset, "dropping the position of a removed topic");
-            accepted.partitions.push(position.tp.clone());
+            of_source => accepted.no_longer_read.push(of_source),
         }
     }
     accepted
 }
 
-fn selects(job: &Job, source: &str, tp: &TopicPartition) -> bool {
+fn reads(job: &Job, source: &str, tp: &TopicPartition) -> bool {
     job.sources.iter().filter(|spec| &*spec.name == source).any(|spec| match &spec.kind {
-        job::SourceKind::Queue { .. } => true,
-        job::SourceKind::Kafka(kafka) => match &kafka.topics {
-            job::TopicSelection::Topics(topics) => topics.contains(&tp.topic),
-            job::TopicSelection::Pattern(pattern) => pattern.is_match(&tp.topic),
-            job::TopicSelection::Assign(partitions) => partitions.contains(tp),
-        },
+        SourceKind::Queue { .. } => true,
+        SourceKind::Kafka(kafka) => kafka.topics.reads_partition(tp),
     })
 }

@@ -41,7 +41,7 @@ pub struct Run<'a> {
     pub(super) last_time: Option<BatchTime>,
     /// What sinks remembered, by output.
     pub(super) known_sinks: BTreeMap<String, (SinkFacts, Option<BatchId>)>,
-    /// Drops that the user accepted, for the next plan.
+    /// What the user let go, for the next plan.
     pub(super) accepted: Accepted,
     /// What the checkpoint knows of files by the names they had before their directory was moved, for the next plan.
     pub(super) carried: BTreeMap<String, SinkFacts>,

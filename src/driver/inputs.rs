@@ -286,15 +286,17 @@ impl Inputs {
 
     /// Positions as they are once `plan` is committed. Done twice, it changes nothing more.
     pub fn advance(&mut self, plan: &PlanRecord) {
+        for (source, of_source) in &mut self.positions {
+            of_source.retain(|tp, _| !plan.drops(source, tp));
+        }
         for range in &plan.ranges {
             let of_source = self.positions.entry(range.source.clone()).or_default();
             of_source.insert(range.tp.clone(), Position::after(range));
         }
-        let gone = plan.lost.iter().filter(|lost| lost.resumes_at.is_none()).map(|lost| &lost.tp);
-        for tp in gone.chain(&plan.dropped_partitions) {
-            self.positions.values_mut().for_each(|of_source| {
-                of_source.remove(tp);
-            });
+        for lost in plan.lost.iter().filter(|lost| lost.resumes_at.is_none()) {
+            if let Some(of_source) = self.positions.get_mut(&lost.source) {
+                of_source.remove(&lost.tp);
+            }
         }
     }
 

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::{
+    edited::Accepted,
     error::DriverError,
     failed::checkpoint_failed,
     in_hand::{Hand, Next, Run},
-    inputs::Bound,
+    inputs::{Bound, Inputs},
 };
 use crate::{
     crash,
@@ -138,7 +139,7 @@ impl Run<'_> {
             (None, None) => self.inputs.plan(available, &Bound::Live, self.interval)?,
         };
         if let (Some(bounded), None) = (&mut self.bounded, skipped) {
-            if ranges.is_empty() && ranges.lost.is_empty() && !self.inputs.begin_at_a_moment(&ranges.ranges) {
+            if ranges.is_empty() && ranges.lost.is_empty() && !must_be_stored(&self.accepted, &self.inputs, &ranges) {
                 self.checkpoint.set_bounded_end(None);
                 return Ok(None);
             }
@@ -179,9 +180,8 @@ impl Run<'_> {
         let mut needed = bounded.settle_ends(available, &self.inputs, &mut self.checkpoint);
         if needed == 0 {
             // Nothing to read: what was lost must be seen all the same, and one batch records it where it is skipped.
-            // One batch also stores where a job begins that has found its start by the moment it asked.
             let ranges = self.inputs.plan(available, &Bound::Ends(&bounded.ends), self.interval)?;
-            if ranges.lost.is_empty() && !self.inputs.begin_at_a_moment(&ranges.ranges) {
+            if ranges.lost.is_empty() && !must_be_stored(&self.accepted, &self.inputs, &ranges) {
                 self.checkpoint.set_bounded_end(None);
                 return Ok(None);
             }
@@ -213,4 +213,10 @@ impl Run<'_> {
     pub(super) fn following(last: Option<BatchId>) -> BatchId {
         last.map_or(BatchId::FIRST, BatchId::next)
     }
+}
+
+/// Whether a batch is worth its plan though it reads nothing: it holds where a job begins that has found its start by the
+/// moment it asked, or what the user has agreed to lose.
+fn must_be_stored(accepted: &Accepted, inputs: &Inputs, ranges: &planner::Ranges) -> bool {
+    accepted.consented || inputs.begin_at_a_moment(&ranges.ranges)
 }

@@ -17,13 +17,13 @@ use super::{
     error::{Class, DriverError},
     failed::checkpoint_failed,
     in_hand::{Hand, Next, Run},
-    inputs::Inputs,
+    inputs::{Inputs, Positions},
     options::{RunOptions, Until},
     patience::Patience,
     recorded,
     reporter::Reporter,
     rewind,
-    stored::{hold, inspect, inspect_before_lock, job_of, last_job, positions, state_image},
+    stored::{hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, state_image},
     trigger::Ticks,
 };
 use crate::{
@@ -90,7 +90,7 @@ impl Before {
         check_rewind(&archive, facts, job)?;
         let Some(last) = last_job(&archive, facts, job)? else { return Ok(Before::default()) };
         let carried = follow(facts, &last, job);
-        let accepted = edited(dir, facts, &last, job, options)?;
+        let accepted = edited(dir, &last, job, options)?;
         Ok(Before { last: Some(last), accepted, carried })
     }
 }
@@ -143,26 +143,46 @@ impl<'a> Run<'a> {
         around: Around<'a, '_>,
         lock: Lock,
         facts: Option<Facts>,
-        accepted: Accepted,
+        mut accepted: Accepted,
     ) -> Result<Run<'a>, DriverError> {
         let Around { clock, drain, bars, edges } = around;
         let now_ms = clock.now_ms();
         let interval = Interval::new(job.batch_interval_ms);
         let facts = facts.unwrap_or_else(|| no_facts(&job, interval.zero(interval.first_time(now_ms))));
-        let positions = positions(&facts);
-        let mut opened = edges.sources(&job, &positions)?;
-        recorded::check_lengths(&job, &mut opened.sources, &positions)?;
-        let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
-        let mut inputs = Inputs::new(&job, opened.sources, positions, start.as_ref(), now_ms);
         let text = job.text();
         let job_text = JobTextHash::of(text.as_bytes());
+        let planned = planned_by_another(&facts, &lock, &job, &job_text)?;
+        let start = options.start.clone().map(|start| start.resolve(now_ms, &job.time_zone));
         let mut patience = Patience::new(drain);
-        inputs.watched_by(&patience);
-        dead_letters::check_topics(&job, &mut patience)?;
-        let given = (&job, &job_text);
-        let engine = engine_in_hand(given, options, &lock, &facts, &accepted, edges, &mut patience)?;
-        // Nothing has refused: from here on the checkpoint is written.
+        let mut brokers = Vec::new();
+        let mut open_inputs = |job: &Job, positions: Positions| -> Result<Inputs, DriverError> {
+            let mut opened = edges.sources(job, &positions)?;
+            brokers.append(&mut opened.brokers);
+            recorded::check_lengths(job, &mut opened.sources, &positions)?;
+            let mut inputs = Inputs::new(job, opened.sources, positions, start.as_ref(), now_ms);
+            inputs.watched_by(&patience);
+            Ok(inputs)
+        };
+        // The batch in flight reads what the job read that planned it.
+        let in_flight = match &planned {
+            Some((planned, _)) => Some(open_inputs(&reading_job(planned, &job), positions(&facts))?),
+            None => None,
+        };
+        let mut stored = positions(&facts);
+        let given_up = accepted.give_up(&job, &mut stored);
+        let inputs = open_inputs(&job, stored)?;
         let logical = inputs.on_logical_clock();
+        let (inputs, next_inputs) = match in_flight {
+            Some(in_flight) => (in_flight, Some(inputs)),
+            None => {
+                accepted.note(given_up);
+                (inputs, None)
+            }
+        };
+        dead_letters::check_topics(&job, &mut patience)?;
+        let in_hand = planned.unwrap_or_else(|| (job.clone(), job_text.clone()));
+        let engine = engine_in_hand(in_hand, options, &lock, &facts, &accepted, edges, &mut patience)?;
+        // Nothing has refused: from here on the checkpoint is written.
         let mut checkpoint = if facts.checkpoint.is_empty() {
             let new = NewCheckpoint {
                 job: &job.name,
@@ -209,7 +229,7 @@ impl<'a> Run<'a> {
             ticks,
             accepted,
             carried: BTreeMap::new(),
-            _brokers: opened.brokers,
+            _brokers: brokers,
         };
         tracing::info!(
             job = %job.name,
@@ -219,6 +239,9 @@ impl<'a> Run<'a> {
             "started"
         );
         run.settle(facts, &job, &job_text, options, edges)?;
+        if let Some(inputs) = next_inputs {
+            run.go_on_with(inputs, &job, &job_text, options, edges)?;
+        }
         Ok(run)
     }
 
@@ -239,20 +262,33 @@ impl<'a> Run<'a> {
         let Decision::ReExecute(planned) = decide(facts, Expected { job: &job.name }) else { return Ok(()) };
         let is_edited = self.engine.job_text != *job_text;
         let plan = planned.plan().clone();
-        self.recover(planned).map_err(|error| if is_edited { as_planned(error, &plan, job) } else { error })?;
-        if is_edited {
-            let archive = self.checkpoint.archive();
-            let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
-            if let Some(last) = last_job(archive, &facts, job)? {
-                self.carried = follow(&mut facts, &last, job);
-            }
-            self.known_sinks.clone_from(&facts.sinks);
-            // What the outputs of the old job hold open is closed before those of the new one open it.
-            self.engine.outputs.clear();
-            let given = (job.clone(), job_text.clone());
-            let origins = self.accepted.origins();
-            self.engine = engine(given, options, Some(archive), (&facts, origins), edges, &mut self.patience)?;
+        self.recover(planned).map_err(|error| if is_edited { as_planned(error, &plan, job) } else { error })
+    }
+
+    /// The batch in flight was that of another job: from here on it is `job`, with `inputs`.
+    fn go_on_with(
+        &mut self,
+        mut inputs: Inputs,
+        job: &Job,
+        job_text: &JobTextHash,
+        options: &RunOptions,
+        edges: &dyn Edges,
+    ) -> Result<(), DriverError> {
+        let archive = self.checkpoint.archive();
+        let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
+        if let Some(last) = last_job(archive, &facts, job)? {
+            self.carried = follow(&mut facts, &last, job);
         }
+        inputs.positions = positions(&facts);
+        let given_up = self.accepted.give_up(job, &mut inputs.positions);
+        self.accepted.note(given_up);
+        self.inputs = inputs;
+        self.known_sinks.clone_from(&facts.sinks);
+        // What the outputs of the old job hold open is closed before those of the new one open it.
+        self.engine.outputs.clear();
+        let given = (job.clone(), job_text.clone());
+        let origins = self.accepted.origins();
+        self.engine = engine(given, options, Some(archive), (&facts, origins), edges, &mut self.patience)?;
         Ok(())
     }
 
@@ -284,9 +320,21 @@ fn as_planned(error: DriverError, plan: &PlanRecord, job: &Job) -> DriverError {
     )
 }
 
-/// The engine of the batch in flight, by the job text that planned it, or else of `job`. Nothing is written.
+/// The job that planned the batch in flight, where that is another text than the one at hand.
+fn planned_by_another(
+    facts: &Facts,
+    lock: &Lock,
+    job: &Job,
+    job_text: &JobTextHash,
+) -> Result<Option<(Job, JobTextHash)>, DriverError> {
+    let Some(plan) = facts.in_flight().filter(|plan| plan.job_text != *job_text) else { return Ok(None) };
+    let archive = checkpoint::Archive::open(lock.dir()).map_err(|error| checkpoint_failed(&error))?;
+    Ok(Some((job_of(&archive, &plan.job_text, job)?, plan.job_text.clone())))
+}
+
+/// The engine of the batch in flight, or else of the next one. Nothing is written.
 fn engine_in_hand(
-    (job, job_text): (&Job, &JobTextHash),
+    given: (Job, JobTextHash),
     options: &RunOptions,
     lock: &Lock,
     facts: &Facts,
@@ -295,18 +343,11 @@ fn engine_in_hand(
     patience: &mut Patience,
 ) -> Result<Engine, DriverError> {
     if facts.checkpoint.is_empty() {
-        let given = (job.clone(), job_text.clone());
         return engine(given, options, None, (facts, accepted.origins()), edges, patience);
     }
     let archive = checkpoint::Archive::open(lock.dir()).map_err(|error| checkpoint_failed(&error))?;
-    let (of, origins) = match facts.in_flight() {
-        Some(plan) if plan.job_text != *job_text => {
-            ((job_of(&archive, &plan.job_text, job)?, plan.job_text.clone()), Origins::of_plan(plan))
-        }
-        Some(plan) => ((job.clone(), job_text.clone()), Origins::of_plan(plan)),
-        None => ((job.clone(), job_text.clone()), accepted.origins()),
-    };
-    engine(of, options, Some(&archive), (facts, origins), edges, patience)
+    let origins = facts.in_flight().map_or_else(|| accepted.origins(), Origins::of_plan);
+    engine(given, options, Some(&archive), (facts, origins), edges, patience)
 }
 
 /// An engine with its states as of the last commit and its sinks, each of which has looked at what it holds.

@@ -19,7 +19,7 @@ use super::{
     patience::Patience,
     recorded::check_queues,
     sources,
-    stored::{from_text, inspect, positions, state_image},
+    stored::{from_text, inspect, positions, reading_job, state_image},
 };
 use crate::{
     checkpoint::{Archive, CheckpointError, RestorePoint},
@@ -125,6 +125,9 @@ impl Replay<'_> {
         if self.options.mode == ReplayMode::Verify {
             check_queues(engine.job(), self.job, &point.plan.ranges, batch)?;
         }
+        if self.options.mode == ReplayMode::Show {
+            reads_them(self.job, &point.plan.ranges, batch)?;
+        }
         let inputs = self.inputs(&engine, batch)?;
         still_there(inputs, &point.plan.ranges)?;
         inputs.assign(&point.plan.ranges)?;
@@ -194,16 +197,12 @@ impl Replay<'_> {
 
     /// The job that ran `batch` with its sources where the given job finds them. Tells what the job file says otherwise.
     fn reading_job(&self, stored: &Job, batch: BatchId) -> Result<Job, DriverError> {
-        let mut job = stored.clone();
-        job.file_contents.clone_from(&self.job.file_contents);
         let mut gone = Vec::new();
-        for source in &mut job.sources {
+        for source in &stored.sources {
             let given = self.job.sources.iter().find(|given| given.name == source.name).map(|given| &given.kind);
-            match (&mut source.kind, given) {
-                (SourceKind::Kafka(stored), Some(SourceKind::Kafka(given))) => {
-                    stored.embedded.clone_from(&given.embedded)
-                }
-                (SourceKind::Queue { path, .. }, Some(SourceKind::Queue { path: now, .. })) => path.clone_from(now),
+            match (&source.kind, given) {
+                (SourceKind::Kafka(_), Some(SourceKind::Kafka(_)))
+                | (SourceKind::Queue { .. }, Some(SourceKind::Queue { .. })) => {}
                 (_, None) => gone.push(format!("Source `{}` is gone from the job file.", source.name)),
                 (_, Some(_)) => gone.push(format!("Source `{}` is of another kind now.", source.name)),
             }
@@ -223,7 +222,7 @@ impl Replay<'_> {
                 "the job file has changed; batches are verified with the job that ran them"
             );
         }
-        Ok(job)
+        Ok(reading_job(stored, self.job))
     }
 
     /// Compares digests with those stored at commit, where the outputs' settings are equal.
@@ -290,6 +289,27 @@ fn gone_for_good(error: DriverError) -> DriverError {
         )),
         _ => error,
     }
+}
+
+/// Whether the given job reads what the batch read: an edit since then may have taken sources or topics out.
+fn reads_them(job: &Job, ranges: &[OffsetRange], batch: BatchId) -> Result<(), DriverError> {
+    let unread = ranges.iter().filter(|range| !range.is_empty()).filter_map(|range| {
+        let source = job.sources.iter().find(|source| source.name == range.source);
+        match source.map(|source| &source.kind) {
+            None => Some(format!("Source `{}`, which read {}, is gone from the job file.", range.source, range.tp)),
+            Some(SourceKind::Kafka(kafka)) if !kafka.topics.reads_partition(&range.tp) => {
+                Some(format!("Source `{}` no longer reads {}.", range.source, range.tp))
+            }
+            Some(_) => None,
+        }
+    });
+    let unread: Vec<String> = unread.collect();
+    if unread.is_empty() {
+        return Ok(());
+    }
+    let error = DriverError::new(Class::Refused, format!("this job does not read what batch {batch} read"));
+    let hint = "Replay it by the job file of that time, or later batches: `--from ID`.".to_owned();
+    Err(unread.into_iter().fold(error, DriverError::detail).hint(hint))
 }
 
 /// Whether Kafka still holds every offset of the ranges.

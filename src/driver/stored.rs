@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Archive, CheckpointError, Holder, Lock, StateImage},
-    job::Job,
+    job::{Job, SourceKind},
     model::BatchId,
     planner::Position,
     protocol::{Decision, Expected, Facts, JobTextHash, decide},
@@ -60,6 +60,24 @@ pub fn job_of(archive: &Archive, text: &JobTextHash, connection: &Job) -> Result
 pub fn last_job(archive: &Archive, facts: &Facts, connection: &Job) -> Result<Option<Job>, DriverError> {
     let last = facts.batches.values().next_back().and_then(|row| row.plan.as_ref());
     last.map(|plan| job_of(archive, &plan.job_text, connection)).transpose()
+}
+
+/// `stored` as the job that reads its sources now: where `given` says that they are, as long as it has them.
+pub fn reading_job(stored: &Job, given: &Job) -> Job {
+    let mut job = stored.clone();
+    job.file_contents.clone_from(&given.file_contents);
+    for source in &mut job.sources {
+        let given = given.sources.iter().find(|given| given.name == source.name).map(|given| &given.kind);
+        match (&mut source.kind, given) {
+            (SourceKind::Kafka(stored), Some(SourceKind::Kafka(given))) => {
+                stored.embedded.clone_from(&given.embedded);
+                stored.on_data_loss = given.on_data_loss;
+            }
+            (SourceKind::Queue { path, .. }, Some(SourceKind::Queue { path: now, .. })) => path.clone_from(now),
+            _ => {}
+        }
+    }
+    job
 }
 
 /// A job text of the checkpoint as a job.

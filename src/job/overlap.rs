@@ -25,7 +25,8 @@ pub fn report_overlaps(reader: &mut Reader<'_>, sources: &[ReadSource]) {
     }
 }
 
-fn shared(a: &KafkaSpec, b: &KafkaSpec) -> Option<String> {
+/// What two sources both read, as far as their texts show it.
+pub(super) fn shared(a: &KafkaSpec, b: &KafkaSpec) -> Option<String> {
     use TopicSelection::{Assign, Pattern, Topics};
     let topic = |topic: &str| format!("topic `{topic}`");
     match (&a.topics, &b.topics) {

@@ -146,6 +146,14 @@ impl TopicSelection {
             TopicSelection::Assign(partitions) => partitions.iter().any(|tp| *tp.topic == *topic),
         }
     }
+
+    /// Whether `tp` is read.
+    pub fn reads_partition(&self, tp: &TopicPartition) -> bool {
+        match self {
+            TopicSelection::Assign(partitions) => partitions.contains(tp),
+            TopicSelection::Topics(_) | TopicSelection::Pattern(_) => self.reads(&tp.topic),
+        }
+    }
 }
 
 /// Spark's PID estimator (spark.streaming.backpressure.*), rates in records a second for the whole source.

@@ -74,9 +74,7 @@ impl Store for MemoryStore {
     fn log_planned(&mut self, plan: &PlanRecord) -> Result<(), MemoryError> {
         let due = self.in_flight().is_none() && plan.batch == self.facts.next_batch();
         self.expect(due, plan.batch, "planned")?;
-        for tp in &plan.dropped_partitions {
-            self.positions.retain(|(_, kept), _| kept != tp);
-        }
+        self.positions.retain(|(source, tp), _| !plan.drops(source, tp));
         for (name, base) in &plan.bases {
             self.facts.sinks.insert(name.clone(), (base.clone(), None));
         }

@@ -24,8 +24,8 @@ pub(crate) use memory::tests_support;
 pub use facts::{BatchFacts, Facts, MissingState, RewindRecord};
 pub use memory::{MemoryError, MemoryStore};
 pub use record::{
-    BoundedEnd, CommitRecord, JobTextHash, LossReason, LostRange, OutputRecord, PlanRecord, PoisonCount, Position,
-    SinkFacts, StateDelta, StateSnapshot, StateWrites, StateWritten,
+    BoundedEnd, CommitRecord, DroppedPartition, JobTextHash, LossReason, LostRange, OutputRecord, PlanRecord,
+    PoisonCount, Position, SinkFacts, StateDelta, StateSnapshot, StateWrites, StateWritten,
 };
 pub use recover::{Decision, Expected, Reason, decide};
 pub use steps::{

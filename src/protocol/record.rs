@@ -52,9 +52,10 @@ pub struct PlanRecord {
     pub job_text: JobTextHash,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<LostRange>,
-    /// Topic partitions whose position is given up with this plan (removed topics, accepted by the user).
+    /// Topic partitions whose position is given up before this plan (removed topics, accepted by the user): where the
+    /// plan reads one all the same, it begins anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dropped_partitions: Vec<TopicPartition>,
+    pub dropped_partitions: Vec<DroppedPartition>,
     /// States that begin anew with this batch (dropped, accepted by the user).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped_states: Vec<String>,
@@ -76,10 +77,29 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl PlanRecord {
+    /// Whether the position of `tp` in `source` is given up before this plan.
+    pub fn drops(&self, source: &str, tp: &TopicPartition) -> bool {
+        self.dropped_partitions.iter().any(|dropped| match &dropped.source {
+            Some(of) => dropped.tp == *tp && **of == *source,
+            // Of every source, as it was when plans did not say, but of none that has taken it over.
+            None => dropped.tp == *tp && !self.ranges.iter().any(|range| *range.source == *source && range.tp == *tp),
+        })
+    }
+
     /// What sinks store beside the batch; `checkpoint` is the uuid of the checkpoint.
     pub fn identity(&self, checkpoint: &str) -> BatchIdentity {
         BatchIdentity { checkpoint: checkpoint.to_owned(), timeline: self.timeline, batch: self.batch, time: self.time }
     }
+}
+
+/// A topic partition that a source no longer reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedPartition {
+    /// None in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Arc<str>>,
+    #[serde(flatten)]
+    pub tp: TopicPartition,
 }
 
 /// Where a topic partition continues.

@@ -220,8 +220,8 @@ fn ranges_meet(facts: &Facts) -> Result<Ends, Reason> {
     let mut committed = Ends::new();
     for (&batch, row) in &facts.batches {
         let Some(plan) = &row.plan else { continue };
-        ends.retain(|(_, tp), _| !plan.dropped_partitions.contains(tp));
-        committed.retain(|(_, tp), _| !plan.dropped_partitions.contains(tp));
+        ends.retain(|(source, tp), _| !plan.drops(source, tp));
+        committed.retain(|(source, tp), _| !plan.drops(source, tp));
         for range in &plan.ranges {
             let key = (range.source.clone(), range.tp.clone());
             if range.until < range.start || range.start < 0 {

@@ -4,6 +4,7 @@ use toml::Table;
 
 use super::{
     super::{
+        overlap::shared,
         spec::{Job, KafkaSpec, SourceKind, TopicSelection},
         text::source_table,
     },
@@ -15,12 +16,13 @@ pub fn compare_sources(old: &Job, new: &Job, differences: &mut Vec<Difference>) 
         let name = source.name.to_string();
         let lost = vec![Dropped::Source { source: name.clone() }];
         let Some(current) = new.sources.iter().find(|current| current.name == source.name) else {
-            differences.push(drops(format!("source `{name}` is gone"), lost));
+            let begun = begun_by_another(&source.kind, &name, old, new);
+            differences.push(drops(format!("source `{name}` is gone{begun}"), lost));
             continue;
         };
         match (&source.kind, &current.kind) {
             (SourceKind::Kafka(before), SourceKind::Kafka(after)) => {
-                compare_topics(&name, before, after, differences);
+                compare_topics((&name, old, new), before, after, differences);
                 let (before, after) = (source_table(old, source), source_table(new, current));
                 compare_reading(&name, &before, &after, differences);
             }
@@ -46,11 +48,39 @@ pub fn compare_sources(old: &Job, new: &Job, differences: &mut Vec<Difference>) 
     }
 }
 
-fn compare_topics(source: &str, before: &KafkaSpec, after: &KafkaSpec, differences: &mut Vec<Difference>) {
+/// That another source begins to read what `kind` was read by as source `name`: not where that one stood.
+fn begun_by_another(kind: &SourceKind, name: &str, old: &Job, new: &Job) -> String {
+    let SourceKind::Kafka(before) = kind else { return String::new() };
+    let shared_by = |job: &Job, other: &str| {
+        job.sources.iter().filter(|source| *source.name == *other && *source.name != *name).find_map(|source| {
+            match &source.kind {
+                SourceKind::Kafka(kafka) => shared(before, kafka),
+                SourceKind::Queue { .. } => None,
+            }
+        })
+    };
+    let takes = new.sources.iter().find_map(|source| {
+        let what = shared_by(new, &source.name).filter(|_| shared_by(old, &source.name).is_none())?;
+        Some(format!(
+            "; source `{}` reads {what} from its own `start` on, whatever `{name}` has read of it",
+            source.name
+        ))
+    });
+    takes.unwrap_or_default()
+}
+
+fn compare_topics(
+    (source, old, new): (&str, &Job, &Job),
+    before: &KafkaSpec,
+    after: &KafkaSpec,
+    differences: &mut Vec<Difference>,
+) {
     use TopicSelection::{Assign, Pattern, Topics};
     let topic_gone = |topic: &str| {
         let lost = Dropped::Topic { source: source.to_owned(), topic: topic.to_owned() };
-        drops(format!("source `{source}` no longer reads topic `{topic}`"), vec![lost])
+        let only = KafkaSpec { topics: Topics(vec![topic.into()]), ..before.clone() };
+        let begun = begun_by_another(&SourceKind::Kafka(only), source, old, new);
+        drops(format!("source `{source}` no longer reads topic `{topic}`{begun}"), vec![lost])
     };
     let keeps_topic = |topic: &str| match &after.topics {
         Topics(topics) => topics.iter().any(|kept| **kept == *topic),

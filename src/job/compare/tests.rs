@@ -120,6 +120,10 @@ fn topics_may_come_and_need_acceptance_to_go() {
     let other = "[sources.s]\nkind = \"kafka\"\nbrokers = \"a:1\"\ntopics = [\"x\"]\n";
     let (old, new) = (job(HEAD, SOURCE, &[]), job(HEAD, other, &[]));
     assert_eq!(verdicts(&old, &new), ["accept Source source: source"]);
+    let texts: Vec<String> = compare(&old, &new).into_iter().map(|difference| difference.text).collect();
+    let again =
+        "source `source` is gone; source `s` reads topic `x` from its own `start` on, whatever `source` has read of it";
+    assert!(texts.iter().any(|text| text == again), "{texts:?}");
 }
 
 #[test]

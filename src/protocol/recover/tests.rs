@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::protocol::{LossReason, LostRange, MemoryStore, StateWrites, Store, memory::tests_support::*};
+use crate::protocol::{
+    DroppedPartition, LossReason, LostRange, MemoryStore, StateWrites, Store, memory::tests_support::*,
+};
 
 /// Batches 0 and 1 committed, of two topic partitions.
 fn two_committed() -> MemoryStore {
@@ -167,9 +169,43 @@ fn a_dropped_partition_may_begin_anywhere() {
     let mut facts = one_in_flight();
     let plan = facts.batches.get_mut(&BatchId(2)).unwrap().plan.as_mut().unwrap();
     plan.ranges[0].start = 3;
-    plan.dropped_partitions.push(TopicPartition::new("words", 0));
+    plan.dropped_partitions.push(dropped(Some("source")));
     facts.positions.retain(|position| position.tp.partition != 0);
     assert!(matches!(decided(facts), Decision::ReExecute(_)));
+}
+
+fn dropped(source: Option<&str>) -> DroppedPartition {
+    DroppedPartition { source: source.map(Arc::from), tp: TopicPartition::new("words", 0) }
+}
+
+#[test]
+fn what_one_source_drops_another_may_read_and_goes_on_with() {
+    let of_other = |start, until| OffsetRange { source: "other".into(), ..range(0, start, until) };
+    for source in [Some("source"), None] {
+        let mut store = two_committed();
+        let mut moving = plan(2, &[]);
+        moving.ranges.push(of_other(0, 7));
+        moving.dropped_partitions.push(dropped(source));
+        store.log_planned(&moving).unwrap();
+        assert!(matches!(decided(store.facts()), Decision::ReExecute(_)), "{source:?}");
+        let following = |start| PlanRecord { ranges: vec![of_other(start, 9)], ..plan(3, &[]) };
+        let mut again = store.clone();
+        store.log_committed(&commit(2), &StateWrites::default(), Some(&following(7))).unwrap();
+        let positions = store.facts().positions;
+        let positions: Vec<_> = positions.iter().map(|at| (&*at.source, at.tp.partition, at.offset)).collect();
+        assert_eq!(positions, [("other", 0, 7), ("source", 1, 5)], "{source:?}");
+        assert!(matches!(decided(store.facts()), Decision::ReExecute(_)), "{source:?}");
+        again.log_committed(&commit(2), &StateWrites::default(), Some(&following(0))).unwrap();
+        assert!(matches!(decided(again.facts()), Decision::Refuse(Reason::RangesDoNotMeet { .. })), "{source:?}");
+    }
+}
+
+#[test]
+fn a_plan_of_an_earlier_version_does_not_say_which_source_drops() {
+    let old = r#"{"topic":"words","partition":0}"#;
+    assert_eq!(serde_json::from_str::<DroppedPartition>(old).unwrap(), dropped(None));
+    let new = serde_json::to_string(&dropped(Some("source"))).unwrap();
+    assert_eq!(serde_json::from_str::<DroppedPartition>(&new).unwrap(), dropped(Some("source")));
 }
 
 #[test]

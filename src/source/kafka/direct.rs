@@ -79,7 +79,8 @@ impl KafkaSource {
             plane,
             mirror_group: opening.mirror_offsets_to.map(str::to_owned),
             mirror: None,
-            seen: opening.stored.iter().map(|tp| Arc::clone(&tp.topic)).collect(),
+            // What is stored of topics that an edit has taken out is none of this source's any more.
+            seen: opening.stored.iter().map(|tp| &tp.topic).filter(|topic| spec.topics.reads(topic)).cloned().collect(),
             vanished: HashSet::new(),
             ids: HashMap::new(),
             known: HashSet::new(),
