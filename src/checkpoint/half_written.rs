@@ -135,6 +135,6 @@ mod tests {
             refused.to_string().contains(&dir.path().display().to_string()) && !refused.to_string().contains(TRIAL)
         );
         assert!([DATABASE, JOURNAL, MARK].map(read) == before, "the refusal changed files");
-        assert_eq!(names(dir.path()), ["checkpoint.db", "checkpoint.db-journal", "checkpoint.mark"]);
+        assert_eq!(names(dir.path()), ["checkpoint.db", "checkpoint.db-journal", "checkpoint.mark", "lock"]);
     }
 }
