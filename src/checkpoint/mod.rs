@@ -49,8 +49,9 @@
 //! is refused. A creation is written aside, in WAL mode, and renamed, so that a database is never found half made, and nothing
 //! is ever written to it but by transactions in the log. An earlier program switched to WAL under the database's own name,
 //! and a kill left its rollback journal: the holder of the lock has SQLite take that write back, after a trial on copies.
-//! SQLite's word for its mode is read, and a start without WAL ends. After a failed write or fsync nothing is known: the store refuses every later call, and the process ends. Assumed of the file system:
-//! working locks, atomic rename, and data that is durable after a successful fsync.
+//! SQLite's word for its mode is read, and a start without WAL ends. After a failed write or fsync nothing is known: the store
+//! refuses every later call, and the process ends. Assumed of the file system: working locks, atomic rename, and data that is
+//! durable after a successful fsync.
 
 mod archive;
 mod create;

@@ -182,6 +182,10 @@ pub enum FileLayout {
     Append,
 }
 
+/// How long an output's transaction may last where the user says nothing, milliseconds: what brokers allow by default
+/// (`transaction.max.timeout.ms`).
+pub const LONGEST_TRANSACTION_MS: u64 = 900_000;
+
 #[derive(Debug, Clone)]
 pub struct ToKafkaSpec {
     pub topic: ToTopic,

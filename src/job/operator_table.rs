@@ -6,7 +6,10 @@ use super::{
     arguments::Arguments,
     client::Side,
     mistake::Mistake,
-    operator::{Delivery, Emit, FileFormat, FileLayout, JoinKind, LogSpec, Operator, ToKafkaSpec, ToTopic},
+    operator::{
+        Delivery, Emit, FileFormat, FileLayout, JoinKind, LONGEST_TRANSACTION_MS, LogSpec, Operator, ToKafkaSpec,
+        ToTopic,
+    },
     property::properties,
     reader::Reader,
     setting::Setting,
@@ -323,9 +326,6 @@ fn check_delivery(reader: &mut Reader<'_>, arguments: &mut Arguments, spec: &ToK
     }
 }
 
-/// What brokers allow at most by default (`transaction.max.timeout.ms`), and an output asks for.
-const LONGEST_TRANSACTION_MS: i64 = 900_000;
-
 /// A batch is a transaction: one that brokers end before the interval has passed fails every batch.
 fn report_short_transaction(
     reader: &mut Reader<'_>,
@@ -338,7 +338,7 @@ fn report_short_transaction(
     let inherited = defaults.properties.get(name).filter(|_| spec.brokers.is_none());
     let timeout = match spec.properties.get(name).or(inherited) {
         Some(Setting::Literal(timeout)) => timeout,
-        None if interval > LONGEST_TRANSACTION_MS => {
+        None if u64::try_from(interval).is_ok_and(|interval| interval > LONGEST_TRANSACTION_MS) => {
             let message = format!("a transaction of 15 min is shorter than the batch interval, {interval} ms");
             let hint = format!(
                 "set \"{name}\" in `properties` to more than that, and the brokers' transaction.max.timeout.ms"

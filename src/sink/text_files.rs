@@ -130,15 +130,13 @@ impl TextFilesSink {
             }
             Err(error) => return Err(read(error)),
         }
-        let path = target.join(SUCCESS);
-        let len = self.disk.len(&path).map_err(|error| match NotAFile::is(&error) {
+        let bytes = self.success(&target).map_err(|error| match NotAFile::is(&error) {
             true => self.refused(&target, format!("Of its {SUCCESS}: {error}.")),
             false => read(error),
         })?;
-        let Some(len) = len else {
+        let Some(bytes) = bytes else {
             return Err(self.refused(&target, format!("It has no {SUCCESS}.")));
         };
-        let bytes = self.disk.read(&path, 0, usize::try_from(len).unwrap_or(usize::MAX)).map_err(read)?;
         let Ok(Success { identity, .. }) = serde_json::from_slice(&bytes) else {
             return Err(self.refused(&target, format!("Its {SUCCESS} is not kstream's.")));
         };
@@ -158,12 +156,11 @@ impl TextFilesSink {
         Err(self.refused(&target, format!("It is of batch {}, not {}.", identity.batch, batch.batch)))
     }
 
-    /// What `_SUCCESS` of a directory says, if it is there and kstream's.
-    fn success(&self, target: &Path) -> Option<Success> {
+    /// The bytes of a directory's `_SUCCESS`, if it has one.
+    fn success(&self, target: &Path) -> std::io::Result<Option<Vec<u8>>> {
         let path = target.join(SUCCESS);
-        let len = self.disk.len(&path).ok()??;
-        let bytes = self.disk.read(&path, 0, usize::try_from(len).ok()?).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        let Some(len) = self.disk.len(&path)? else { return Ok(None) };
+        self.disk.read(&path, 0, usize::try_from(len).unwrap_or(usize::MAX)).map(Some)
     }
 
     /// Refuses where the published directory is not what is staged.
@@ -262,7 +259,14 @@ impl Sink for TextFilesSink {
         // Times rise with the batches, so that nothing older need be looked into.
         for name in names.iter().filter(|name| self.naming.time(name).is_some_and(|time| time > next.time.0)) {
             let path = dir.join(name);
-            let Some(Success { identity, .. }) = self.success(&path) else { continue };
+            let bytes = match self.success(&path) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(error) if NotAFile::is(&error) || error.kind() == std::io::ErrorKind::NotADirectory => continue,
+                Err(error) => return Err(self.failed("read", &path, &error)),
+            };
+            // What is not kstream's is met when its time comes.
+            let Ok(Success { identity, .. }) = serde_json::from_slice(&bytes) else { continue };
             let unknown = identity.batch > next.batch || (identity.batch == next.batch && !standing.in_flight);
             if identity.checkpoint == next.checkpoint && identity.timeline >= next.timeline && unknown {
                 let what = format!("output {} is ahead of the checkpoint", self.name);
@@ -272,7 +276,8 @@ impl Sink for TextFilesSink {
                     identity.batch,
                     next.batch
                 );
-                let hint = "The checkpoint is older than the output: put back the newer one, or move away the directories behind it.";
+                let hint = "The checkpoint is older than the output: put back the newer one, or move away the directories \
+                            behind it.";
                 return Err(SinkError::new(SinkErrorKind::Refused, what).with(detail, hint));
             }
         }

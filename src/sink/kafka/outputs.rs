@@ -12,15 +12,13 @@ use super::{
     plain::PlainOutput,
 };
 use crate::{
-    job::{Delivery, Job, Operator, Setting, SourceKind, ToKafkaSpec, ToTopic},
+    job::{Delivery, Job, LONGEST_TRANSACTION_MS, Operator, Setting, SourceKind, ToKafkaSpec, ToTopic},
     sink::{Sink, SinkError, SinkErrorKind, watch::Silence},
     source::kafka::settings::ClientSettings,
 };
 
 /// Least transaction timeout where the user names none.
 const SHORTEST_TIMEOUT_MS: u64 = 60_000;
-/// What brokers allow at most by default (`transaction.max.timeout.ms`).
-const LONGEST_TIMEOUT_MS: u64 = 900_000;
 
 /// How long brokers that do not answer are waited for at most, and at least: to begin with transactions takes a moment.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
@@ -159,7 +157,9 @@ fn connection(job: &Job, spec: &ToKafkaSpec) -> Result<Connection, SinkError> {
 fn transaction_timeout(job: &Job, properties: &BTreeMap<String, Setting>) -> Result<Duration, SinkError> {
     let interval_ms = u64::try_from(job.batch_interval_ms).unwrap_or_default();
     let Some(Setting::Literal(given)) = properties.get("transaction.timeout.ms") else {
-        return Ok(Duration::from_millis(interval_ms.saturating_mul(2).clamp(SHORTEST_TIMEOUT_MS, LONGEST_TIMEOUT_MS)));
+        return Ok(Duration::from_millis(
+            interval_ms.saturating_mul(2).clamp(SHORTEST_TIMEOUT_MS, LONGEST_TRANSACTION_MS),
+        ));
     };
     let refused = |detail: String| {
         Err(SinkError::new(SinkErrorKind::Failed, format!("transaction.timeout.ms = {given} cannot work"))
