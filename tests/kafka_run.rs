@@ -1,6 +1,7 @@
 //! Whole jobs on a real Kafka: many batches under kills, losses, transactions, brokers that go away.
 
 mod brokers;
+mod clusters;
 mod listeners;
 mod loss;
 

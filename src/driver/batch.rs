@@ -298,17 +298,17 @@ impl Run<'_> {
         let Some(available) = self.inputs.available(&mut self.patience)? else {
             return Err(self.explain(&batch, trouble));
         };
-        let partitions: Vec<_> = available.into_iter().flat_map(|source| source.partitions).collect();
+        let now = |range: &OffsetRange| self.inputs.find(&available, range).cloned();
         let cut = || match trouble {
             Trouble::Execution(BatchFailure::Source { error, .. }) => match &error.kind {
-                SourceErrorKind::DataLoss { tp, latest, .. } => {
-                    rest_after_cut(&batch.plan().ranges, tp, *latest, &partitions)
+                SourceErrorKind::DataLoss { latest, .. } => {
+                    rest_after_cut(&batch.plan().ranges, range, *latest, &now(range)?)
                 }
                 _ => None,
             },
             _ => None,
         };
-        let Some((rest, lost)) = readable_rest(&batch.plan().ranges, &partitions).or_else(cut) else {
+        let Some((rest, lost)) = readable_rest(&batch.plan().ranges, now).or_else(cut) else {
             return Err(self.explain(&batch, trouble));
         };
         let replaced = self.replace(batch, |plan| {

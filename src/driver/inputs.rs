@@ -14,7 +14,9 @@ use super::{
 use crate::{
     job::{BackPressure, DEFAULT_UNREACHABLE_LIMIT_MS, Job, OnDataLoss, SourceKind, Start, TopicSelection},
     model::{AvailablePartition, OffsetRange, TopicPartition},
-    planner::{Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, plan_ranges},
+    planner::{
+        Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, end_offsets, plan_ranges,
+    },
     protocol::PlanRecord,
     source::{Available, Source, queue::LINES_PER_BATCH},
 };
@@ -37,6 +39,8 @@ pub struct Inputs {
 struct Settings {
     name: Arc<str>,
     start: Start,
+    /// Whether its partitions are assigned by hand: one that the job names later begins at `start`.
+    by_hand: bool,
     max_records_per_partition: u64,
     on_data_loss: OnDataLoss,
     unreachable_limit: Duration,
@@ -51,6 +55,9 @@ struct Settings {
     read_before: Option<TopicSelection>,
 }
 
+/// Where a bounded run ends, by source name.
+pub type Ends = BTreeMap<Arc<str>, BTreeMap<TopicPartition, i64>>;
+
 /// Committed positions by source name.
 pub type Positions = BTreeMap<Arc<str>, BTreeMap<TopicPartition, Position>>;
 
@@ -62,7 +69,7 @@ pub enum Bound<'a> {
     /// Back-pressure, where the job asks for it.
     Live,
     /// A bounded run reads up to these offsets.
-    Ends(&'a BTreeMap<TopicPartition, i64>),
+    Ends(&'a Ends),
 }
 
 impl Inputs {
@@ -83,6 +90,7 @@ impl Inputs {
                         Settings {
                             name: spec.name.clone(),
                             start,
+                            by_hand: selects_by_hand(&spec.kind),
                             max_records_per_partition,
                             on_data_loss,
                             unreachable_limit: Duration::from_millis(limit_ms),
@@ -158,6 +166,18 @@ impl Inputs {
         Ok(Some(available))
     }
 
+    /// What there is now of the topic partition that `range` reads: topics of one name in two clusters are two.
+    pub fn find<'a>(&self, available: &'a [Available], range: &OffsetRange) -> Option<&'a AvailablePartition> {
+        let source = self.settings.iter().position(|settings| settings.name == range.source)?;
+        available.get(source)?.partitions.iter().find(|partition| partition.tp == range.tp)
+    }
+
+    /// Where a bounded run that starts now ends.
+    pub fn ends(&self, available: &[Available]) -> Ends {
+        let of_sources = self.settings.iter().zip(available);
+        of_sources.map(|(settings, now)| (settings.name.clone(), end_offsets(&now.partitions))).collect()
+    }
+
     /// Whether topics without a committed position begin where they stand at some moment.
     pub fn may_begin_at_a_moment(&self) -> bool {
         self.settings.iter().any(Settings::begins_at_a_moment)
@@ -167,10 +187,12 @@ impl Inputs {
     /// committed, the next run finds another one.
     pub fn begin_at_a_moment(&self, ranges: &[OffsetRange]) -> bool {
         ranges.iter().any(|range| {
-            let begins = |settings: &Settings| settings.name == range.source && settings.begins_at_a_moment();
-            let known = self.positions.get(&range.source);
-            let is_known = known.is_some_and(|known| known.keys().any(|tp| tp.topic == range.tp.topic));
-            !is_known && self.settings.iter().any(begins)
+            let begins = |settings: &Settings| {
+                let known = self.positions.get(&range.source);
+                let is_known = known.is_some_and(|known| known.keys().any(|tp| settings.grow_together(tp, &range.tp)));
+                settings.name == range.source && settings.begins_at_a_moment() && !is_known
+            };
+            self.settings.iter().any(begins)
         })
     }
 
@@ -179,15 +201,15 @@ impl Inputs {
         let nothing = BTreeMap::new();
         for ((source, settings), available) in self.sources.iter_mut().zip(&mut self.settings).zip(available) {
             let committed = self.positions.get(&settings.name).unwrap_or(&nothing);
-            let topics: BTreeSet<&Arc<str>> = committed.keys().map(|tp| &tp.topic).collect();
             let unknown = |partition: &&AvailablePartition| {
                 !committed.contains_key(&partition.tp) && !settings.starts.contains_key(&partition.tp)
             };
             let new: Vec<AvailablePartition> = available.partitions.iter().filter(unknown).cloned().collect();
             let before = settings.read_before.as_ref();
             let is_later = |partition: &AvailablePartition| {
-                let topic = &partition.tp.topic;
-                settings.planned || topics.contains(topic) || before.is_some_and(|before| before.reads(topic))
+                settings.planned
+                    || committed.keys().any(|tp| settings.grow_together(tp, &partition.tp))
+                    || before.is_some_and(|before| before.reads_partition(&partition.tp))
             };
             let (later, first): (Vec<_>, Vec<_>) = new.into_iter().partition(is_later);
             for (partitions, start) in [(later, Start::Earliest), (first, settings.start.clone())] {
@@ -211,6 +233,7 @@ impl Inputs {
     /// The offset ranges of the next batch. Pure, but for the state of back-pressure.
     pub fn plan(&self, available: &[Available], bound: &Bound<'_>, interval: Interval) -> Result<Ranges, DriverError> {
         let nothing = BTreeMap::new();
+        let no_ends = BTreeMap::new();
         let states: Vec<SourceState<'_>> = self
             .settings
             .iter()
@@ -219,7 +242,7 @@ impl Inputs {
                 let rate = settings.estimator.as_ref().and_then(PidEstimator::records_per_second);
                 let (rate, ends) = match bound {
                     Bound::Live => (rate, None),
-                    Bound::Ends(ends) => (None, Some(*ends)),
+                    Bound::Ends(ends) => (None, Some(ends.get(&settings.name).unwrap_or(&no_ends))),
                 };
                 let rate = rate.map(|records_per_second| Rate { records_per_second, batch_interval_ms: interval.ms() });
                 let fit = self.fit.unwrap_or(u64::MAX).max(1);
@@ -242,13 +265,14 @@ impl Inputs {
     }
 
     /// Batches that are needed to read up to `ends` at the static limits.
-    pub fn batches_needed(&self, ends: &BTreeMap<TopicPartition, i64>) -> u64 {
+    pub fn batches_needed(&self, ends: &Ends) -> u64 {
         let nothing = BTreeMap::new();
-        let needed = self.settings.iter().map(|settings| {
+        let needed = self.settings.iter().filter_map(|settings| {
+            let ends = ends.get(&settings.name)?;
             let committed = self.positions.get(&settings.name).unwrap_or(&nothing);
             let own = |tp: &TopicPartition| committed.contains_key(tp) || settings.starts.contains_key(tp);
             let ends = ends.iter().filter(|(tp, _)| own(tp)).map(|(tp, end)| (tp.clone(), *end)).collect();
-            batches_needed(committed, &settings.starts, &ends, settings.max_records_per_partition)
+            Some(batches_needed(committed, &settings.starts, &ends, settings.max_records_per_partition))
         });
         needed.max().unwrap_or(0)
     }
@@ -326,9 +350,19 @@ impl Inputs {
     }
 }
 
+fn selects_by_hand(source: &SourceKind) -> bool {
+    matches!(source, SourceKind::Kafka(kafka) if matches!(kafka.topics, TopicSelection::Assign(_)))
+}
+
 impl Settings {
     fn begins_at_a_moment(&self) -> bool {
         matches!(self.start, Start::Latest | Start::Time(_))
+    }
+
+    /// Whether `later` is found where `known` is read already: another partition of its topic, unless each is assigned by
+    /// hand.
+    fn grow_together(&self, known: &TopicPartition, later: &TopicPartition) -> bool {
+        if self.by_hand { known == later } else { known.topic == later.topic }
     }
 
     fn peer(&self) -> Peer<'_> {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{error::DriverError, in_hand::Run};
 use crate::{
+    model::OffsetRange,
     protocol::CommittedBatch,
     telemetry::progress::{BatchProgress, Missed, Origin, PartitionLag, StateSize, VerbDurations, ms, rows_per_second},
 };
@@ -70,18 +71,17 @@ impl Run<'_> {
     }
 
     fn lag(&self, plan: &crate::protocol::PlanRecord) -> Vec<PartitionLag> {
-        let partitions = self.reporter.available().iter().flat_map(|source| &source.partitions);
-        partitions
-            .filter_map(|partition| {
-                let range = plan.ranges.iter().find(|range| range.tp == partition.tp)?;
-                Some(PartitionLag {
-                    topic: partition.tp.topic.to_string(),
-                    partition: partition.tp.partition,
-                    latest: partition.latest,
-                    lag: u64::try_from(partition.latest - range.until).unwrap_or(0),
-                })
+        let lag = |range: &OffsetRange| {
+            let now = self.inputs.find(self.reporter.available(), range)?;
+            Some(PartitionLag {
+                source: range.source.to_string(),
+                topic: range.tp.topic.to_string(),
+                partition: range.tp.partition,
+                latest: now.latest,
+                lag: u64::try_from(now.latest - range.until).unwrap_or(0),
             })
-            .collect()
+        };
+        plan.ranges.iter().filter_map(lag).collect()
     }
 
     fn state_sizes(&self) -> Vec<StateSize> {

@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
         }
         let bounded = match options.until {
             _ if logical => Some(Bounded::by_logical_clock()),
-            Until::CaughtUp => Some(Bounded::from_stored(facts.bounded_end.as_ref())),
+            Until::CaughtUp => Some(Bounded::from_stored(facts.bounded_end.as_ref(), &job)),
             Until::Stopped => None,
         };
         let ticks = Ticks::new(interval, facts.last_time(), clock);

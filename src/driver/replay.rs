@@ -320,25 +320,22 @@ fn still_there(inputs: &mut Inputs, ranges: &[OffsetRange]) -> Result<(), Driver
     let gone: Vec<String> = ranges
         .iter()
         .filter(|range| !range.is_empty())
-        .filter_map(|range| {
-            let found = available.iter().flat_map(|source| &source.partitions).find(|p| p.tp == range.tp);
-            match found {
-                None => Some(format!("Topic partition {range} does not exist any more.")),
-                Some(found) if found.earliest > range.start => Some(format!(
-                    "Topic partition {} starts at offset {}; the batch needs {}..{}. Offsets {}..{} are gone.",
-                    range.tp,
-                    found.earliest,
-                    range.start,
-                    range.until,
-                    range.start,
-                    found.earliest.min(range.until)
-                )),
-                Some(found) if found.latest < range.until => Some(format!(
-                    "Topic partition {} ends at offset {}; the batch needs {}..{}.",
-                    range.tp, found.latest, range.start, range.until
-                )),
-                Some(_) => None,
-            }
+        .filter_map(|range| match inputs.find(&available, range) {
+            None => Some(format!("Topic partition {range} does not exist any more.")),
+            Some(found) if found.earliest > range.start => Some(format!(
+                "Topic partition {} starts at offset {}; the batch needs {}..{}. Offsets {}..{} are gone.",
+                range.tp,
+                found.earliest,
+                range.start,
+                range.until,
+                range.start,
+                found.earliest.min(range.until)
+            )),
+            Some(found) if found.latest < range.until => Some(format!(
+                "Topic partition {} ends at offset {}; the batch needs {}..{}.",
+                range.tp, found.latest, range.start, range.until
+            )),
+            Some(_) => None,
         })
         .collect();
     if gone.is_empty() {

@@ -165,39 +165,37 @@ fn truncated(position: &Position, now: &AvailablePartition) -> bool {
 }
 
 /// What of a planned batch can still be read, for a plan that may be replaced: the ranges, shortened, and what of them
-/// is lost. `None` where nothing is lost.
+/// is lost. `None` where nothing is lost. `now` tells what a range's topic partition holds, none where it is gone.
 ///
 /// A range whose topic partition is gone, or is another log, keeps its place as an empty range at its start.
 pub fn readable_rest(
     planned: &[OffsetRange],
-    available: &[AvailablePartition],
+    now: impl Fn(&OffsetRange) -> Option<AvailablePartition>,
 ) -> Option<(Vec<OffsetRange>, Vec<LostRange>)> {
     let mut lost = Vec::new();
     let mut rest = Vec::with_capacity(planned.len());
     for range in planned {
-        let now = available.iter().find(|partition| partition.tp == range.tp);
-        let (kept, gone) = readable(range, now);
+        let (kept, gone) = readable(range, now(range).as_ref());
         rest.push(OffsetRange { start: kept.0, until: kept.1, ..range.clone() });
         lost.extend(gone);
     }
     if lost.is_empty() { None } else { Some((rest, lost)) }
 }
 
-/// As [`readable_rest`] for one topic partition whose log was cut at `end` and has grown again: the offsets alone do not
+/// As [`readable_rest`] for one range, `cut`, whose log was cut at `end` and has grown again: the offsets alone do not
 /// show it. Reading goes on at the cut, so that nothing of the new log is passed over. `None` where `end` is no cut of the
 /// range.
 pub fn rest_after_cut(
     planned: &[OffsetRange],
-    cut: &TopicPartition,
+    cut: &OffsetRange,
     end: i64,
-    available: &[AvailablePartition],
+    now: &AvailablePartition,
 ) -> Option<(Vec<OffsetRange>, Vec<LostRange>)> {
-    let now = available.iter().find(|partition| partition.tp == *cut)?;
     let mut rest = planned.to_vec();
-    let range = rest.iter_mut().find(|range| range.tp == *cut && end < range.until && now.earliest <= end)?;
+    let range = rest.iter_mut().find(|range| *range == cut && end < range.until && now.earliest <= end)?;
     let lost = |start, until| LostRange {
         source: range.source.clone(),
-        tp: cut.clone(),
+        tp: cut.tp.clone(),
         start,
         until: Some(until),
         resumes_at: Some(end),
@@ -301,7 +299,7 @@ mod tests {
     #[test]
     fn the_readable_rest_of_a_planned_batch() {
         let check = |range: OffsetRange, now: &[AvailablePartition], expected: Option<(&str, &str)>| {
-            let rest = readable_rest(std::slice::from_ref(&range), now);
+            let rest = readable_rest(std::slice::from_ref(&range), |_| now.first().cloned());
             if let Some((rest, lost)) = &rest
                 && lost[0].reason == LossReason::Retention
             {
@@ -323,9 +321,9 @@ mod tests {
     #[test]
     fn a_log_that_was_cut_and_has_grown_again_is_read_from_the_cut_on() {
         let check = |end, expected: Option<(&str, &str)>| {
-            let now = [available(2, 20, Some("id"), Some(4))];
+            let now = available(2, 20, Some("id"), Some(4));
             let planned = [OffsetRange { start_epoch: Some(3), ..range(5, 9) }];
-            let rest = rest_after_cut(&planned, &now[0].tp, end, &now);
+            let rest = rest_after_cut(&planned, &planned[0], end, &now);
             if let Some((rest, _)) = &rest {
                 assert_eq!(rest[0].start_epoch, None, "what was lost is not compared again");
             }

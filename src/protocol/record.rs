@@ -36,7 +36,12 @@ pub use crate::planner::{LossReason, LostRange};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoundedEnd {
-    pub offsets: Vec<(TopicPartition, i64)>,
+    /// By source name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<Arc<str>, Vec<(TopicPartition, i64)>>,
+    /// Of every source that reads them; only in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offsets: Option<Vec<(TopicPartition, i64)>>,
 }
 
 /// A batch's whole input, durable before any effect outside memory.

@@ -94,6 +94,7 @@ pub struct VerbDurations {
 /// How far a topic partition is behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionLag {
+    pub source: String,
     pub topic: String,
     pub partition: i32,
     pub latest: i64,
@@ -198,6 +199,10 @@ mod tests {
     use super::*;
     use crate::model::TopicPartition;
 
+    fn lag(partition: i32, lag: u64) -> PartitionLag {
+        PartitionLag { source: "source".to_owned(), topic: "words".to_owned(), partition, latest: 12, lag }
+    }
+
     fn progress(batch: u64) -> BatchProgress {
         BatchProgress {
             job: "wordcount".to_owned(),
@@ -220,10 +225,7 @@ mod tests {
             input_rows_per_second: 1.3,
             processed_rows_per_second: rows_per_second(4, Duration::from_millis(3)),
             durations_ms: VerbDurations { execute: ms(Duration::from_micros(1_234)), ..VerbDurations::default() },
-            lag: vec![
-                PartitionLag { topic: "words".to_owned(), partition: 0, latest: 12, lag: 3 },
-                PartitionLag { topic: "words".to_owned(), partition: 1, latest: 12, lag: 4 },
-            ],
+            lag: vec![lag(0, 3), lag(1, 4)],
             state: vec![StateSize { step: "count".to_owned(), rows: 7, bytes: 100 }],
             poison: BTreeMap::from([("map#1".to_owned(), 2)]),
             scheduling_delay_ms: 1.0,
@@ -252,8 +254,8 @@ mod tests {
                 r#""input_rows":4,"input_rows_per_second":1.3,"processed_rows_per_second":1333.3,"#,
                 r#""durations_ms":{"available":0.0,"plan":0.0,"log_planned":0.0,"execute":1.234,"stage":0.0,"#,
                 r#""publish":0.0,"log_committed":0.0,"purge":0.0},"#,
-                r#""lag":[{"topic":"words","partition":0,"latest":12,"lag":3},"#,
-                r#"{"topic":"words","partition":1,"latest":12,"lag":4}],"#,
+                r#""lag":[{"source":"source","topic":"words","partition":0,"latest":12,"lag":3},"#,
+                r#"{"source":"source","topic":"words","partition":1,"latest":12,"lag":4}],"#,
                 r#""state":[{"step":"count","rows":7,"bytes":100}],"poison":{"map#1":2},"#,
                 r#""scheduling_delay_ms":1.0,"processing_delay_ms":3.0,"total_delay_ms":4.0,"#,
                 r#""batch_interval_ms":3000,"missed_ticks":0,"clock_distance_ms":0}"#,

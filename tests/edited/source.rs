@@ -216,6 +216,30 @@ fn a_live_job_gives_a_topic_up_at_its_first_batch() {
 }
 
 #[test]
+fn a_partition_that_is_assigned_later_begins_at_start() {
+    let Some(broker) = broker() else { return };
+    for (start, skipped) in [("{ T = { \"1\" = 15 } }", 15), ("\"latest\"", 20), ("\"earliest\"", 0)] {
+        let topic = broker.topic("assigned", 2);
+        let of = |partitions: &str, start: &str| {
+            let table = format!("[sources.s]\nKAFKA\nassign = {{ T = {partitions} }}\nstart = {start}\n");
+            job(broker, &table.replace('T', topic.name()), "")
+        };
+        let [first, second, more] = ["first", "second", "more"].map(|prefix| lines(prefix, 20));
+        broker.produce(topic.name(), 0, &first);
+        broker.produce(topic.name(), 1, &second);
+        let place = Place::with_job(&of("[0]", "\"earliest\""));
+        place.catch_up();
+        place.write("job.toml", of("[0, 1]", start));
+        place.catch_up();
+        // Where it begins is kept, also where there was nothing to read yet.
+        broker.produce(topic.name(), 1, &more);
+        place.catch_up();
+        assert_eq!(shown(&place), times(&[(&first, 1), (&second[skipped..], 1), (&more, 1)]), "{start}");
+        place.kstream("replay job.toml --verify").expect(0);
+    }
+}
+
+#[test]
 fn one_of_two_sources_drops_a_topic_that_the_other_goes_on_with() {
     let Some(broker) = broker() else { return };
     for point in points() {

@@ -72,7 +72,10 @@ fn what_was_written_is_found_after_a_restart() {
     let mut checkpoint = create(dir.path());
     assert_eq!(checkpoint.run_epoch(), RunEpoch(1));
     run(&mut checkpoint, 0, 3);
-    let end = BoundedEnd { offsets: vec![(TopicPartition::new("words", 0), 50)] };
+    let end = BoundedEnd {
+        sources: BTreeMap::from([("source".into(), vec![(TopicPartition::new("words", 0), 50)])]),
+        ..BoundedEnd::default()
+    };
     checkpoint.set_bounded_end(Some(end.clone()));
     checkpoint.log_planned(&plan(3, &[(0, 30, 40)])).unwrap();
     drop(checkpoint);
@@ -367,6 +370,19 @@ fn killed(dir: &Path) -> (Facts, BTreeMap<PathBuf, Vec<u8>>) {
     checkpoint.log_committed(&line::commit(1), &state(2), Some(&plan(2, &[(0, 20, 30)]))).unwrap();
     // Before it is closed: SQLite tidies its log away then.
     (inspect(dir).unwrap(), image(dir))
+}
+
+/// Where an fsync failed the last process, only what is written anew is known to come to the disk.
+#[test]
+fn a_start_writes_the_log_of_the_last_process_into_the_database_first() {
+    let [dir, alone] = [scratch(), scratch()];
+    let source = scratch();
+    let (facts, files) = killed(source.path());
+    files.iter().for_each(|(path, bytes)| fs::write(dir.path().join(path.file_name().unwrap()), bytes).unwrap());
+    let _open = Checkpoint::resume(lock(dir.path()), &facts).unwrap();
+    fs::copy(dir.path().join("checkpoint.db"), alone.path().join("checkpoint.db")).unwrap();
+    let found = inspect(alone.path()).unwrap();
+    assert_eq!((found.head_planned, found.head_committed), (Some(BatchId(2)), Some(BatchId(1))));
 }
 
 /// Damages a copy of the checkpoint with `damage`: it is refused, or the damage is nowhere that counts; the bytes stay.
