@@ -18,6 +18,7 @@ pub const POINTS: &[&str] = &[
     "create: written aside",
     "create: renamed",
     "start: opened",
+    "start: log emptied",
     "start: marked",
     "start: run begun",
     "recover: decided",

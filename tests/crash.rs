@@ -6,6 +6,8 @@
 //! one, for every kind of output of a stateless, a stateful and a windowed job.
 
 mod creation;
+#[cfg(target_os = "linux")]
+mod disk_calls;
 mod product;
 
 use std::{collections::BTreeMap, fs, path::Path};

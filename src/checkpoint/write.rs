@@ -91,6 +91,12 @@ impl Checkpoint {
         };
         let anchors = Anchor::at(schema::database(&dir)).and_then(|database| Ok([database, lock.anchor()?]));
         let anchors = anchors.map_err(|error| CheckpointError::io(dir.clone(), "look at", error))?;
+        // Where an fsync failed the last process, what it left in the log may be in memory alone, and an fsync of what is
+        // written behind it would not tell. So the database takes the log over, by an fsync of its own, before anything is
+        // written. A reader that holds it up is gone at the next start.
+        let copied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        copied.map_err(|error| CheckpointError::io(dir.clone(), "write to", error))?;
+        crash::point("start: log emptied");
         let archive = Archive::over(&dir, conn);
         let counted = archive.read(facts::counted)?;
         let mark =
