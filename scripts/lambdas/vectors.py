@@ -127,6 +127,12 @@ for pattern in PATTERNS:
 for call in ["re.sub(r'(\w) (\w)', r'\\2 \\1', 'ab cd')", "re.sub('a', lambda m: m.group().upper(), 'banana', 2)", "re.split(',', 'a,b,c', 1)", "re.escape('a.b*c')",
              "re.search('(?P<y>\\\d+)', 'in 2026').groupdict()", "re.search('(a)|(b)', 'b').groups()", "re.search('b', 'aéb').start()"]:
     add(call)
+for template in [r"\0", r"[\1]", r"\2", r"\01", r"\101", r"\400", r"\11", r"\18", r"\g<0>", r"<\g<1>>", r"\g<y>", r"\g<z>", r"\g<7>", r"\g1", r"\g<1", r"\q", r"\-", r"\t\v", "end\\"]:
+    for text in ["ab", "-"]:
+        add(f"re.sub('(?P<y>a)|x', {template!r}, {text!r})")
+for x in ["'{:.1}'.format(0.0)", "'{:.1}'.format(1.0)", "'{:.0}'.format(0.0)", "'{:.2}'.format(0.0)", "'{:g}'.format(0.0)", "'{:#.1}'.format(0.0)", "'x' % [1]", "'x' % b'1'", "'x' % 'y'", "'x' % {}", "'%s' % [1]",
+          "f'{5:=+6}|'", "f'{-5:=6}|'"]:
+    add(x)
 for f in ["sqrt", "floor", "ceil", "trunc", "exp", "log", "log2", "log10", "fabs", "sin", "isnan"]:
     for x in ["0", "2", "-1", "2.5", "-2.5", "1e300", "1" + "0" * 30]:
         add(f"math.{f}({x})")

@@ -347,7 +347,7 @@ impl Scanner<'_> {
                     self.blank(self.pos..self.pos + 1);
                 }
                 b'!' if top && self.peek(1) != b'=' => self.pos += 1,
-                b':' if top && self.peek(1) != b'=' => return self.spec(string, idx, outer),
+                b':' if top => return self.spec(string, idx, outer),
                 b'\n' => self.pos += 1,
                 _ => self.token(),
             }

@@ -65,7 +65,8 @@ impl<'a> Given<'a> {
         let len = match self.args {
             Value::Tuple(values) => values.len(),
             Value::Record(_) => 2,
-            Value::Dict(_) => return Ok(()),
+            // Python takes whatever has an index, but for str and tuple, for a mapping that may hold more.
+            Value::Dict(_) | Value::List(_) | Value::Bytes(_) => return Ok(()),
             _ => 1,
         };
         if !self.by_name && self.taken < len {

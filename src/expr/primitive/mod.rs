@@ -24,6 +24,7 @@ mod regex;
 mod sequence;
 mod spec;
 mod str_method;
+mod template;
 mod time;
 mod titlecase;
 

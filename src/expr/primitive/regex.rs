@@ -6,7 +6,7 @@ use std::{any::Any, cell::RefCell, sync::Arc};
 use ::regex::{Captures, Regex};
 use indexmap::IndexMap;
 
-use super::{Arguments, Arities, BuiltinFn, Caller, Fault, MethodFn, compare::key, new_str};
+use super::{Arguments, Arities, BuiltinFn, Caller, Fault, MethodFn, compare::key, new_str, template::Template};
 use crate::{
     expr::EvalErrorKind,
     model::{Dict, Opaque, Value, text::repr},
@@ -350,12 +350,16 @@ fn sub(pattern: &Regex, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> R
         Some(Value::Int(most)) if *most > 0 => *most as usize,
         _ => usize::MAX,
     };
+    let template = match replacement {
+        Some(Value::Str(template)) => Some(Template::parse(template, pattern)?),
+        _ => None,
+    };
     let (mut out, mut from) = (String::new(), 0);
     for captures in all_matches(pattern, text).take(most) {
         let Some(whole) = captures.get(0) else { continue };
-        let new = match replacement {
-            Some(Value::Str(template)) => expand(template, &captures)?,
-            Some(function) => {
+        let new = match (&template, replacement) {
+            (Some(template), _) => template.expand(&captures),
+            (None, Some(function)) => {
                 let found = Value::Opaque(Arc::new(Match::of(pattern, text, &captures)));
                 match caller.call(function, &[found])? {
                     Value::Str(new) => new.to_string(),
@@ -365,7 +369,7 @@ fn sub(pattern: &Regex, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> R
                     }
                 }
             }
-            None => String::new(),
+            (None, None) => String::new(),
         };
         caller.budget().allocate((new.len() + whole.start() - from) as u64)?;
         out.push_str(&text[from..whole.start()]);
@@ -374,50 +378,4 @@ fn sub(pattern: &Regex, arguments: &Arguments<'_>, caller: &mut dyn Caller) -> R
     }
     out.push_str(&text[from..]);
     new_str(out, caller.budget())
-}
-
-/// `\1`, `\g<1>`, `\g<name>` and the usual escapes of a replacement.
-fn expand(template: &str, captures: &Captures<'_>) -> Result<String, Fault> {
-    let mut out = String::new();
-    let mut rest = template;
-    let missing = || Fault::value_error("invalid group reference");
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let Some(next) = rest.chars().next() else { return Err(Fault::value_error("bad escape (end of pattern)")) };
-        rest = &rest[next.len_utf8()..];
-        match next {
-            '0'..='9' => {
-                let more = rest.bytes().take(1).take_while(u8::is_ascii_digit).count();
-                let digits = format!("{next}{}", &rest[..more]);
-                rest = &rest[more..];
-                let at: usize = digits.parse().map_err(|_| missing())?;
-                if at >= captures.len() {
-                    return Err(missing());
-                }
-                out.push_str(captures.get(at).map_or("", |group| group.as_str()));
-            }
-            'g' => {
-                let inner = rest.strip_prefix('<').and_then(|inner| inner.split_once('>')).ok_or_else(missing)?;
-                let group = match inner.0.parse::<usize>() {
-                    Ok(at) if at < captures.len() => captures.get(at),
-                    Ok(_) => return Err(missing()),
-                    Err(_) => captures.name(inner.0),
-                };
-                out.push_str(group.map_or("", |group| group.as_str()));
-                rest = inner.1;
-            }
-            'n' => out.push('\n'),
-            't' => out.push('\t'),
-            'r' => out.push('\r'),
-            '\\' => out.push('\\'),
-            c if c.is_ascii_alphabetic() => return Err(Fault::value_error(format!("bad escape \\{c}"))),
-            c => {
-                out.push('\\');
-                out.push(c);
-            }
-        }
-    }
-    out.push_str(rest);
-    Ok(out)
 }

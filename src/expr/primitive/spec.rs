@@ -306,7 +306,7 @@ fn general(magnitude: f64, precision: usize, alternate: bool, short: i32) -> Str
     let precision = precision.max(1);
     let rounded = format!("{magnitude:.*e}", precision - 1);
     let exponent: i32 = rounded.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-    let text = if exponent < -4 || exponent >= precision as i32 - short && magnitude != 0.0 {
+    let text = if exponent < -4 || exponent >= precision as i32 - short {
         scientific(magnitude, precision - 1, alternate)
     } else {
         fixed(magnitude, (precision as i32 - 1 - exponent).max(0) as usize, alternate)
