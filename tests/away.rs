@@ -404,3 +404,69 @@ fn a_port_that_is_no_kafka_is_warned_of_once() {
         place.kstream("run job.toml --until-caught-up").expect(6).says(&["waiting for Kafka", "security.protocol"]);
     assert_eq!(ended.err.matches(" WARN ").count(), 1, "{}", ended.err);
 }
+
+/// Parts of answers are no answers, however often they come.
+#[test]
+fn a_broker_whose_answers_never_end_is_away() {
+    let Some(broker) = broker() else { return };
+    let input = broker.topic("in", 1);
+    let lines: Vec<String> = (0..5_000).map(|nth| format!("line {nth}")).collect();
+    broker.produce(input.name(), 0, &lines);
+    for fetch in PLANES {
+        let proxy = Proxy::before(&broker.brokers);
+        let job = |limit: &str| {
+            let keys = format!("fetch = \"{fetch}\"\nunreachable_limit = \"{limit}\"");
+            let steps = "[[steps]]\ncount = true\n[[steps]]\npprint = { to = \"out.log\" }\n";
+            of_kafka("torn", "1s", (&proxy.address, input.name()), &keys, steps)
+        };
+        let place = Place::with_job(&job("6s"));
+        proxy.tear(ApiKey::Fetch);
+        let began = Instant::now();
+        place.kstream("run job.toml --until-caught-up").expect(6).says(&["waiting for Kafka", "`unreachable_limit`"]);
+        assert!(began.elapsed() < Duration::from_secs(40), "{fetch}: {:?}", began.elapsed());
+
+        place.write("job.toml", job("10m"));
+        let running = place.start("run job.toml --until-caught-up");
+        wait_until("the warning", || running.err().contains("waiting for Kafka"));
+        let asked = Instant::now();
+        running.signal("-TERM");
+        running.wait().expect(6).says(&["asked to stop while Kafka was away"]);
+        assert!(asked.elapsed() < Duration::from_secs(15), "{fetch}: {:?}", asked.elapsed());
+
+        proxy.pass_on();
+        place.kstream("run job.toml --until-caught-up").expect(0);
+        assert!(place.read("out.log").contains("\n5000\n"), "{fetch}: {}", place.read("out.log"));
+    }
+}
+
+/// Processor time that a process has had, in hundredths of a second.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().expect("ticks")).sum()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn waiting_for_a_silent_output_is_no_busy_loop() {
+    let Some(broker) = broker() else { return };
+    for delivery in ["exactly_once", "at_least_once"] {
+        let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));
+        broker.produce(input.name(), 0, ["first"]);
+        let proxy = Proxy::before(&broker.brokers);
+        let keys = format!("topic = \"{}\", brokers = \"{}\", delivery = \"{delivery}\"", output.name(), proxy.address);
+        let place = Place::with_job(&job(&one_a_batch(broker, input.name()), "10m", &keys));
+        let mut running = place.start("run job.toml");
+        wait_until("the first delivery", || !broker.read_committed(output.name()).is_empty() || !running.is_running());
+        thread::sleep(Duration::from_millis(500));
+        proxy.fall_silent();
+        broker.produce(input.name(), 0, ["second"]);
+        thread::sleep(Duration::from_secs(3));
+        let before = ticks(running.pid());
+        thread::sleep(Duration::from_secs(4));
+        let taken = ticks(running.pid()) - before;
+        assert!(taken < 80, "{delivery}: {taken} hundredths of a second of the processor in 4 seconds of waiting");
+        running.signal("-KILL");
+        running.wait();
+    }
+}

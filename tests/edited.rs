@@ -185,3 +185,91 @@ fn two_states_get_names_in_another_order() {
     let after = format!("{head}{}{}", sums(&was(2), 100, "other"), sums(&was(1), 1, "out"));
     goes_on(&job(&before), &job(&after));
 }
+
+/// The state has another name in the edited job, and is given up all the same.
+#[test]
+fn a_state_that_is_given_up_under_another_name_begins_anew() {
+    let window = |length: &str, inverse: &str, named: &str| {
+        logged(&format!(
+            "{named}reduce_by_key_and_window = {{ func = \"lambda a, b: a + b\", {inverse}length = \"{length}\", slide = \"1s\" }}"
+        ))
+    };
+    let total = |partitions: u32, named: &str| {
+        logged(&format!(
+            "{named}update_state_by_key = {{ func = \"lambda values, total: sum(values) + (total or 0)\", partitions = {partitions} }}"
+        ))
+    };
+    let inverse = "inverse = \"lambda a, b: a - b\", ";
+    let window_was = "name = \"n\"\nwas = \"reduce_by_key_and_window#1\"\n";
+    let total_was = "name = \"n\"\nwas = \"update_state_by_key#1\"\n";
+    for (before, after) in [
+        (window("5s", inverse, ""), window("2s", inverse, window_was)),
+        (window("2s", inverse, ""), window("5s", inverse, window_was)),
+        (window("3s", "", ""), window("3s", inverse, window_was)),
+        (total(8, ""), total(3, total_was)),
+    ] {
+        // What the edited job shows of the rest of the input on a checkpoint of its own.
+        let alone = place(&after.replace("was = ", "# was = "), &LINES[BEFORE..]);
+        run(&alone, "");
+        let expected: Vec<_> = blocks(&alone.read("out.log")).into_iter().map(|block| block.lines).collect();
+        for point in POINTS.map(Some).into_iter().chain([None]) {
+            let place = place(&before, &LINES);
+            run(&place, &format!("--max-batches {BEFORE}"));
+            place.write("job.toml", &after);
+            place.kstream("run job.toml").expect(3).says(&["--accept-changes"]);
+            match point {
+                Some(point) => killed(&place, point, "--accept-changes"),
+                None => run(&place, "--accept-changes --max-batches 1"),
+            }
+            run(&place, "--max-batches 1");
+            run(&place, "");
+            let mut found: Vec<_> = blocks(&place.read("out.log")).into_iter().skip(BEFORE).map(|b| b.lines).collect();
+            found.truncate(expected.len());
+            assert_eq!(found, expected, "{point:?} {after}");
+            place.kstream("replay job.toml --verify").expect(0);
+        }
+    }
+}
+
+/// Windows lie on the ticks of the new interval; those of the old one come back with a rewind.
+#[test]
+fn another_interval_has_a_grid_of_its_own() {
+    let job = |interval: &str, steps: &str| {
+        job(&format!("{steps}[[steps]]\npprint = {{ num = 1000, to = \"out.log\" }}"))
+            .replace("\"1s\"", &format!("\"{interval}\""))
+    };
+    let window = |length: &str, slide: &str| {
+        format!("[[steps]]\ncount_by_window = {{ length = \"{length}\", slide = \"{slide}\" }}\n")
+    };
+    let before = job("3s", &window("6s", "3s"));
+    for (interval, length, slide) in [("5s", "10s", "5s"), ("2s", "4s", "2s"), ("7s", "7s", "7s"), ("1s", "3s", "1s")] {
+        let after = job(interval, &window(length, slide));
+        let place = place(&before, &LINES);
+        run(&place, &format!("--max-batches {BEFORE}"));
+        let first = place.read("out.log");
+        place.write("job.toml", &after);
+        run(&place, "--accept-changes");
+        let edited = place.read("out.log");
+        let shown = blocks(&edited);
+        let step: i64 = interval.trim_end_matches('s').parse::<i64>().unwrap() * 1000;
+        let times: Vec<i64> = place.ledger().iter().map(|row| row["time"].as_i64().unwrap()).collect();
+        assert!(times[BEFORE..].iter().all(|time| time % step == 0), "{interval}: {times:?}");
+        assert_eq!(shown.len(), LINES.len(), "{interval}: one block a batch\n{edited}");
+        assert!(shown[BEFORE + 1..].iter().all(|block| block.lines.len() == 1), "{interval}: {edited}");
+        place.kstream("replay job.toml --verify").expect(0);
+
+        // Back on the old grid: with the old job, and then with the edited one again.
+        place.kstream(&format!("rewind job.toml --to {} --yes", BEFORE - 1)).expect(0);
+        assert_eq!(place.read("out.log"), first);
+        place.write("job.toml", &before);
+        run(&place, "");
+        let calm = crate::edited::place(&before, &LINES);
+        run(&calm, "");
+        assert_eq!(place.read("out.log"), calm.read("out.log"), "{interval}");
+        place.kstream("replay job.toml --verify").expect(0);
+        place.kstream(&format!("rewind job.toml --to {} --yes", BEFORE - 1)).expect(0);
+        place.write("job.toml", &after);
+        run(&place, "--accept-changes");
+        assert_eq!(place.read("out.log"), edited, "{interval}");
+    }
+}

@@ -310,3 +310,26 @@ fn a_bounded_run_at_latest_stores_where_it_begins_though_it_reads_nothing() {
     place.catch_up();
     assert!(place.ledger().is_empty(), "no partition, so nothing to store");
 }
+
+/// What lies behind the end of a range and cannot be seen is not missing from the next.
+#[test]
+fn ranges_that_end_amid_what_was_aborted_are_fetched_once() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("amid", 1);
+    let mut committed = Vec::new();
+    for nth in 0..12 {
+        let end = if nth % 2 == 0 { End::Abort } else { End::Commit };
+        // Each in a response of its own.
+        let lines: Vec<String> = (0..57).map(|line| format!("t{nth} l{line} {}", "x".repeat(2_000))).collect();
+        broker.transaction(topic.name(), lines.iter().map(|line| (0, line)), end);
+        if end == End::Commit {
+            committed.extend(lines);
+        }
+    }
+    let keys = "max_records_per_partition = 10\nprefetch_memory = \"64KiB\"";
+    let place = Place::with_job(&word_count(&broker.brokers, topic.name(), keys));
+    let ended = place.catch_up();
+    assert!(!ended.err.contains("fetching again"), "{}", ended.err);
+    assert_eq!(sums(&place.read("out.log")), truth(committed.iter().map(String::as_str)));
+    place.kstream("replay job.toml --verify").expect(0);
+}

@@ -46,6 +46,9 @@ pub struct Plan {
     pub away: Duration,
 }
 
+/// An answer with more bytes has records in it.
+const LONG_ANSWER: usize = 500;
+
 pub struct Proxy {
     pub address: String,
     shared: Arc<Shared>,
@@ -67,6 +70,8 @@ struct Scene {
     mute: bool,
     /// Requests of this kind are not passed on, nor are their answers.
     swallowed: Option<i16>,
+    /// Answers of this kind are never whole.
+    torn: Option<i16>,
     /// One end of each connection there was.
     connections: Vec<TcpStream>,
 }
@@ -129,9 +134,17 @@ impl Proxy {
         self.shared.scene().swallowed = Some(key as i16);
     }
 
+    /// From now on the connection ends in the middle of each answer of this kind that has something in it.
+    pub fn tear(&self, key: ApiKey) {
+        self.shared.scene().torn = Some(key as i16);
+    }
+
     /// From now on everything is passed on again. What was not is lost with its connection.
     pub fn pass_on(&self) {
-        self.shared.scene().swallowed = None;
+        {
+            let mut scene = self.shared.scene();
+            (scene.swallowed, scene.torn) = (None, None);
+        }
         self.cut(Duration::ZERO);
     }
 
@@ -258,6 +271,10 @@ impl Shared {
                     }
                     _ => frame = rewrite::addresses(asked.key, asked.version, frame, &self.address),
                 }
+            }
+            if self.scene().torn == Some(key) && frame.len() > LONG_ANSWER {
+                let half = [&(frame.len() as u32).to_be_bytes(), &frame[..frame.len() / 2]].concat();
+                return client.lock().expect("lock").write_all(&half);
             }
             if !self.scene().keeps(key) {
                 write_frame(&mut client.lock().expect("lock"), &frame)?;

@@ -34,6 +34,7 @@ mod people;
 mod proxy;
 mod queue;
 mod refusal;
+mod rewind;
 mod rights;
 mod run;
 mod scripted_broker;

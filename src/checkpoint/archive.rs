@@ -142,7 +142,7 @@ impl Archive {
             let grid: Grid = facts::required(conn, "grid")?;
             Ok(Some(RestorePoint {
                 job_text: facts::job_text(conn, &plan.job_text.0)?,
-                zero: grid.zero,
+                zero: grid.zero_of(batch),
                 batch_interval_ms: grid.batch_interval_ms,
                 before: batch.previous(),
                 states: restore::names(conn, &BTreeMap::new())?.into_iter().collect(),

@@ -79,7 +79,11 @@ fn fill(aside: &Path, new: &NewCheckpoint<'_>, page_bytes: u32) -> Result<(), Re
     schema::create(&transaction)?;
     facts::put_meta(&transaction, "format", &Format { format: FORMAT })?;
     facts::put_meta(&transaction, "identity", &identity)?;
-    facts::put_meta(&transaction, "grid", &Grid { batch_interval_ms: new.batch_interval_ms, zero: new.zero })?;
+    facts::put_meta(
+        &transaction,
+        "grid",
+        &Grid { batch_interval_ms: new.batch_interval_ms, zero: new.zero, earlier: Vec::new() },
+    )?;
     facts::put_meta(&transaction, "head", &head)?;
     transaction.commit()?;
     crash::point("create: filled");

@@ -28,11 +28,51 @@ pub struct Identity {
     pub created_at_ms: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grid {
     pub batch_interval_ms: i64,
     pub zero: BatchTime,
+    /// Those before it, oldest first: a replay and a rewind go back to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierGrid>,
+}
+
+/// The grid of the batches before `before`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierGrid {
+    pub before: BatchId,
+    pub batch_interval_ms: i64,
+    pub zero: BatchTime,
+}
+
+impl Grid {
+    /// The zero of `batch`.
+    pub fn zero_of(&self, batch: BatchId) -> BatchTime {
+        self.earlier.iter().find(|grid| batch < grid.before).map_or(self.zero, |grid| grid.zero)
+    }
+
+    /// The grid from batch `from` on is another one.
+    pub fn followed_by(mut self, from: BatchId, batch_interval_ms: i64, zero: BatchTime) -> Grid {
+        if zero != self.zero {
+            let Grid { batch_interval_ms, zero, .. } = self;
+            self.earlier.push(EarlierGrid { before: from, batch_interval_ms, zero });
+        }
+        Grid { batch_interval_ms, zero, earlier: self.earlier }
+    }
+
+    /// As it was for the batch after `to`.
+    pub fn back_at(mut self, to: Option<BatchId>) -> Grid {
+        let next = to.map_or(BatchId::FIRST, BatchId::next);
+        // The first batch of a new grid may be planned by a job of the one before it.
+        if let Some(at) = self.earlier.iter().position(|grid| next <= grid.before) {
+            let EarlierGrid { batch_interval_ms, zero, .. } = self.earlier[at];
+            self.earlier.truncate(at);
+            return Grid { batch_interval_ms, zero, earlier: self.earlier };
+        }
+        self
+    }
 }
 
 /// What the rows must add up to; written by every transaction.
@@ -60,6 +100,43 @@ pub struct SinkRow {
     pub facts: SinkFacts,
     /// The batch that said so; none for a base, which a plan brings.
     pub batch: Option<BatchId>,
+    /// What was remembered before the first kept commit that says something: all that is left of commits that are purged,
+    /// or else the base. None where that is this row, and in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+}
+
+/// What a sink remembered, and the batch that said so; none for a base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    pub facts: SinkFacts,
+    pub batch: Option<BatchId>,
+}
+
+impl SinkRow {
+    pub fn base(facts: SinkFacts) -> SinkRow {
+        SinkRow { facts, batch: None, before: None }
+    }
+
+    /// The row once `batch` has said `facts`; `first` is the first kept batch.
+    pub fn followed_by(self, facts: SinkFacts, batch: BatchId, first: BatchId) -> SinkRow {
+        let is_kept = self.batch.is_some_and(|said_by| said_by >= first);
+        let before = if is_kept { self.before } else { Some(Before { facts: self.facts, batch: self.batch }) };
+        SinkRow { facts, batch: Some(batch), before }
+    }
+
+    /// What the sink remembered before batch `first`, as long as `batches` still hold what is to be purged.
+    pub fn before_first(&self, name: &str, batches: &BTreeMap<BatchId, BatchFacts>, first: BatchId) -> Option<Before> {
+        if self.batch.is_none_or(|batch| batch < first) {
+            return None;
+        }
+        let said = |(batch, row): (&BatchId, &BatchFacts)| {
+            let facts = row.commit.as_ref()?.sinks.get(name)?.clone();
+            Some(Before { facts, batch: Some(*batch) })
+        };
+        batches.range(..first).rev().find_map(said).or_else(|| self.before.clone())
+    }
 }
 
 /// SQLite's integers are signed; ids stay far below.
@@ -209,14 +286,19 @@ pub fn positions(conn: &Connection) -> Result<Vec<Position>, ReadError> {
     Ok(positions)
 }
 
+/// What every sink remembers, and the batch that said so.
 pub fn sinks(conn: &Connection) -> Result<BTreeMap<String, (SinkFacts, Option<BatchId>)>, ReadError> {
+    Ok(sink_rows(conn)?.into_iter().map(|(name, row)| (name, (row.facts, row.batch))).collect())
+}
+
+pub fn sink_rows(conn: &Connection) -> Result<BTreeMap<String, SinkRow>, ReadError> {
     let mut query = conn.prepare_cached("SELECT name, body, crc FROM sinks")?;
     let mut rows = query.query([])?;
     let mut sinks = BTreeMap::new();
     while let Some(found) = rows.next()? {
         let name: String = found.get(0)?;
-        let fact: SinkRow = row::decode("sinks", &[Key::Text(&name)], &bytes(found, 1)?, found.get(2)?)?;
-        sinks.insert(name, (fact.facts, fact.batch));
+        let fact = row::decode("sinks", &[Key::Text(&name)], &bytes(found, 1)?, found.get(2)?)?;
+        sinks.insert(name, fact);
     }
     Ok(sinks)
 }

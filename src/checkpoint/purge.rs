@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     Checkpoint, CheckpointError,
-    facts::{self, Head, id},
+    facts::{self, Head, SinkRow, id},
     restore,
     schema::{self, ReadError},
 };
@@ -132,6 +132,12 @@ fn purge_before(conn: &Connection, head: &mut Head, first: BatchId) -> Result<()
             }
         }
         drop_replaced_state(conn, &state, restorable)?;
+    }
+    for (name, row) in facts::sink_rows(conn)? {
+        let before = row.before_first(&name, &batches, first);
+        if before != row.before {
+            facts::put_sink(conn, &name, &SinkRow { before, ..row })?;
+        }
     }
     for table in ["plans", "commits"] {
         conn.execute(&format!("DELETE FROM {table} WHERE batch < ?"), [id(first)])?;

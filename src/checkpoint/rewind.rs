@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use rusqlite::{Connection, params};
 
 use super::{
-    Checkpoint, CheckpointError,
-    facts::{self, Head, SinkRow, id},
+    Archive, Checkpoint, CheckpointError,
+    facts::{self, Grid, Head, SinkRow, id},
     schema::ReadError,
 };
 use crate::{
@@ -14,6 +14,22 @@ use crate::{
     model::{BatchId, Timeline, TopicPartition},
     protocol::{BatchFacts, Position, RewindRecord, SinkFacts},
 };
+
+impl Archive {
+    /// What each sink remembered after `to`, as a rewind would find it; `None` where nobody knows any more.
+    pub fn sinks_as_of(&self, to: Option<BatchId>) -> Result<BTreeMap<String, Option<SinkFacts>>, CheckpointError> {
+        self.read(|conn| {
+            let batches = facts::batches(conn, facts::ALL)?;
+            let rows = facts::sink_rows(conn)?.into_iter();
+            Ok(rows
+                .map(|(name, row)| {
+                    let then = as_of(&name, &row, &batches, to);
+                    (name, then.map(|then| then.facts))
+                })
+                .collect())
+        })
+    }
+}
 
 impl Checkpoint {
     /// Makes `to` the last committed batch (none: takes everything back), in one transaction. The batch in flight, if
@@ -62,8 +78,10 @@ fn rewind(conn: &Connection, head: &mut Head, to: Option<BatchId>) -> Result<Rew
         // The end belongs to a run that is taken back at least in part; the next bounded run finds its own.
         facts::delete_meta(conn, "bounded_end")?;
     }
+    let grid: Grid = facts::required(conn, "grid")?;
+    facts::put_meta(conn, "grid", &grid.back_at(to))?;
     (head.timeline, head.planned, head.committed) = (timeline, to, to);
-    Ok(RewindRecord { to, timeline, sinks, job_text: None })
+    Ok(RewindRecord { to, timeline, sinks, job_text: None, earlier_job_texts: Vec::new() })
 }
 
 /// A topic partition stands where the last batch up to `to` left it; if none that is kept read it, where the first batch
@@ -83,10 +101,12 @@ fn put_positions_back(
             let key = (range.source.clone(), range.tp.clone());
             if stays.is_some() {
                 positions.insert(key, Position::after(range, batch));
-            } else if let Some(to) = to {
+            } else if to.is_some() {
                 let lost = plan.lost.iter().find(|lost| lost.source == range.source && lost.tp == range.tp);
                 let offset = lost.map_or(range.start, |lost| lost.start);
-                positions.entry(key).or_insert(Position { offset, ..Position::after(range, to) });
+                // Nothing that is kept moved it: it began so, whatever a further rewind takes back.
+                let began = Position { offset, batch: BatchId::FIRST, ..Position::after(range, batch) };
+                positions.entry(key).or_insert(began);
             }
         }
     }
@@ -96,37 +116,41 @@ fn put_positions_back(
     positions.values().try_for_each(|position| facts::put_position(conn, position))
 }
 
-/// What each sink remembered as of `to`: from the last commit up to it that says so, else from the base of the first
-/// plan that has one. A sink that began after `to` goes back to its base.
+/// Each sink as it was after `to`; one that began later goes back to its base.
 fn put_sinks_back(
     conn: &Connection,
     batches: &BTreeMap<BatchId, BatchFacts>,
     to: Option<BatchId>,
 ) -> Result<BTreeMap<String, Option<SinkFacts>>, ReadError> {
     let mut targets = BTreeMap::new();
-    for (name, (facts_now, said_by)) in facts::sinks(conn)? {
-        let unchanged = match (said_by, to) {
-            (Some(batch), Some(to)) => batch <= to,
-            (None, _) => true,
-            (Some(_), None) => false,
-        };
-        let said = |row: &BatchFacts| row.commit.as_ref().and_then(|commit| commit.sinks.get(&name).cloned());
-        let base = |row: &BatchFacts| row.plan.as_ref().and_then(|plan| plan.bases.get(&name).cloned());
-        let earlier = to.and_then(|to| {
-            batches.range(..=to).rev().find_map(|(&batch, row)| Some(SinkRow { facts: said(row)?, batch: Some(batch) }))
-        });
-        let row = if unchanged {
-            Some(SinkRow { facts: facts_now, batch: said_by })
-        } else {
-            let based = || batches.values().find_map(base).map(|facts| SinkRow { facts, batch: None });
-            earlier.or_else(based)
-        };
-        match &row {
+    for (name, row) in facts::sink_rows(conn)? {
+        let then = as_of(&name, &row, batches, to);
+        match &then {
             // A job that begins anew looks at its sinks anew, and its first plan says what it has found.
-            Some(row) if to.is_some() => facts::put_sink(conn, &name, row)?,
-            _ => drop(conn.execute("DELETE FROM sinks WHERE name = ?", params![name])?),
+            _ if to.is_none() => drop(conn.execute("DELETE FROM sinks WHERE name = ?", params![name])?),
+            Some(then) => facts::put_sink(conn, &name, then)?,
+            // What nobody knows any more is not cut, and the next batch is written behind it.
+            None => facts::put_sink(conn, &name, &SinkRow::base(row.facts))?,
         }
-        targets.insert(name, row.map(|row| row.facts));
+        targets.insert(name, then.map(|then| then.facts));
     }
     Ok(targets)
+}
+
+/// The row of a sink as it was after `to`: as the last commit up to it says that is kept, else as it was before all of them.
+/// `None` where only commits that are purged knew, in a checkpoint of an earlier version.
+fn as_of(name: &str, now: &SinkRow, batches: &BTreeMap<BatchId, BatchFacts>, to: Option<BatchId>) -> Option<SinkRow> {
+    let is_before = |said_by: Option<BatchId>| said_by.is_none_or(|batch| to.is_some_and(|to| batch <= to));
+    if is_before(now.batch) {
+        return Some(now.clone());
+    }
+    let said = |(batch, row): (&BatchId, &BatchFacts)| {
+        let facts = row.commit.as_ref()?.sinks.get(name)?.clone();
+        Some(SinkRow { facts, batch: Some(*batch), before: now.before.clone() })
+    };
+    let in_kept = to.and_then(|to| batches.range(..=to).rev().find_map(said));
+    let before = now.before.as_ref().filter(|before| is_before(before.batch));
+    let before = before.map(|before| SinkRow { facts: before.facts.clone(), batch: before.batch, before: None });
+    let base = || batches.values().find_map(|row| row.plan.as_ref()?.bases.get(name).cloned());
+    in_kept.or(before).or_else(|| base().map(SinkRow::base))
 }

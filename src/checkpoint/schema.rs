@@ -109,9 +109,16 @@ fn open_to_read(
     connect: impl FnOnce(OpenFlags) -> rusqlite::Result<Connection>,
 ) -> Result<Connection, CheckpointError> {
     let path = database(dir);
-    match path.try_exists() {
-        Ok(true) => {}
-        Ok(false) => return Err(absent(dir)),
+    let unusable =
+        |what: &str| CheckpointError::Unusable { dir: dir.to_owned(), what: format!("{DATABASE} in it {what}") };
+    match path.metadata() {
+        Ok(found) if found.is_file() => {}
+        // A pipe would be waited for.
+        Ok(_) => return Err(unusable("is no regular file")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let is_link = path.symlink_metadata().is_ok();
+            return Err(if is_link { unusable("is a link to a file that is not there") } else { absent(dir) });
+        }
         Err(error) => return Err(CheckpointError::unusable(dir, "read it", error)),
     }
     check_magic(dir, &path)?;
@@ -286,8 +293,12 @@ fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
             | ErrorCode::OperationInterrupted,
             _,
         )) => CheckpointError::io(dir, "read", error),
-        _ => match unreadable(&dir) {
+        found => match unreadable(&dir) {
             Some(error) => CheckpointError::io(dir, "read", error),
+            None if matches!(found, Some((ErrorCode::DatabaseCorrupt, _))) && is_sound(&dir) => {
+                let what = "a part of it could not be read, and now it can: its disk may be failing";
+                CheckpointError::io(dir, "read", what.to_owned())
+            }
             None => CheckpointError::Refused {
                 reason: Reason::Corrupt { place: DATABASE.to_owned(), what: damage(&database(&dir), &error) },
                 dir,
@@ -333,6 +344,17 @@ fn unreadable(dir: &Path) -> Option<std::io::Error> {
     })
 }
 
+/// Whether SQLite finds nothing wrong with the database when it looks at all of it once more.
+fn is_sound(dir: &Path) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = || -> rusqlite::Result<String> {
+        let conn = Connection::open_with_flags(database(dir), flags)?;
+        tune(&conn)?;
+        conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+    };
+    look().is_ok_and(|found| found == "ok")
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -344,6 +366,10 @@ mod tests {
         std::fs::write(database(dir.path()), "no database").unwrap();
         let damaged = read_error(dir.path(), malformed());
         assert!(matches!(damaged, CheckpointError::Refused { .. }), "{damaged:?}");
+        let sound = tempfile::tempdir().unwrap();
+        create(&Connection::open(database(sound.path())).unwrap()).unwrap();
+        let failed = read_error(sound.path(), malformed());
+        assert!(failed.detail().unwrap().contains("could not be read, and now it can"), "{failed:?}");
         // Its first page is not there: a read fails as one of a broken disk does.
         std::os::unix::fs::symlink("/proc/self/mem", dir.path().join(LOG)).unwrap();
         let failed = read_error(dir.path(), malformed());

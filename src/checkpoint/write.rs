@@ -50,7 +50,7 @@ pub struct Checkpoint {
 enum Pending {
     JobText(JobTextHash, String),
     BoundedEnd(Option<BoundedEnd>),
-    Grid(Grid),
+    Grid { from: BatchId, batch_interval_ms: i64, zero: BatchTime },
 }
 
 impl Checkpoint {
@@ -169,9 +169,10 @@ impl Checkpoint {
         self.pending.push(Pending::BoundedEnd(end));
     }
 
-    /// Another batch interval, stored with the next transaction.
+    /// Another batch interval and zero from the next plan on, stored with the next transaction.
     pub fn set_grid(&mut self, batch_interval_ms: i64, zero: BatchTime) {
-        self.pending.push(Pending::Grid(Grid { batch_interval_ms, zero }));
+        let from = self.head.planned.map_or(BatchId::FIRST, BatchId::next);
+        self.pending.push(Pending::Grid { from, batch_interval_ms, zero });
     }
 
     /// Stores what waits for the next transaction, where none comes.
@@ -270,7 +271,10 @@ fn write_pending(conn: &Connection, pending: &Pending) -> Result<(), ReadError> 
     match pending {
         Pending::BoundedEnd(Some(end)) => facts::put_meta(conn, "bounded_end", end),
         Pending::BoundedEnd(None) => facts::delete_meta(conn, "bounded_end"),
-        Pending::Grid(grid) => facts::put_meta(conn, "grid", grid),
+        Pending::Grid { from, batch_interval_ms, zero } => {
+            let grid: Grid = facts::required(conn, "grid")?;
+            facts::put_meta(conn, "grid", &grid.followed_by(*from, *batch_interval_ms, *zero))
+        }
         Pending::JobText(JobTextHash(hash), text) => {
             let crc = row::seal("job_texts", &[Key::Text(hash)], text.as_bytes());
             let sql = "INSERT OR IGNORE INTO job_texts (hash, body, crc) VALUES (?, ?, ?)";
@@ -310,7 +314,7 @@ fn log_planned(conn: &Connection, head: &mut Head, plan: &PlanRecord) -> Result<
         }
     }
     for (name, base) in &plan.bases {
-        facts::put_sink(conn, name, &SinkRow { facts: base.clone(), batch: None })?;
+        facts::put_sink(conn, name, &SinkRow::base(base.clone()))?;
     }
     Ok(())
 }
@@ -332,8 +336,13 @@ fn log_committed(
     for range in &plan.ranges {
         facts::put_position(conn, &Position::after(range, commit.batch))?;
     }
-    for (name, facts) in &commit.sinks {
-        facts::put_sink(conn, name, &SinkRow { facts: facts.clone(), batch: Some(commit.batch) })?;
+    let mut known = if commit.sinks.is_empty() { BTreeMap::new() } else { facts::sink_rows(conn)? };
+    for (name, said) in &commit.sinks {
+        let row = match known.remove(name) {
+            Some(known) => known.followed_by(said.clone(), commit.batch, head.first),
+            None => SinkRow { facts: said.clone(), batch: Some(commit.batch), before: None },
+        };
+        facts::put_sink(conn, name, &row)?;
     }
     let mut written = Vec::with_capacity(state.deltas.len() + state.snapshots.len());
     for delta in &state.deltas {

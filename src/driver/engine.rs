@@ -78,13 +78,17 @@ impl<'a> Origins<'a> {
         Origins { dropped: &plan.dropped_states, renamed: &plan.renamed_states }
     }
 
+    fn drops(&self, state: &str) -> bool {
+        self.dropped.iter().any(|name| *name == *state)
+    }
+
     /// The name under which the state of `step` is stored before the batch; `None` where it begins anew.
     fn of<'s>(&self, step: &'s str) -> Option<&'s str>
     where
         'a: 's,
     {
         let renamed = self.renamed.iter().find(|(new, _)| *new == *step).map(|(_, old)| old.as_str());
-        renamed.or_else(|| (!self.dropped.iter().any(|name| *name == *step)).then_some(step))
+        renamed.or_else(|| (!self.drops(step)).then_some(step))
     }
 }
 
@@ -165,7 +169,7 @@ impl Engine {
             let named = origin.map_or(Ok(None), &mut image)?;
             let (found, is_own) = match (named, &spec.was) {
                 // One that is replayed with a job of today, say.
-                (None, Some(was)) if origin == Some(&*spec.id) => (image(was)?, false),
+                (None, Some(was)) if origin == Some(&*spec.id) && !origins.drops(was) => (image(was)?, false),
                 (named, _) => (named, origin == Some(&*spec.id)),
             };
             let rolling = match &found {

@@ -197,9 +197,13 @@ impl<'a> Run<'a> {
         .map_err(|error| checkpoint_failed(&error))?;
         checkpoint.remember_job_text(&text);
         let last_time = facts.committed().map(|commit| commit.time);
-        if facts.batch_interval_ms != job.batch_interval_ms {
-            checkpoint.set_grid(job.batch_interval_ms, facts.zero);
-        }
+        let zero = if facts.batch_interval_ms == job.batch_interval_ms {
+            facts.zero
+        } else {
+            let zero = interval.zero_from(facts.zero, facts.last_time().unwrap_or(facts.zero));
+            checkpoint.set_grid(job.batch_interval_ms, zero);
+            zero
+        };
         if !logical
             && let Some(ahead_ms) = last_time.map(|last| last.0 - now_ms).filter(|ahead_ms| *ahead_ms > interval.ms())
         {
@@ -239,6 +243,7 @@ impl<'a> Run<'a> {
             "started"
         );
         run.settle(facts, &job, &job_text, options, edges)?;
+        run.zero = zero;
         if let Some(inputs) = next_inputs {
             run.go_on_with(inputs, &job, &job_text, options, edges)?;
         }
@@ -255,7 +260,7 @@ impl<'a> Run<'a> {
         edges: &dyn Edges,
     ) -> Result<(), DriverError> {
         if let Some(record) = &facts.rewind {
-            rewind::finish_left(record, &mut self.engine, &mut self.checkpoint, &facts.sinks, edges)?;
+            rewind::finish_left(record, job, &mut self.checkpoint, &facts.sinks, edges)?;
             self.engine.inspect_sinks(&standing(&facts, options.assume), &mut self.patience)?;
         }
         let facts = Facts { rewind: None, ..facts };
@@ -315,7 +320,8 @@ fn as_planned(error: DriverError, plan: &PlanRecord, job: &Job) -> DriverError {
     };
     error.detail(format!("Batch {batch} was planned before the job was edited, and runs as the job was then.")).hint(
         format!(
-            "Take its plan back with `kstream rewind JOB --to {to}`; the next run plans it with the job as it is now{again}."
+            "Take its plan back with `kstream rewind JOB --to {to}` (`--leave-published` where an output cannot be taken back); \
+             the next run plans it with the job as it is now{again}."
         ),
     )
 }
@@ -374,7 +380,7 @@ fn engine(
 }
 
 /// Where the job stands by the facts of its checkpoint.
-fn standing(facts: &Facts, assume: Option<Assume>) -> Standing {
+pub(super) fn standing(facts: &Facts, assume: Option<Assume>) -> Standing {
     let in_flight = facts.in_flight();
     let next = match in_flight {
         Some(plan) => plan.identity(&facts.checkpoint),

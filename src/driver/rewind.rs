@@ -1,79 +1,224 @@
 //! Going back: a kept batch becomes the last committed one, or the job begins anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     clock::Clock,
     dead_letters,
+    drain::Drain,
     edges::{Edges, World},
     elsewhere::{self, About},
-    engine::Engine,
+    engine::{Engine, OutputSink},
     error::{Class, DriverError},
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
+    patience::Patience,
+    recovery::standing,
     stored::{hold, inspect, job_of},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
     crash,
-    job::{Begin, Job, SourceKind, Start},
+    job::{Begin, Job, SourceKind, Start, Whereabouts},
     model::BatchId,
-    protocol::{Facts, PlanRecord, RewindRecord},
+    protocol::{Facts, JobTextHash, PlanRecord, RewindRecord},
     sink::SinkFacts,
 };
 
 /// Makes `options.to` the last committed batch and cuts the logs back to it.
 pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(), DriverError> {
     let dir = job.absolute(&job.checkpoint_dir);
-    let lock = hold(&dir, clock.now_ms())?;
+    let mut lock = Some(hold(&dir, clock.now_ms())?);
     let Some(facts) = inspect(&dir, job)? else {
         return Err(checkpoint_failed(&CheckpointError::Absent { dir }));
     };
     let failed = |error| checkpoint_failed(&error);
     let archive = Archive::open(&dir).map_err(failed)?;
-    let Some(last) = facts.batches.values().next_back().and_then(|row| row.plan.as_ref()) else {
-        return Err(not_kept(options.to, None));
-    };
     let kept = archive.kept().map_err(failed)?;
     let is_kept = match options.to {
         Some(to) => kept.is_some_and(|(first, last)| first <= to && to <= last),
         None => facts.head_first == BatchId::FIRST,
     };
-    if !is_kept {
-        return Err(not_kept(options.to, kept));
+    let texts = written_by(&facts, options.to);
+    let (Some(last), true) = (texts.first(), is_kept) else { return Err(not_kept(options.to, kept)) };
+    let mut jobs = Vec::with_capacity(texts.len());
+    for text in &texts {
+        jobs.push((job_of(&archive, text, job)?, text.clone()));
     }
-    // The sinks of the job that wrote last know what can be taken back.
-    let wrote = job_of(&archive, &last.job_text, job)?;
-    elsewhere::check(&wrote, job, About::CuttingBack)?;
+    elsewhere::check(&jobs[0].0, job, About::CuttingBack)?;
     let target_text = options.to.and_then(|to| facts.batches.get(&to)?.plan.as_ref()).map(|plan| plan.job_text.clone());
-    let mut checkpoint = Checkpoint::resume(lock, &facts).map_err(failed)?;
-    let mut engine = Engine::new(wrote, last.job_text.clone(), None)?;
-    engine.open_sinks(&facts.sinks, &World::default())?;
-    if let Some(unfinished) = &facts.rewind {
-        finish_left(unfinished, &mut engine, &mut checkpoint, &facts.sinks, &World::default())?;
-    }
-    let stays: Vec<&str> =
-        engine.outputs.iter().filter(|output| !output.sink.takes_back()).map(|output| &*output.name).collect();
-    let goes_back = facts.head_planned.is_some_and(|planned| options.to.is_none_or(|to| planned > to));
-    if goes_back && !stays.is_empty() && options.published == LeavePublished::Refuse {
-        return Err(DriverError::new(Class::Refused, "what these outputs have published cannot be taken back")
-            .detail(format!("Outputs: {}.", stays.join(", ")))
-            .hint("Run with --leave-published to leave it where it is.".to_owned()));
-    }
     let then = target_text.map(|then| job_of(&archive, &then, job)).transpose()?;
+    let mut resume = || match lock.take() {
+        Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
+        None => Err(DriverError::new(Class::Failed, "the checkpoint is open already")),
+    };
+    let world = World::default();
+    let mut resumed = None;
+    if let Some(unfinished) = &facts.rewind {
+        let mut checkpoint = resume()?;
+        finish_left(unfinished, job, &mut checkpoint, &facts.sinks, &world)?;
+        resumed = Some(checkpoint);
+    }
+    let newest = jobs[0].0.clone();
+    let mut writers = Writers::open(jobs, &facts.sinks, &world)?;
+    let left = writers.check(&facts, &archive, job, options)?;
+    // Nothing has refused: from here on the checkpoint is written.
+    let mut checkpoint = match resumed {
+        Some(checkpoint) => checkpoint,
+        None => resume()?,
+    };
     let complete = |record: &mut RewindRecord| {
         if let Some(then) = &then {
-            dead_letters::follow(&mut record.sinks, then, engine.job());
+            dead_letters::follow(&mut record.sinks, then, &newest);
         }
-        record.job_text = Some(engine.job_text.clone());
+        record.sinks.retain(|name, _| !left.contains(name));
+        record.job_text = Some(last.clone());
+        record.earlier_job_texts = texts[1..].to_vec();
     };
     let record = checkpoint.rewind(options.to, complete).map_err(failed)?;
     if options.to.is_none() {
         tell_where_it_began(&facts, job);
     }
-    finish(&mut engine, &mut checkpoint, &record)?;
+    writers.finish(&mut checkpoint, &record)?;
     tracing::info!(to = target(options.to), timeline = record.timeline.0, "rewound");
     Ok(())
+}
+
+/// The jobs that planned what is taken back, the last one first; the one that planned last where nothing is.
+fn written_by(facts: &Facts, to: Option<BatchId>) -> Vec<JobTextHash> {
+    let mut texts: Vec<JobTextHash> = Vec::new();
+    for (&batch, row) in facts.batches.iter().rev() {
+        let is_taken_back = to.is_none_or(|to| batch > to);
+        let Some(plan) = row.plan.as_ref().filter(|_| is_taken_back || texts.is_empty()) else { continue };
+        if !texts.contains(&plan.job_text) {
+            texts.push(plan.job_text.clone());
+        }
+    }
+    texts
+}
+
+/// The outputs of the jobs that wrote what is taken back: each as the last of these jobs has it.
+struct Writers {
+    engines: Vec<Engine>,
+}
+
+impl Writers {
+    /// `jobs` are in the order of [`written_by`].
+    fn open(
+        jobs: Vec<(Job, JobTextHash)>,
+        sinks: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+        edges: &dyn Edges,
+    ) -> Result<Writers, DriverError> {
+        let mut names = BTreeSet::new();
+        let mut engines = Vec::with_capacity(jobs.len());
+        for (job, text) in jobs {
+            // The last one was checked. What an earlier one wrote in the directory of the original is not cut from a copy.
+            let is_foreign = !engines.is_empty() && matches!(job.ran.whereabouts, Whereabouts::Elsewhere { .. });
+            let mut engine = Engine::new(job, text, None)?;
+            engine.open_sinks(sinks, edges)?;
+            engine
+                .outputs
+                .retain(|output| names.insert(output.name.clone()) && !(is_foreign && output.sink.takes_back()));
+            engines.push(engine);
+        }
+        Ok(Writers { engines })
+    }
+
+    fn outputs(&mut self) -> impl Iterator<Item = &mut OutputSink> {
+        self.engines.iter_mut().flat_map(|engine| &mut engine.outputs)
+    }
+
+    /// Refuses what would not come out as it is told, before anything is written. Gives the outputs that are left as they
+    /// are though they could be cut: the user wants that, and the job does not have them any more.
+    fn check(
+        &mut self,
+        facts: &Facts,
+        archive: &Archive,
+        job: &Job,
+        options: &RewindOptions,
+    ) -> Result<BTreeSet<String>, DriverError> {
+        let refuses = options.published == LeavePublished::Refuse;
+        let after: Vec<_> =
+            facts.batches.iter().filter(|(batch, _)| options.to.is_none_or(|to| **batch > to)).collect();
+        let in_flight = after.last().is_some_and(|(_, row)| row.commit.is_none());
+        let wrote = |name: &str| {
+            let commits = after.iter().filter_map(|(_, row)| row.commit.as_ref());
+            in_flight || commits.flat_map(|commit| &commit.outputs).any(|output| output.name == *name)
+        };
+        let stays = |output: &&mut OutputSink| !output.sink.takes_back() && wrote(&output.name);
+        let stays: Vec<String> = self.outputs().filter(stays).map(|output| output.name.clone()).collect();
+        if refuses && !stays.is_empty() {
+            return Err(DriverError::new(Class::Refused, "what these outputs have published cannot be taken back")
+                .detail(format!("Outputs: {}.", stays.join(", ")))
+                .hint("Run with --leave-published to leave it where it is.".to_owned()));
+        }
+        if refuses {
+            self.inspect(facts)?;
+        }
+        let targets = archive.sinks_as_of(options.to).map_err(|error| checkpoint_failed(&error))?;
+        let now = |name: &str| job.steps.iter().any(|step| *step.id == *name) || name.starts_with(dead_letters::PREFIX);
+        let mut left = BTreeSet::new();
+        for output in self.outputs().filter(|output| output.sink.takes_back()) {
+            let cut = match targets.get(&output.name) {
+                Some(Some(target)) => {
+                    output.sink.may_take_back(target).map_err(|error| sink_failed(&output.name, &error))
+                }
+                Some(None) if wrote(&output.name) => Err(nobody_knows(&output.name, options.to)),
+                Some(None) | None => Ok(()),
+            };
+            let Err(error) = cut else { continue };
+            if refuses || (now(&output.name) && targets.get(&output.name).is_some_and(Option::is_some)) {
+                return Err(error);
+            }
+            tracing::warn!(output = %output.name, reason = %error.on_one_line(), "it is left as it is");
+            left.insert(output.name.clone());
+        }
+        Ok(left)
+    }
+
+    /// What an output holds that the checkpoint does not know of is older than the rewind, or somebody else's.
+    fn inspect(&mut self, facts: &Facts) -> Result<(), DriverError> {
+        let (_keep, never) = crossbeam_channel::bounded(1);
+        let mut patience = Patience::new(Drain::new(never));
+        let standing = standing(facts, None);
+        for engine in &mut self.engines {
+            engine.watch_sinks(&patience);
+            engine.inspect_sinks(&standing, &mut patience).map_err(|error| {
+                match error.class {
+                Class::Refused => error.hint(
+                    "Or run with --leave-published to rewind all the same: files are cut back, what is delivered stays."
+                        .to_owned(),
+                ),
+                _ => error,
+            }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the sinks back to where the rewind says; done again at any next start until it is recorded as finished.
+    fn finish(&mut self, checkpoint: &mut Checkpoint, rewind: &RewindRecord) -> Result<(), DriverError> {
+        for output in self.outputs().filter(|output| output.sink.takes_back()) {
+            if let Some(target) = rewind.sinks.get(&output.name) {
+                output.sink.take_back(target.as_ref()).map_err(|error| sink_failed(&output.name, &error))?;
+                crash::point("rewind: one sink");
+            }
+        }
+        checkpoint.rewind_finished().map_err(|error| checkpoint_failed(&error))?;
+        crash::point("rewind: finished");
+        Ok(())
+    }
+}
+
+fn nobody_knows(output: &str, to: Option<BatchId>) -> DriverError {
+    let what = format!("output {output} cannot be cut back to batch {}", target(to));
+    DriverError::new(Class::Refused, what)
+        .detail("An earlier version of kstream wrote the checkpoint, and what it knew of the file then is no longer kept.".to_owned())
+        .hint(
+            "Rewind to a later batch; or run with --leave-published to leave the file as it is: the batches that come again \
+             are written behind it."
+                .to_owned(),
+        )
 }
 
 /// As `kstream rewind --to` takes it.
@@ -113,30 +258,22 @@ pub fn planned_start(plan: &PlanRecord, job: &Job) -> Option<String> {
     (by_moment && !plan.ranges.is_empty()).then(|| starts.collect::<Vec<_>>().join(","))
 }
 
-/// Finishes what an earlier process began to take back, by the sinks of the job that wrote it; `engine` has those of the
-/// job at hand, which may have been edited or moved since.
+/// Finishes what an earlier process began to take back, by the sinks of the jobs that wrote it; `job` is the one at hand,
+/// which may have been edited or moved since.
 pub fn finish_left(
     record: &RewindRecord,
-    engine: &mut Engine,
+    job: &Job,
     checkpoint: &mut Checkpoint,
     sinks: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
     edges: &dyn Edges,
 ) -> Result<(), DriverError> {
-    let Some(text) = &record.job_text else { return finish(engine, checkpoint, record) };
-    let mut wrote = Engine::new(job_of(checkpoint.archive(), text, engine.job())?, text.clone(), None)?;
-    wrote.open_sinks(sinks, edges)?;
-    finish(&mut wrote, checkpoint, record)
-}
-
-/// Cuts the sinks back to where the rewind says; done again at any next start until it is recorded as finished.
-fn finish(engine: &mut Engine, checkpoint: &mut Checkpoint, rewind: &RewindRecord) -> Result<(), DriverError> {
-    for output in engine.outputs.iter_mut().filter(|output| output.sink.takes_back()) {
-        if let Some(target) = rewind.sinks.get(&output.name) {
-            output.sink.take_back(target.as_ref()).map_err(|error| sink_failed(&output.name, &error))?;
-            crash::point("rewind: one sink");
-        }
+    let mut jobs = Vec::new();
+    for text in record.job_text.iter().chain(&record.earlier_job_texts) {
+        jobs.push((job_of(checkpoint.archive(), text, job)?, text.clone()));
     }
-    checkpoint.rewind_finished().map_err(|error| checkpoint_failed(&error))?;
-    crash::point("rewind: finished");
-    Ok(())
+    if jobs.is_empty() {
+        // By an earlier version, which did not say.
+        jobs.push((job.clone(), JobTextHash::of(job.text().as_bytes())));
+    }
+    Writers::open(jobs, sinks, edges)?.finish(checkpoint, record)
 }

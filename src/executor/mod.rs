@@ -23,7 +23,7 @@ pub use failure::{BatchFailure, Held};
 pub use poison::{DeadLetter, PoisonCount};
 
 use crate::{
-    expr::{EvalErrorKind, Evaluator, Limits},
+    expr::{EvalErrorKind, Evaluator, Limits, MAX_COLUMN_BYTES},
     job::Job,
     lineage::{Lineage, Root, Stage, Terminal},
     model::{BatchTime, Column, OffsetRange},
@@ -124,10 +124,13 @@ impl Executor {
     }
 
     fn evaluator(&self) -> Evaluator {
-        let mut evaluator = Evaluator::new(self.settings.limits);
-        evaluator.force_evaluator = self.settings.force_evaluator;
         let share = self.settings.memory_limit_bytes / (CHUNK_SHARE * self.settings.threads.max(1) as u64);
-        evaluator.chunk_bytes = Some(usize::try_from(share).unwrap_or(usize::MAX));
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        // A kernel tells only once its column is made that the chunk is to be halved.
+        let column_bytes = share.saturating_mul(2).min(MAX_COLUMN_BYTES);
+        let mut evaluator = Evaluator::new(Limits { column_bytes, ..self.settings.limits });
+        evaluator.force_evaluator = self.settings.force_evaluator;
+        evaluator.chunk_bytes = Some(share);
         evaluator
     }
 

@@ -80,11 +80,16 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// What this process can give to one element, where that is less: no property of the element, so no poison.
     pub host_bytes: u64,
+    /// What a kernel may make of a chunk at once; beyond it the chunk is left to the evaluator, which stops in time.
+    pub column_bytes: usize,
 }
+
+/// As much text as a column holds with views of 32 bits, and some.
+pub const MAX_COLUMN_BYTES: usize = 256 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 10_000_000, memory_bytes: 256 << 20, host_bytes: u64::MAX }
+        Self { steps: 10_000_000, memory_bytes: 256 << 20, host_bytes: u64::MAX, column_bytes: MAX_COLUMN_BYTES }
     }
 }
 

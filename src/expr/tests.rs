@@ -699,6 +699,21 @@ fn a_chunk_whose_results_take_too_much_is_given_up_behind_the_first_that_did() {
     assert_eq!(evaluator.take_overflow(), None);
 }
 
+/// A kernel that made its whole column first would hold 40 MB here.
+#[test]
+fn a_kernel_leaves_a_column_that_grows_too_large_to_the_evaluator() {
+    let lines: Vec<Value> = (0..2_000).map(|nth| Value::str(format!("{nth}"))).collect();
+    let input = Column::from_values(lines);
+    for text in ["x * 20_000", "x.replace(x, 'y' * 20_000)", "'-'.join([x, 'y' * 20_000])", "x + 'y' * 20_000"] {
+        let function = compile(&format!("lambda x: {text}"), "", 1).unwrap();
+        let mut evaluator = Evaluator::new(Limits { column_bytes: 1 << 20, ..Limits::default() });
+        evaluator.chunk_bytes = Some(1 << 19);
+        let (column, _) = evaluator.map(&function, &input);
+        let bytes = evaluator.take_overflow().unwrap_or_else(|| panic!("{text}"));
+        assert!(bytes < 1 << 20 && column.len() < 60, "{text}: {bytes} bytes, {} elements", column.len());
+    }
+}
+
 #[test]
 fn what_the_host_cannot_give_is_told_from_what_no_element_may_take() {
     let check = |host_bytes: u64, kind: EvalErrorKind| {

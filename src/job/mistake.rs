@@ -152,11 +152,14 @@ fn render(texts: &[Text], mistake: &Mistake, level: Level<'static>, colour: Colo
         Colour::Styled => Renderer::styled(),
     };
     let (name, shown) = texts.get(mistake.span.origin).map_or(("", ""), |text| (&text.name, &text.shown));
-    let label = (!mistake.label.is_empty()).then_some(mistake.label.as_str());
+    // Words of the text may have come into what is said of it.
+    let (message, label, hint) =
+        (secret::mask(&mistake.message), secret::mask(&mistake.label), mistake.hint.as_deref().map(secret::mask));
+    let label = (!label.is_empty()).then_some(label.as_str());
     let annotation = AnnotationKind::Primary.span(within_one_line(shown, &mistake.span.range)).label(label);
     let snippet = Snippet::source(shown).path(name).annotation(annotation);
-    let mut group = level.primary_title(mistake.message.as_str()).element(snippet);
-    if let Some(hint) = &mistake.hint {
+    let mut group = level.primary_title(message.as_str()).element(snippet);
+    if let Some(hint) = &hint {
         group = group.element(Level::HELP.message(hint.as_str()));
     }
     renderer.render(&[group])

@@ -152,6 +152,8 @@ pub enum Operator {
         path: PathBuf,
         format: FileFormat,
         layout: FileLayout,
+        /// Of one growing file: whether the first batch may write behind what it already holds.
+        append: bool,
     },
     ToKafka(Box<ToKafkaSpec>),
     Command {

@@ -237,8 +237,14 @@ fn to_file(reader: &mut Reader<'_>, arguments: &mut Arguments) -> Option<ReadOpe
     let format = arguments.get("format").map_or(Some(FileFormat::Text), |node| reader.choice(&node, &formats));
     let layouts = [("batches", FileLayout::Batches), ("append", FileLayout::Append)];
     let layout = arguments.get("layout").map_or(Some(FileLayout::Batches), |node| reader.choice(&node, &layouts));
+    let append = arguments.get("append");
+    if let (Some(FileLayout::Batches), Some(node)) = (layout, &append) {
+        let mistake = Mistake::at(&node.span, "`append` is for one growing file");
+        reader.report(mistake.hint("add `layout = \"append\"`, or leave it out".to_owned()));
+    }
+    let append = append.map_or(Some(false), |node| reader.boolean(&node));
     let (path, span) = path?;
-    let operator = Operator::ToFile { path: path.clone(), format: format?, layout: layout? };
+    let operator = Operator::ToFile { path: path.clone(), format: format?, layout: layout?, append: append? };
     Some(ReadOperator { output: Some((path, span)), ..ReadOperator::new(operator) })
 }
 

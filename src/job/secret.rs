@@ -13,23 +13,51 @@ pub fn is_secret(property: &str) -> bool {
         || property == "sasl.jaas.config"
 }
 
-/// A text with the values of secret keys replaced by stars, byte for byte, so that positions stay what they are.
+/// A text with the values of secret keys replaced by stars, byte for byte, so that positions stay what they are. Of a
+/// reference only the name of the variable or of the file stays.
 ///
-/// Works on the bare text, because a job file that does not parse must not show its secrets either.
+/// Works on the bare text, because a job file that does not parse must not show its secrets either; so it takes names that
+/// are nearly those of secrets for them, and what follows a value for a part of it.
 pub fn mask(text: &str) -> String {
     static LITERAL: LazyLock<Option<Regex>> = LazyLock::new(|| {
         // Only the names ignore case: folding the case of the values' classes would take longer than a whole small job.
-        let key = r#"(?i:password|passwd|secret|passphrase|key\.pem|pem|jaas\.config)["']?\s*=[ \t]*"#;
-        let value = r#""""[\s\S]*?(?:"""|\z)|'''[\s\S]*?(?:'''|\z)|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?|[^\s{=,}][^\s,}]*"#;
+        let name = r"(?i:pas+[a-z]*w[a-z]*|secre?t?[a-z]*|passphrase|key\.pem|pem|jaas\.config)";
+        let key = format!(r#"{name}["']?(?:\.[A-Za-z_]+["']?)*\s*=[ \t]*|{name}["'][ \t]+"#);
+        let value = format!(r#"\{{[^}}]*|(?:{STRING}|[^\s{{=,}}][^\s,}}]*)(?:[ \t]*[^\s,}}#]+)*"#);
         Regex::new(&format!("({key})({value})")).ok()
     });
     let Some(literal) = LITERAL.as_ref() else { return String::new() };
     let masked: Cow<'_, str> = literal.replace_all(text, |found: &Captures<'_>| {
         let group = |idx| found.get(idx).map_or("", |group| group.as_str());
-        let stars: String = group(2).bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
-        format!("{}{stars}", group(1))
+        let (key, value) = (group(1), group(2));
+        let is_reference = [".env", ".file"].iter().any(|part| key.trim_end_matches([' ', '\t', '=']).ends_with(part));
+        match (is_reference, value.starts_with('{')) {
+            (true, _) => format!("{key}{value}"),
+            (false, true) => format!("{key}{}", mask_table(value)),
+            (false, false) => format!("{key}{}", stars(value)),
+        }
     });
     masked.into_owned()
+}
+
+const STRING: &str = r#""""[\s\S]*?(?:"""|\z)|'''[\s\S]*?(?:'''|\z)|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?"#;
+
+/// An inline table that may be a reference: its keys, and the values of `env` and `file`.
+fn mask_table(table: &str) -> String {
+    static PART: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let reference = format!(r#"(?:env|file)["']?\s*=\s*(?:{STRING})"#);
+        let key = r#"["']?[A-Za-z_.-]+["']?\s*=\s*"#;
+        Regex::new(&format!(r"(\b{reference}|{key}|[\s{{,=]+)|({STRING}|[^\s,]+)")).ok()
+    });
+    let Some(part) = PART.as_ref() else { return stars(table) };
+    let masked = part.replace_all(table, |found: &Captures<'_>| {
+        found.get(2).map_or_else(|| found[0].to_owned(), |value| stars(value.as_str()))
+    });
+    masked.into_owned()
+}
+
+fn stars(text: &str) -> String {
+    text.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect()
 }
 
 #[cfg(test)]
@@ -51,11 +79,37 @@ mod tests {
         check("\"SASL.Password\" = 'Bare'", "\"SASL.Password\" = ******");
         check("\"ssl.key.pem\" = \"\"\"a\nb\"\"\"\nx=1", "\"ssl.key.pem\" = ****\n****\nx=1");
         check("sasl.password = \"é\"", "sasl.password = ****");
+        check(r#""sasl.password" = "one" "two # x"#, r#""sasl.password" = ********** # x"#);
+        check("sasl.password = one two", "sasl.password = *******");
+        check(r#"{"sasl.password" "one"}"#, r#"{"sasl.password" *****}"#);
+        check(r#""sasl.pasword" = "one", x = 1"#, r#""sasl.pasword" = *****, x = 1"#);
+        check("sasl.password.literal = 'one'", "sasl.password.literal = *****");
+    }
+
+    #[test]
+    fn of_a_table_only_a_reference_is_shown() {
+        let masked = |text: &str| {
+            let masked = mask(text);
+            assert_eq!(masked.len(), text.len());
+            assert!(!masked.contains("hunter2"), "{masked}");
+        };
+        masked(r#""sasl.password" = { literal = "hunter2" }"#);
+        masked(r#""sasl.password" = { literal = hunter2 }"#);
+        masked(r#""sasl.password" = { "hunter2" }"#);
+        masked(r#""sasl.password" = { env = "PW", "default" = 'hunter2' }, x = 1"#);
+        masked("\"sasl.password\" = {\n literal = \"hunter2\"\n}");
+        check(r#"p = { env = "PW", default = "a" }"#, r#"p = { env = "PW", default = "a" }"#);
+        check(
+            r#"password = { env = "PW", default = "a" }, x = "b""#,
+            r#"password = { env = "PW", default = *** }, x = "b""#,
+        );
     }
 
     #[test]
     fn references_to_secrets_stay_readable() {
         check(r#""sasl.password" = { env = "PW" }"#, r#""sasl.password" = { env = "PW" }"#);
+        check("sasl.password = { file = 'a b', x", "sasl.password = { file = 'a b', *");
+        check("sasl.password.env = \"PW\"", "sasl.password.env = \"PW\"");
         check("name = 'x'", "name = 'x'");
     }
 

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::mistake::{Mistake, Span};
+use super::{
+    mistake::{Mistake, Span},
+    secret,
+};
 
 /// Where the parser stopped, and its words.
 pub struct Fault {
@@ -60,7 +63,11 @@ fn mistakes(text: &str, mut faults: Vec<Fault>, origin: usize) -> Vec<Mistake> {
             continue;
         }
         shadow = Shadow::of(&fault, &line);
-        let (message, hint) = line.explained(&fault);
+        let (message, mut hint) = line.explained(&fault);
+        // It holds words of the line.
+        if hint.as_deref().is_some_and(|hint| hint.starts_with("write `")) && secret::mask(line.text) != line.text {
+            hint = Some("a secret comes from `{ env = \"NAME\" }` or from `{ file = \"PATH\" }`".to_owned());
+        }
         let (message, label) = match message {
             Some(message) => (message, ""),
             None => fault.message.split_once(", ").map_or((fault.message.clone(), ""), |(m, l)| (m.to_owned(), l)),

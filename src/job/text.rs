@@ -232,10 +232,13 @@ impl Job {
                     put(&mut table, "suffix", literal(suffix));
                 }
             }
-            Operator::ToFile { path, format, layout } => {
+            Operator::ToFile { path, format, layout, append } => {
                 self.put_path(&mut table, "path", Some(path));
                 put(&mut table, "format", file_format(*format));
                 put(&mut table, "layout", if *layout == FileLayout::Batches { "batches" } else { "append" });
+                if *append {
+                    put(&mut table, "append", true);
+                }
             }
             Operator::ToKafka(spec) => put_to_kafka(self, &mut table, spec),
             Operator::Command { run, timeout_ms } => {

@@ -56,6 +56,12 @@ impl Interval {
         BatchTime(first.0 - self.ms)
     }
 
+    /// The zero of a job that had another interval until the batch at `last`: where `zero` is no tick of this one, the
+    /// last tick by then.
+    pub fn zero_from(self, zero: BatchTime, last: BatchTime) -> BatchTime {
+        if self.latest_tick(zero.0) == zero.0 { zero } else { BatchTime(self.latest_tick(last.0)) }
+    }
+
     /// The tick from which a process that has just started counts. Where the last batch of the checkpoint is older than
     /// the latest tick, that tick was missed, and a batch is due at once; a fresh job waits for its first tick.
     pub fn tick_at_start(self, previous: Option<BatchTime>, now_ms: i64) -> i64 {

@@ -83,6 +83,9 @@ pub struct RewindRecord {
     /// The job that wrote what is taken back, whose sinks are cut; none in checkpoints of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_text: Option<JobTextHash>,
+    /// The jobs before it that wrote some of it, the last one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_job_texts: Vec<JobTextHash>,
 }
 
 /// A state blob that a commit names and that is not there.

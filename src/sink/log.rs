@@ -54,13 +54,28 @@ struct Staged {
     rotate: bool,
 }
 
+/// Whether the first batch of a checkpoint may write behind what the file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Append {
+    Yes,
+    No,
+    /// The job has no word for it.
+    Never,
+}
+
+impl Append {
+    pub fn given(append: bool) -> Append {
+        if append { Append::Yes } else { Append::No }
+    }
+}
+
 /// A log file.
 #[derive(Debug)]
 pub struct LogSink {
     name: String,
     path: PathBuf,
     rotate_bytes: Option<u64>,
-    append: bool,
+    append: Append,
     zone: TimeZone,
     disk: Arc<dyn Disk>,
     /// As of the last commit.
@@ -87,7 +102,7 @@ impl LogSink {
         name: impl Into<String>,
         path: PathBuf,
         rotate_bytes: Option<u64>,
-        append: bool,
+        append: Append,
         zone: TimeZone,
         disk: Arc<dyn Disk>,
     ) -> Self {
@@ -110,6 +125,28 @@ impl LogSink {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{rotation}"));
         PathBuf::from(name)
+    }
+
+    /// Where a log begins that this checkpoint has not written to yet; refuses a file that is not to be written behind.
+    fn base(&self) -> Result<LogFacts, SinkError> {
+        let len = self.len(&self.path)?.unwrap_or(0);
+        if len > 0 && self.append != Append::Yes {
+            let what = format!("log {} is not empty, and this checkpoint did not write it", self.path.display());
+            let hint = match self.append {
+                Append::Never => "Move the file away, or give the dead letters another path.",
+                _ => "Move the file away, or set append = true to write behind it.",
+            };
+            return Err(SinkError::new(SinkErrorKind::Refused, what).with(format!("It holds {len} bytes."), hint));
+        }
+        let rotated = self.rotated_path(1);
+        if self.rotate_bytes.is_some() && self.len(&rotated)?.is_some() {
+            let what = format!("{} is in the way of the rotation of {}", rotated.display(), self.path.display());
+            let detail = "The first rotation renames the log to that name.";
+            let hint = "Move the file away, or give the output another path.";
+            return Err(SinkError::new(SinkErrorKind::Refused, what).with(detail, hint));
+        }
+        let tail_crc = if len > 0 { self.tail_crc(&self.path, len)? } else { crc_fast::crc32_iscsi(&[]) };
+        Ok(LogFacts { len, tail_crc, rotated: 0 })
     }
 
     /// The last 64 KiB of the first `len` bytes of a file that is at least that long.
@@ -273,21 +310,7 @@ impl Sink for LogSink {
     }
 
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
-        let len = self.len(&self.path)?.unwrap_or(0);
-        if len > 0 && !self.append {
-            let what = format!("log {} is not empty, and this checkpoint did not write it", self.path.display());
-            let hint = "Move the file away, or set append = true to write behind it.";
-            return Err(SinkError::new(SinkErrorKind::Refused, what).with(format!("It holds {len} bytes."), hint));
-        }
-        let rotated = self.rotated_path(1);
-        if self.rotate_bytes.is_some() && self.len(&rotated)?.is_some() {
-            let what = format!("{} is in the way of the rotation of {}", rotated.display(), self.path.display());
-            let detail = "The first rotation renames the log to that name.";
-            let hint = "Move the file away, or give the output another path.";
-            return Err(SinkError::new(SinkErrorKind::Refused, what).with(detail, hint));
-        }
-        let tail_crc = if len > 0 { self.tail_crc(&self.path, len)? } else { crc_fast::crc32_iscsi(&[]) };
-        let facts = LogFacts { len, tail_crc, rotated: 0 };
+        let facts = self.base()?;
         self.committed = Some(facts);
         Ok(encode(facts))
     }
@@ -299,7 +322,7 @@ impl Sink for LogSink {
     }
 
     fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
-        let Some(facts) = self.committed else { return Ok(()) };
+        let Some(facts) = self.committed else { return self.base().map(drop) };
         let found = self.find(facts)?;
         let behind = found.len.unwrap_or(0).saturating_sub(facts.len);
         if standing.in_flight || (behind == 0 && !found.rotated) {
@@ -381,6 +404,15 @@ impl Sink for LogSink {
 
     fn takes_back(&self) -> bool {
         true
+    }
+
+    fn may_take_back(&mut self, target: &SinkFacts) -> Result<(), SinkError> {
+        let then = self.decode(target)?;
+        if let Some(now) = self.committed {
+            self.find(now)?;
+        }
+        let in_rotated = self.continues(&self.rotated_path(then.rotated + 1), then)?;
+        if in_rotated { Ok(()) } else { self.find(then).map(drop) }
     }
 
     fn take_back(&mut self, target: Option<&SinkFacts>) -> Result<(), SinkError> {

@@ -127,6 +127,11 @@ pub trait Sink: Send {
     /// Whether `rewind` can remove what was published; where it cannot, it asks the user first.
     fn takes_back(&self) -> bool;
 
+    /// Whether `take_back` will find what it cuts back to. Looks, and refuses; nothing is changed.
+    fn may_take_back(&mut self, _target: &SinkFacts) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Removes what was published after `target` (none: nothing was ever published before). May be called again after
     /// a crash; afterwards the sink stands as after `restore(target)`.
     fn take_back(&mut self, target: Option<&SinkFacts>) -> Result<(), SinkError>;

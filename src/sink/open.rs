@@ -8,7 +8,7 @@ use super::{
     console::ConsoleSink,
     disk::LocalDisk,
     kafka::KafkaOutputs,
-    log::LogSink,
+    log::{Append, LogSink},
     text_files::{Naming, TextFilesSink},
 };
 use crate::job::{FileFormat, FileLayout, Job, OnError, Operator, Step};
@@ -29,13 +29,14 @@ pub fn open(
         }
         Operator::Pprint { to: Some(log), .. } => {
             let path = job.absolute(&log.path);
-            Ok(Box::new(LogSink::new(name, path, log.rotate_bytes, log.append, job.time_zone.clone(), disk)))
+            let append = Append::given(log.append);
+            Ok(Box::new(LogSink::new(name, path, log.rotate_bytes, append, job.time_zone.clone(), disk)))
         }
         Operator::SaveAsTextFiles { prefix, suffix } => {
             let prefix = job.absolute(prefix.as_ref()).display().to_string();
             Ok(Box::new(TextFilesSink::new(name, Naming::Prefix { prefix, suffix: suffix.clone() }, disk)))
         }
-        Operator::ToFile { path, format, layout: FileLayout::Batches } => {
+        Operator::ToFile { path, format, layout: FileLayout::Batches, .. } => {
             let extension = match format {
                 FileFormat::Text => ".txt",
                 FileFormat::Json => ".jsonl",
@@ -44,8 +45,9 @@ pub fn open(
             let naming = Naming::Within { path: job.absolute(path), extension };
             Ok(Box::new(TextFilesSink::new(name, naming, disk)))
         }
-        Operator::ToFile { path, layout: FileLayout::Append, .. } => {
-            Ok(Box::new(LogSink::new(name, job.absolute(path), None, false, job.time_zone.clone(), disk)))
+        Operator::ToFile { path, layout: FileLayout::Append, append, .. } => {
+            let append = Append::given(*append);
+            Ok(Box::new(LogSink::new(name, job.absolute(path), None, append, job.time_zone.clone(), disk)))
         }
         Operator::ToKafka(spec) => kafka.open(job, name, spec, embedded),
         Operator::Command { run, timeout_ms } => {
@@ -70,7 +72,7 @@ pub fn open_dead_letters(
     match to {
         OnError::DeadLetterFile(path) => {
             let (path, zone) = (job.absolute(path), job.time_zone.clone());
-            Ok(Box::new(LogSink::new(name, path, None, false, zone, Arc::new(LocalDisk))))
+            Ok(Box::new(LogSink::new(name, path, None, Append::Never, zone, Arc::new(LocalDisk))))
         }
         OnError::DeadLetterTopic { topic, brokers } => {
             kafka.open_dead_letters(job, name, topic, brokers.as_deref(), embedded)

@@ -134,12 +134,13 @@ fn check(how: &str, scene: &Scene, step: usize, least: usize) {
                 assert!(ledger.iter().all(|batch| batch["status"] == "committed"), "{case}");
                 // The database is put in order at the end, which nothing depends on.
                 let at_the_end = operations.iter().all(|operation| operation.contains(" checkpoint"));
-                assert!(is_harmless(&operations[0]) || at_the_end, "{case}{operations:?}");
+                // What was read again, by SQLite or as it is looked at twice, is no failure.
+                assert!(how == "read" || is_harmless(&operations[0]) || at_the_end, "{case}{operations:?}");
             }
             Some(0) => {}
             Some(1 | 2) => {
                 assert!(ended.err.contains("error: "), "{case}");
-                assert!(how == "read" || ended.err.contains("hint: "), "{case}");
+                assert!(["read", "bad"].contains(&how) || ended.err.contains("hint: "), "{case}");
             }
             _ => panic!("{case}"),
         }
@@ -189,8 +190,10 @@ fn a_disk_that_is_full_from_any_operation_on_costs_nothing_once_there_is_room() 
 }
 
 #[test]
-fn a_file_that_cannot_be_read_from_any_read_on_is_told_as_that() {
-    check("read", &NEW, 3, 50);
-    check("read", &RECOVERED, 3, 50);
-    check("read", &REWOUND, 3, 20);
+fn a_read_that_fails_is_told_as_that() {
+    for how in ["read", "bad"] {
+        check(how, &NEW, 4, 50);
+        check(how, &RECOVERED, 4, 50);
+        check(how, &REWOUND, 4, 20);
+    }
 }

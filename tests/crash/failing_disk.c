@@ -6,7 +6,8 @@
  *   FAILING_DISK_AT      n, from 1
  *   FAILING_DISK_HOW     once: the operation fails with EIO
  *                        full: a write takes half of its bytes; it, if it is no write, and all after it fail with ENOSPC
- *                        read: reads are counted, and from then on none of that file goes well: a bad block
+ *                        read: as once, and reads are what is counted
+ *                        bad: as read, and from then on no read of that file goes well: a bad block
  *   FAILING_DISK_REPORT  written to from the failure on: an operation and its path a line
  */
 #define _GNU_SOURCE
@@ -25,7 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum how { ONCE, FULL, READ };
+enum how { ONCE, FULL, READ, BAD };
 enum verdict { PASS, FAIL, HALVE };
 
 static const char *under, *report;
@@ -39,7 +40,7 @@ __attribute__((constructor)) static void begin(void) {
     under = getenv("FAILING_DISK_UNDER");
     report = getenv("FAILING_DISK_REPORT");
     at = atol(getenv("FAILING_DISK_AT") ? getenv("FAILING_DISK_AT") : "0");
-    how = !text || !strcmp(text, "once") ? ONCE : !strcmp(text, "full") ? FULL : READ;
+    how = !text || !strcmp(text, "once") ? ONCE : !strcmp(text, "full") ? FULL : !strcmp(text, "read") ? READ : BAD;
 }
 
 static int is_counted(const char *path) {
@@ -61,11 +62,11 @@ static void tell(const char *operation, const char *path) {
 }
 
 static enum verdict judge(const char *operation, const char *path, int is_read, int is_write) {
-    if (is_read != (how == READ) || !is_counted(path)) return PASS;
+    if (is_read != (how == READ || how == BAD) || !is_counted(path)) return PASS;
     long nth = atomic_fetch_add(&seen, 1) + 1;
     if (nth >= at) tell(operation, path);
     if (nth == at) snprintf(failed, sizeof failed, "%s", path);
-    if (nth < at || (nth > at && how == ONCE) || (nth > at && how == READ && strcmp(path, failed))) return PASS;
+    if (nth < at || (nth > at && (how == ONCE || how == READ)) || (nth > at && how == BAD && strcmp(path, failed))) return PASS;
     errno = how == FULL ? ENOSPC : EIO;
     return how == FULL && is_write && nth == at ? HALVE : FAIL;
 }

@@ -240,6 +240,40 @@ fn a_partition_that_is_assigned_later_begins_at_start() {
 }
 
 #[test]
+fn two_rewinds_find_what_one_finds() {
+    let Some(broker) = broker() else { return };
+    for by in [&["0"][..], &["2", "0"], &["2", "1", "0"]] {
+        let [x, y] = ["x", "y"].map(|name| broker.topic(name, 1));
+        let of = |topics: &[&Topic]| {
+            let names: Vec<&str> = topics.iter().map(|topic| topic.name()).collect();
+            let keys = "start = \"latest\"\nmax_records_per_partition = 2";
+            job(broker, &format!("[sources.s]\nKAFKA\ntopics = {names:?}\n{keys}\n"), "")
+        };
+        let place = Place::with_job(&of(&[&x]));
+        broker.produce(x.name(), 0, lines("early", 4));
+        broker.produce(y.name(), 0, lines("early", 4));
+        place.catch_up();
+        let [first, second] = ["first", "second"].map(|prefix| lines(prefix, 4));
+        broker.produce(x.name(), 0, &first);
+        place.catch_up();
+        place.write("job.toml", of(&[&x, &y]));
+        place.catch_up();
+        let [third, later] = ["third", "later"].map(|prefix| lines(prefix, 4));
+        broker.produce(x.name(), 0, &second);
+        broker.produce(y.name(), 0, &third);
+        place.catch_up();
+        let log = shown(&place);
+        assert_eq!(log, times(&[(&first, 1), (&second, 1), (&third, 1)]));
+        broker.produce(y.name(), 0, &later);
+        for to in by {
+            place.kstream(&format!("rewind job.toml --to {to} --yes")).expect(0);
+        }
+        place.catch_up();
+        assert_eq!(shown(&place), times(&[(&first, 1), (&second, 1), (&third, 1), (&later, 1)]), "{by:?}");
+    }
+}
+
+#[test]
 fn one_of_two_sources_drops_a_topic_that_the_other_goes_on_with() {
     let Some(broker) = broker() else { return };
     for point in points() {

@@ -23,7 +23,7 @@ use kstream::{
     model::BatchId,
     sink::{
         Sink, SinkError,
-        log::LogSink,
+        log::{Append, LogSink},
         text_files::{Naming, TextFilesSink},
     },
     telemetry::Bars,
@@ -218,7 +218,7 @@ impl Edges for SimEdges {
             "log" => {
                 let disk = Arc::new(SimDisk::new(self.0.clone()));
                 let path = self.0.dir.join("out.log");
-                Inner::Real(Box::new(LogSink::new("log", path, None, false, job.time_zone.clone(), disk)))
+                Inner::Real(Box::new(LogSink::new("log", path, None, Append::No, job.time_zone.clone(), disk)))
             }
             "files" => {
                 let disk = Arc::new(SimDisk::new(self.0.clone()));

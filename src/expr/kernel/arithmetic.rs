@@ -33,7 +33,7 @@ pub fn unary(op: UnaryOp, of: &Column) -> Option<Column> {
             Some(Column::Float(values.iter().map(|value| -value).collect::<Vec<_>>().into()))
         }
         (UnaryOp::Plus, Column::Int(_) | Column::Float(_)) => Some(of.clone()),
-        (op, of) => general::each(&[of], of.len(), |values| {
+        (op, of) => general::each(&[of], of.len(), Limits::default(), |values| {
             match op {
                 UnaryOp::Negate => primitive::negate(values.first()?),
                 UnaryOp::Plus => primitive::plus(values.first()?),
@@ -54,7 +54,7 @@ pub fn binary(op: BinaryOp, left: &Column, right: &Column, len: usize, limits: L
         return Some(Column::Float(result.into()));
     }
     if let (BinaryOp::Add, Some(a), Some(b)) = (op, strs(left), strs(right)) {
-        return text::concat(a, b, len);
+        return text::concat(a, b, len, limits);
     }
     general::binary(op, left, right, len, limits)
 }

@@ -2,7 +2,6 @@
 
 use smol_str::SmolStr;
 
-use super::MAX_TEXT_BYTES;
 use crate::{
     expr::{
         EvalErrorKind, Limits,
@@ -45,7 +44,13 @@ impl Caller for Alone {
 }
 
 /// One result an element of the columns; none if any is none. Values of the evaluator alone are given up on.
-pub fn each(columns: &[&Column], len: usize, mut f: impl FnMut(&[Value]) -> Option<Value>) -> Option<Column> {
+/// They may take `limits.column_bytes`.
+pub fn each(
+    columns: &[&Column],
+    len: usize,
+    limits: Limits,
+    mut f: impl FnMut(&[Value]) -> Option<Value>,
+) -> Option<Column> {
     let mut builder = Builder::default();
     let mut row: Vec<Value> = Vec::with_capacity(columns.len());
     let mut bytes = 0;
@@ -56,7 +61,7 @@ pub fn each(columns: &[&Column], len: usize, mut f: impl FnMut(&[Value]) -> Opti
         }
         let value = f(&row)?;
         bytes += value.heap_bytes();
-        if matches!(value, Value::Opaque(_)) || bytes > MAX_TEXT_BYTES {
+        if matches!(value, Value::Opaque(_)) || bytes > limits.column_bytes {
             return None;
         }
         builder.push(value);
@@ -70,7 +75,7 @@ fn each_bool(columns: [&Column; 2], len: usize, f: impl Fn(&Value, &Value) -> Op
 
 pub fn binary(op: BinaryOp, left: &Column, right: &Column, len: usize, limits: Limits) -> Option<Column> {
     let mut budget = Budget::new(limits);
-    each(&[left, right], len, |row| {
+    each(&[left, right], len, limits, |row| {
         budget.reset();
         primitive::binary(op, &row[0], &row[1], &mut budget).ok()
     })
@@ -85,13 +90,13 @@ pub fn contains(item: &Column, container: &Column, len: usize) -> Option<Vec<boo
 }
 
 pub fn index(of: &Column, idx: &Column, len: usize) -> Option<Column> {
-    each(&[of, idx], len, |row| primitive::index(&row[0], &row[1]).ok())
+    each(&[of, idx], len, Limits::default(), |row| primitive::index(&row[0], &row[1]).ok())
 }
 
 /// Dicts from columns of keys and values, in turn.
 pub fn dicts(columns: &[Column], len: usize) -> Option<Column> {
     let columns: Vec<&Column> = columns.iter().collect();
-    each(&columns, len, |row| {
+    each(&columns, len, Limits::default(), |row| {
         let mut dict = Dict::new();
         for pair in row.chunks_exact(2) {
             dict.insert(Key::new(pair[0].clone()).ok()?, pair[1].clone());
@@ -109,7 +114,7 @@ pub fn builtin(
 ) -> Option<Column> {
     let mut alone = Alone(Budget::new(limits));
     let columns: Vec<&Column> = arguments.iter().chain(named.iter().map(|(_, column)| column)).collect();
-    each(&columns, len, |row| {
+    each(&columns, len, limits, |row| {
         alone.0.reset();
         let (positional, rest) = row.split_at(arguments.len());
         let named: Vec<(SmolStr, Value)> =
@@ -129,7 +134,7 @@ pub fn method(
     let mut alone = Alone(Budget::new(limits));
     let mut columns: Vec<&Column> = vec![of];
     columns.extend(arguments.iter().chain(named.iter().map(|(_, column)| column)));
-    each(&columns, len, |row| {
+    each(&columns, len, limits, |row| {
         alone.0.reset();
         let (receiver, rest) = row.split_first()?;
         let (positional, rest) = rest.split_at(arguments.len());

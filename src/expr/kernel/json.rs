@@ -92,7 +92,7 @@ fn read(buffer: &[u8], texts: &[View], limits: Limits) -> Option<Found> {
 
 /// Makes a value of a document that has been checked.
 fn decode(text: &[u8]) -> Value {
-    let mut unbounded = Budget::new(Limits { steps: u64::MAX, memory_bytes: u64::MAX, host_bytes: u64::MAX });
+    let mut unbounded = Budget::new(Limits { steps: u64::MAX, memory_bytes: u64::MAX, ..Limits::default() });
     primitive::parse_json(text, &mut unbounded).unwrap_or(Value::None)
 }
 

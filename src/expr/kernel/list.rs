@@ -145,6 +145,6 @@ pub fn position(at: i64, len: usize) -> Option<usize> {
 pub fn attribute(frame: &Frame<'_>, of: &Column, name: &str) -> Option<Column> {
     match of {
         Column::Record(records) => frame.field(records, name),
-        other => general::each(&[other], frame.len, |row| primitive::attribute(row.first()?, name).ok()),
+        other => general::each(&[other], frame.len, frame.limits, |row| primitive::attribute(row.first()?, name).ok()),
     }
 }

@@ -30,8 +30,6 @@ use crate::model::Column;
 
 pub use self::select::{indices, truthy};
 
-/// Most bytes of text that one kernel writes; a chunk that needs more is left to the evaluator, which stops amid it.
-const MAX_TEXT_BYTES: usize = 256 << 20;
 /// Deepest chain of functions that are inlined.
 const MAX_INLINED: usize = 8;
 

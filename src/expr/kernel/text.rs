@@ -6,7 +6,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::{
-    MAX_TEXT_BYTES, general,
+    general,
     list::position,
     operand::{Ints, Strs, ints, same, same_str, str_column, strs},
     select, split,
@@ -22,14 +22,18 @@ use crate::{
 };
 
 /// Writes a string column.
-#[derive(Default)]
 struct Writer {
     buffer: Vec<u8>,
     views: Vec<View>,
     start: usize,
+    most: usize,
 }
 
 impl Writer {
+    fn of(limits: Limits) -> Writer {
+        Writer { buffer: Vec::new(), views: Vec::new(), start: 0, most: limits.column_bytes }
+    }
+
     fn put(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -39,7 +43,7 @@ impl Writer {
         let end = self.buffer.len();
         self.views.push(View { offset: self.start as u32, len: (end - self.start) as u32 });
         self.start = end;
-        (end <= MAX_TEXT_BYTES).then_some(())
+        (end <= self.most).then_some(())
     }
 
     fn finish(self) -> Column {
@@ -52,8 +56,8 @@ fn parts(column: &StrColumn, views: Vec<View>) -> StrColumn {
     StrColumn { buffer: column.buffer.clone(), views: Arc::new(views) }
 }
 
-pub fn concat(a: Strs<'_>, b: Strs<'_>, len: usize) -> Option<Column> {
-    let mut writer = Writer::default();
+pub fn concat(a: Strs<'_>, b: Strs<'_>, len: usize, limits: Limits) -> Option<Column> {
+    let mut writer = Writer::of(limits);
     for idx in 0..len {
         writer.put(a.get(idx));
         writer.put(b.get(idx));
@@ -65,7 +69,7 @@ pub fn concat(a: Strs<'_>, b: Strs<'_>, len: usize) -> Option<Column> {
 /// Methods of str.
 pub fn method(name: &str, of: &Column, arguments: &[Column], limits: Limits) -> Option<Column> {
     if let ("join", Some(separator), [Column::List(lists)]) = (name, same_str(of), arguments) {
-        return join(separator, lists);
+        return join(separator, lists, limits);
     }
     let column = str_column(of)?;
     let first = arguments.first();
@@ -97,7 +101,7 @@ pub fn method(name: &str, of: &Column, arguments: &[Column], limits: Limits) -> 
             Some(bools((0..column.len()).map(|idx| column.bytes(idx).ends_with(suffix)).collect()))
         }
         ("find", 1) => find(column, one?),
-        ("replace", 2) => replace(column, one_of(first)?, one_of(arguments.get(1))?),
+        ("replace", 2) => replace(column, one_of(first)?, one_of(arguments.get(1))?, limits),
         _ => None,
     }
 }
@@ -126,7 +130,7 @@ fn strip(column: &StrColumn, strip: impl Fn(&str) -> &str) -> Column {
 }
 
 fn case(column: &StrColumn, name: &str, limits: Limits, ascii: fn(&mut [u8])) -> Option<Column> {
-    let mut writer = Writer::default();
+    let mut writer = Writer::of(limits);
     let mut other = None;
     for idx in 0..column.len() {
         let bytes = column.bytes(idx);
@@ -160,12 +164,12 @@ fn find(column: &StrColumn, needle: &str) -> Option<Column> {
     Some(Column::Int(found.into()))
 }
 
-fn replace(column: &StrColumn, old: &str, new: &str) -> Option<Column> {
+fn replace(column: &StrColumn, old: &str, new: &str, limits: Limits) -> Option<Column> {
     if old.is_empty() {
         return None;
     }
     let finder = memmem::Finder::new(old);
-    let mut writer = Writer::default();
+    let mut writer = Writer::of(limits);
     for idx in 0..column.len() {
         let bytes = column.bytes(idx);
         let mut start = 0;
@@ -180,9 +184,9 @@ fn replace(column: &StrColumn, old: &str, new: &str) -> Option<Column> {
     Some(writer.finish())
 }
 
-fn join(separator: &str, lists: &ListColumn) -> Option<Column> {
+fn join(separator: &str, lists: &ListColumn, limits: Limits) -> Option<Column> {
     let items = str_column(&lists.values)?;
-    let mut writer = Writer::default();
+    let mut writer = Writer::of(limits);
     for idx in 0..lists.len() {
         for (count, item) in lists.range(idx).enumerate() {
             if count > 0 {
@@ -228,7 +232,7 @@ pub fn builtin(name: &str, arguments: &[Column], len: usize) -> Option<Column> {
             Some(Column::Float(values.iter().map(|value| *value as f64).collect::<Vec<_>>().into()))
         }
         ("str", [Column::Int(values)]) => {
-            let mut writer = Writer::default();
+            let mut writer = Writer::of(Limits::default());
             let mut digits = String::new();
             for value in values.iter() {
                 digits.clear();
@@ -297,7 +301,7 @@ pub fn slice(of: &Column, bounds: &[Option<Column>; 3], len: usize) -> Option<Co
     }
     let mut columns = vec![of];
     columns.extend(bounds.iter().flatten());
-    general::each(&columns, len, |row| {
+    general::each(&columns, len, Limits::default(), |row| {
         let (of, mut rest) = row.split_first()?;
         let mut next = |given: &Option<Column>| match given {
             Some(_) => {
@@ -341,7 +345,7 @@ pub fn format(frame: &Frame<'_>, pieces: &[FormatPart]) -> Option<Column> {
             FormatPart::Field(node, _) => Some(frame.eval(node)?),
         });
     }
-    let mut writer = Writer::default();
+    let mut writer = Writer::of(frame.limits);
     let mut budget = Budget::new(frame.limits);
     let mut shown = String::new();
     for idx in 0..frame.len {

@@ -70,7 +70,13 @@ fn a_planned_batch_is_executed_again_from_its_logged_inputs() {
 #[test]
 fn an_unfinished_rewind_is_finished_first() {
     let mut facts = two_committed().facts();
-    let rewind = RewindRecord { to: Some(BatchId(1)), timeline: Timeline(1), sinks: BTreeMap::new(), job_text: None };
+    let rewind = RewindRecord {
+        to: Some(BatchId(1)),
+        timeline: Timeline(1),
+        sinks: BTreeMap::new(),
+        job_text: None,
+        earlier_job_texts: Vec::new(),
+    };
     facts.rewind = Some(rewind.clone());
     assert!(matches!(decided(facts), Decision::FinishRewind(found) if found == rewind));
 }

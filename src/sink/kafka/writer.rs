@@ -50,8 +50,13 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The second of the calls that a transaction is made of.
 const ADDING: &str = "add the batch's identity to the transaction";
 
-/// How long a poll of the delivery reports waits; also how late their end is noticed.
-const POLL: Duration = Duration::from_millis(1);
+/// Between two polls of the delivery reports; also how late their end is noticed. The longer a silence, the longer: up to
+/// the second of these. The pauses are ours: a poll of rdkafka's with a timeout spins through the last millisecond of it.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+fn pause(listening: &Listening<'_>) {
+    std::thread::sleep((listening.silent() / 16).clamp(PAUSES.0, PAUSES.1));
+}
 
 pub struct Writer {
     producer: Arc<BaseProducer<Deliveries>>,
@@ -135,7 +140,7 @@ impl Writer {
     /// Serves delivery reports for a moment. Every acknowledgement ends a silence.
     fn poll(&self, listening: &mut Listening<'_>, doing: &str, meanwhile: &mut Meanwhile<'_>) -> Result<(), SinkError> {
         let before = self.producer.context().reports();
-        self.producer.poll(POLL);
+        self.producer.poll(Duration::ZERO);
         self.check_deliveries()?;
         if self.producer.context().reports() > before {
             listening.heard();
@@ -145,7 +150,11 @@ impl Writer {
         if listening.is_time_to_look() {
             meanwhile()?;
         }
-        if listening.goes_on(|| timed_out().on_one_line()) { Ok(()) } else { Err(timed_out()) }
+        if !listening.goes_on(|| timed_out().on_one_line()) {
+            return Err(timed_out());
+        }
+        pause(listening);
+        Ok(())
     }
 
     fn check_deliveries(&self) -> Result<(), SinkError> {
@@ -182,7 +191,7 @@ impl Writer {
             if !goes_on || !listening.goes_on(|| error.on_one_line()) {
                 return Err(error);
             }
-            std::thread::sleep(POLL);
+            pause(listening);
         }
     }
 
@@ -258,7 +267,7 @@ impl Writer {
             if !goes_on || !listening.goes_on(|| error.on_one_line()) {
                 return Err(error);
             }
-            std::thread::sleep(POLL);
+            pause(&listening);
         }
     }
 
@@ -292,10 +301,11 @@ impl Writer {
         self.producer.purge(PurgeConfig::default().queue());
         let deadline = Instant::now() + limit.min(self.silence.longest);
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(POLL);
+            self.producer.poll(Duration::ZERO);
+            std::thread::sleep(PAUSES.0);
         }
         self.producer.context().failure();
-        let left = deadline.saturating_duration_since(Instant::now()).max(POLL);
+        let left = deadline.saturating_duration_since(Instant::now()).max(PAUSES.0);
         let under_way = self.producer.in_flight_count();
         if under_way > 0 {
             tracing::debug!(brokers = self.brokers, under_way, "the transaction is left to the next producer");

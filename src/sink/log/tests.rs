@@ -8,7 +8,7 @@ use crate::sink::disk::frail::{FAILURES, Failure, FrailDisk, LOSSES, Loss};
 const PATH: &str = "/out/x.log";
 
 fn sink(disk: &FrailDisk, rotate_bytes: Option<u64>) -> LogSink {
-    LogSink::new("log", PATH.into(), rotate_bytes, false, TimeZone::UTC, Arc::new(disk.clone()))
+    LogSink::new("log", PATH.into(), rotate_bytes, Append::No, TimeZone::UTC, Arc::new(disk.clone()))
 }
 
 /// Runs one batch as the driver does; gives the facts that its commit would store.
@@ -116,7 +116,7 @@ fn a_foreign_file_is_only_written_to_where_the_job_says_so() {
     disk.put(PATH, b"mine\n");
     let refused = sink(&disk, None).base_facts().unwrap_err();
     assert_eq!(refused.kind, SinkErrorKind::Refused);
-    let mut appending = LogSink { append: true, ..sink(&disk, None) };
+    let mut appending = LogSink { append: Append::Yes, ..sink(&disk, None) };
     appending.base_facts().unwrap();
     run(&mut appending, 0, "ours\n").unwrap();
     assert_eq!(disk.files()[Path::new(PATH)], "mine\nours\n");

@@ -94,12 +94,20 @@ pub fn fetch(
     let max_bytes = settings.fetch_max_bytes.min(i32::try_from(max_bytes).unwrap_or(i32::MAX)).max(1);
     let request = request(settings, lanes, wanted, max_wait, version).with_max_bytes(max_bytes);
     let deadline = Instant::now() + settings.request_timeout + max_wait;
+    let asked = || wanted.iter().filter_map(|(idx, _)| lanes.get(*idx));
+    let heard_before: Vec<Option<Instant>> = asked().map(|lane| lane.shared.heard_at()).collect();
+    let mut heard_last = None;
     let mut heard = || {
-        let asked = wanted.iter().filter_map(|(idx, _)| lanes.get(*idx));
         let now = Instant::now();
-        asked.filter(|lane| lane.shared.is_waiting()).for_each(|lane| lane.shared.note_progress(now));
+        heard_last = Some(now);
+        asked().filter(|lane| lane.shared.is_waiting()).for_each(|lane| lane.shared.note_progress(now));
     };
-    let response = connection.call_heard(&request, version, deadline, &mut heard)?;
+    let response = connection.call_heard(&request, version, deadline, &mut heard);
+    if let (Err(_), Some(last)) = (&response, heard_last) {
+        // Parts of a response that never ends are no progress, however often they come.
+        asked().zip(heard_before).for_each(|(lane, before)| lane.shared.take_progress_back(last, before));
+    }
+    let response = response?;
     let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
     if response.error_code != code::NONE {
         let reason = error_name(response.error_code);

@@ -58,6 +58,8 @@ pub enum Content {
 pub struct FetchedSet {
     /// The position it was fetched for: where the set before it ended.
     pub from: i64,
+    /// Where it ends, and the set after it begins.
+    pub to: i64,
     /// Leader epoch of its last batch; -1 where it cannot be known.
     pub epoch: i32,
     pub bytes: Bytes,
@@ -172,6 +174,14 @@ impl LaneShared {
     pub fn note_progress(&self, at: Instant) {
         let mut heard_at = lock(&self.heard_at);
         *heard_at = Some(heard_at.map_or(at, |before| before.max(at)));
+    }
+
+    /// What was noted at `at` came to nothing; `before` is what was known before it.
+    pub fn take_progress_back(&self, at: Instant, before: Option<Instant>) {
+        let mut heard_at = lock(&self.heard_at);
+        if *heard_at == Some(at) {
+            *heard_at = before;
+        }
     }
 
     /// A broker holds the source back until then: no silence, and worth a word where nothing comes afterwards.
@@ -342,7 +352,7 @@ impl Lane {
         self.shared.queued_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
         let hold = whole.unwrap_or_else(|| self.shared.memory.hold(bytes.len()));
         let (from, topic_id) = (self.position, self.topic_id);
-        if self.send(Content::Set(FetchedSet { from, epoch, bytes, aborted, broker, topic_id, hold }), None) {
+        if self.send(Content::Set(FetchedSet { from, to: next, epoch, bytes, aborted, broker, topic_id, hold }), None) {
             self.position = next;
             if epoch >= 0 {
                 self.read = Some(EpochCheck { epoch, until: next });

@@ -54,6 +54,9 @@ pub struct Reading {
     sought_end: Option<EpochCheck>,
     /// Leader epoch of the set taken last: what was read until the position is no younger.
     read_epoch: Option<i32>,
+    /// Where the set taken last ends. A range ends before that where nothing behind it can be seen, as in aborted
+    /// transactions.
+    covered: i64,
     /// Where nothing came within the limit, though something may be under way.
     stalled_at: Option<i64>,
 }
@@ -78,6 +81,7 @@ impl Reading {
             has_begun: false,
             sought_end: None,
             read_epoch: None,
+            covered: 0,
             stalled_at: None,
         }
     }
@@ -102,7 +106,7 @@ impl Reading {
     }
 
     fn seek(&mut self, position: i64, known: Known, topic_id: Option<Uuid>) {
-        (self.set, self.stalled_at, self.has_failed) = (None, None, false);
+        (self.set, self.covered, self.stalled_at, self.has_failed) = (None, 0, None, false);
         self.sought_end = known.end;
         self.feed.seek(position, known, topic_id);
     }
@@ -322,7 +326,7 @@ impl<'a> NativeReader<'a> {
         self.reading.stalled_at = None;
         // Offsets may be missing within a set, as compaction leaves them; between two sets none may.
         let position = self.reading.feed.position;
-        if position < set.from {
+        if position.max(self.reading.covered) < set.from {
             let (broker, from, tp) = (&set.broker, set.from, self.range.tp.clone());
             if self.may_refetch() {
                 tracing::warn!(%broker, %tp, position, from, "fetching again what is missing between two record sets");
@@ -336,6 +340,7 @@ impl<'a> NativeReader<'a> {
         };
         let records = RecordSet::new(set.bytes, aborted);
         self.reading.read_epoch = Some(set.epoch).filter(|&epoch| epoch >= 0);
+        self.reading.covered = set.to;
         self.reading.set = Some(OpenSet { records, broker: set.broker, _hold: set.hold });
         Ok(())
     }

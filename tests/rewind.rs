@@ -1,0 +1,177 @@
+//! Going back: whatever is cut, left or refused, the next run leaves what an undisturbed one leaves, or was told otherwise.
+
+use super::{
+    old_checkpoint::copy,
+    support::{Place, START_MS},
+};
+
+fn head(more: &str) -> String {
+    format!(
+        "name = \"back\"\nbatch_interval = \"1s\"\ncheckpoint_dir = \"checkpoint\"\ntime_zone = \"UTC\"\n{more}\
+         [source]\nkind = \"queue\"\npath = \"queue.jsonl\"\n"
+    )
+}
+
+fn log(name: &str) -> String {
+    format!("[[steps]]\nfrom = \"source\"\nname = \"{name}\"\npprint = {{ num = 1000, to = \"{name}.log\" }}\n")
+}
+
+/// A job on a queue of `lines` lines, a, b, c and so on.
+fn place(job: &str, lines: u8) -> Place {
+    let place = Place::with_job(job);
+    let line = |nth: u8| format!("[\"{}\"]\n", char::from(b'a' + nth));
+    place.write("queue.jsonl", (0..lines).map(line).collect::<String>());
+    place
+}
+
+fn run(place: &Place, job: &str, more: &str) {
+    place.write("job.toml", job);
+    place.kstream(&format!("run job.toml --manual-clock {START_MS} {more}")).expect(0);
+}
+
+/// The elements in a log, without the lines that frame a batch.
+fn elements(place: &Place, name: &str) -> String {
+    let text = place.read(name);
+    let is_element = |line: &&str| !line.is_empty() && !line.starts_with("---") && !line.starts_with("Time: ");
+    text.lines().filter(is_element).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_output_is_cut_to_where_it_began_however_often_the_job_is_rewound() {
+    let before = head("") + &log("raw");
+    for (keys, name) in [
+        ("pprint = { num = 1000, to = \"more.log\" }", "more.log"),
+        ("pprint = { num = 1000, to = \"more.log\", append = true }", "more.log"),
+        ("pprint = { num = 1000, to = \"more.log\", rotate = \"1B\" }", "more.log"),
+        ("to_file = { path = \"more.txt\", layout = \"append\" }", "more.txt"),
+        ("to_file = { path = \"more.txt\", layout = \"append\", append = true }", "more.txt"),
+    ] {
+        let after = format!("{before}[[steps]]\nfrom = \"source\"\nname = \"more\"\n{keys}\n");
+        let place = place(&before, 4);
+        let found = if keys.contains("append = true") { "found\n" } else { "" };
+        if !found.is_empty() {
+            place.write(name, found);
+        }
+        run(&place, &before, "--max-batches 2");
+        run(&place, &after, "");
+        let whole = place.read(name);
+        assert!(whole.contains('d') && !whole.contains('b'), "{keys}: {whole}");
+        for round in 0..3 {
+            place.kstream("rewind job.toml --to 1 --yes").expect(0);
+            assert_eq!(place.read(name), found, "{keys}, round {round}");
+            assert_eq!(elements(&place, "raw.log"), "a b", "{keys}, round {round}");
+            run(&place, &after, if round == 1 { "--max-batches 1" } else { "" });
+        }
+        run(&place, &after, "");
+        assert_eq!(place.read(name), whole, "{keys}");
+        place.kstream("replay job.toml --verify").expect(0);
+    }
+}
+
+#[test]
+fn an_output_that_seldom_writes_is_cut_though_the_batch_that_wrote_last_is_no_longer_kept() {
+    let window = "[[steps]]\ncount_by_window = { length = \"3s\", slide = \"3s\" }\n[[steps]]\nname = \"win\"\n\
+                  pprint = { num = 1000, to = \"win.log\", append = true }\n";
+    let letters = "on_error = \"dead_letter\"\ndead_letter = { file = \"letters.jsonl\" }\n";
+    let bad = "[[steps]]\nfrom = \"source\"\nmap = \"lambda line: 1 // (0 if line in ['b', 'k'] else 1)\"\n\
+               [[steps]]\npprint = { num = 1000, to = \"good.log\" }\n";
+    let job = head(&format!("{letters}retention = {{ batches = 2 }}\n")) + window + bad;
+    let names = ["win.log", "letters.jsonl", "good.log"];
+    let calm = place(&job, 13);
+    run(&calm, &job, "");
+    let expected = names.map(|name| calm.read(name));
+    for stop in 4..13 {
+        let place = place(&job, 13);
+        run(&place, &job, &format!("--max-batches {stop}"));
+        for _ in 0..2 {
+            place.kstream(&format!("rewind job.toml --to {} --yes", stop - 2)).expect(0);
+            run(&place, &job, "--max-batches 1");
+        }
+        run(&place, &job, "");
+        assert_eq!(names.map(|name| place.read(name)), expected, "rewound at {stop}");
+    }
+}
+
+#[test]
+fn outputs_that_the_job_no_longer_has_are_cut_or_asked_about_as_the_others() {
+    let less = head("") + &log("raw");
+    let directories = "[[steps]]\nfrom = \"source\"\nname = \"files\"\nsave_as_text_files = \"saved/d\"\n";
+    let more = less.clone() + &log("other") + directories;
+    let place = place(&more, 6);
+    run(&place, &more, "--max-batches 4");
+    run(&place, &less, "--max-batches 1");
+    let (files, raw) = (place.files("checkpoint"), place.read("raw.log"));
+    place.kstream("rewind job.toml --to 1 --yes").expect(3).says(&["files", "--leave-published"]);
+    assert_eq!((place.files("checkpoint"), place.read("raw.log")), (files.clone(), raw.clone()), "nothing is changed");
+
+    // A log that is gone is told, and what the user wants.
+    let other = place.read("other.log");
+    std::fs::rename(place.path("other.log"), place.path("aside")).unwrap();
+    let gone = place.kstream("rewind job.toml --to 4 --yes");
+    gone.expect(0);
+    place.kstream("rewind job.toml --to 3 --yes").expect(0);
+    std::fs::rename(place.path("aside"), place.path("other.log")).unwrap();
+    assert_eq!(place.read("other.log"), other);
+    place.kstream("rewind job.toml --to 1 --yes --leave-published").expect(0);
+    for name in ["raw.log", "other.log"] {
+        assert_eq!(elements(&place, name), "a b", "{name}");
+    }
+    run(&place, &more, "");
+    for name in ["raw.log", "other.log"] {
+        assert_eq!(elements(&place, name), "a b c d e f", "{name}");
+    }
+    assert_eq!(std::fs::read_dir(place.path("saved")).unwrap().count(), 6);
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
+#[test]
+fn a_log_that_is_gone_stops_the_rewind_before_anything_is_changed() {
+    let job = head("") + &log("raw") + &log("other");
+    let place = place(&job, 6);
+    run(&place, &job, "");
+    let before = || (place.files("checkpoint"), place.read("raw.log"));
+    let found = before();
+    std::fs::rename(place.path("other.log"), place.path("aside")).unwrap();
+    for more in ["", " --leave-published"] {
+        place.kstream(&format!("rewind job.toml --to 2 --yes{more}")).expect(3).says(&["other.log", "are committed"]);
+        assert!(before() == found, "a refusal changes nothing");
+    }
+    std::fs::rename(place.path("aside"), place.path("other.log")).unwrap();
+    place.kstream("rewind job.toml --to 2 --yes").expect(0);
+    assert_eq!(elements(&place, "other.log"), "a b c");
+
+    // One that the job has no more may be left as it is.
+    run(&place, &job, "--max-batches 2");
+    run(&place, &(head("") + &log("raw")), "");
+    std::fs::remove_file(place.path("other.log")).unwrap();
+    let found = before();
+    let asked = place.kstream("rewind job.toml --to 2 --yes").expect(3);
+    asked.says(&["other.log", "--leave-published"]);
+    assert!(before() == found, "a refusal changes nothing");
+    place.kstream("rewind job.toml --to 2 --yes --leave-published").expect(0).says(&["it is left as it is"]);
+    assert_eq!(elements(&place, "raw.log"), "a b c");
+}
+
+#[test]
+fn an_older_copy_of_a_checkpoint_does_not_go_back_to_where_it_stands_unasked() {
+    for output in [log("raw"), "[[steps]]\nsave_as_text_files = \"saved/d\"\n".to_owned()] {
+        let job = head("") + &output;
+        let place = place(&job, 6);
+        run(&place, &job, "--max-batches 3");
+        copy(&place.path("checkpoint"), &place.path("old"));
+        run(&place, &job, "");
+        std::fs::remove_dir_all(place.path("checkpoint")).unwrap();
+        copy(&place.path("old"), &place.path("checkpoint"));
+        let (files, log) = (place.files("checkpoint"), place.read("raw.log"));
+        place.kstream("run job.toml").expect(3);
+        place.kstream("rewind job.toml --to 2 --yes").expect(3).says(&["--leave-published"]);
+        assert_eq!((place.files("checkpoint"), place.read("raw.log")), (files, log), "nothing is changed");
+        place.kstream("rewind job.toml --to 2 --yes --leave-published").expect(0);
+        run(&place, &job, "");
+        if output.contains("raw") {
+            assert_eq!(elements(&place, "raw.log"), "a b c d e f");
+        } else {
+            assert_eq!(std::fs::read_dir(place.path("saved")).unwrap().count(), 6);
+        }
+    }
+}
