@@ -127,7 +127,7 @@ impl Executor {
         let share = self.settings.memory_limit_bytes / (CHUNK_SHARE * self.settings.threads.max(1) as u64);
         let share = usize::try_from(share).unwrap_or(usize::MAX);
         // A kernel tells only once its column is made that the chunk is to be halved.
-        let column_bytes = share.saturating_mul(2).min(MAX_COLUMN_BYTES);
+        let column_bytes = share.min(MAX_COLUMN_BYTES);
         let mut evaluator = Evaluator::new(Limits { column_bytes, ..self.settings.limits });
         evaluator.force_evaluator = self.settings.force_evaluator;
         evaluator.chunk_bytes = Some(share);
