@@ -197,13 +197,10 @@ impl<'a> Run<'a> {
         .map_err(|error| checkpoint_failed(&error))?;
         checkpoint.remember_job_text(&text);
         let last_time = facts.committed().map(|commit| commit.time);
-        let zero = if facts.batch_interval_ms == job.batch_interval_ms {
-            facts.zero
-        } else {
-            let zero = interval.zero_from(facts.zero, facts.last_time().unwrap_or(facts.zero));
+        let zero = interval.zero_from(facts.zero, facts.last_time().unwrap_or(facts.zero));
+        if (facts.batch_interval_ms, facts.zero) != (job.batch_interval_ms, zero) {
             checkpoint.set_grid(job.batch_interval_ms, zero);
-            zero
-        };
+        }
         if !logical
             && let Some(ahead_ms) = last_time.map(|last| last.0 - now_ms).filter(|ahead_ms| *ahead_ms > interval.ms())
         {
