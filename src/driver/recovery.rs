@@ -23,17 +23,17 @@ use super::{
     recorded,
     reporter::Reporter,
     rewind,
-    stored::{hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, state_image},
+    stored::{hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, standing, state_image},
     trigger::Ticks,
 };
 use crate::{
     checkpoint::{self, Checkpoint, Lock, NewCheckpoint},
     crash,
     job::{Job, SourceKind, SourceSpec},
-    model::{BatchId, BatchIdentity, BatchTime},
+    model::{BatchId, BatchTime},
     planner::Interval,
     protocol::{Decision, Expected, Facts, JobTextHash, PlanRecord, PlannedBatch, decide},
-    sink::{Assume, SinkFacts, Standing},
+    sink::SinkFacts,
     telemetry::Bars,
 };
 
@@ -374,21 +374,6 @@ fn engine(
         engine.inspect_sinks(&standing(facts, options.assume), patience)?;
     }
     Ok(engine)
-}
-
-/// Where the job stands by the facts of its checkpoint.
-pub(super) fn standing(facts: &Facts, assume: Option<Assume>) -> Standing {
-    let in_flight = facts.in_flight();
-    let next = match in_flight {
-        Some(plan) => plan.identity(&facts.checkpoint),
-        None => BatchIdentity {
-            checkpoint: facts.checkpoint.clone(),
-            timeline: facts.timeline,
-            batch: facts.next_batch(),
-            time: facts.last_time().unwrap_or(facts.zero),
-        },
-    };
-    Standing { next, in_flight: in_flight.is_some(), assume }
 }
 
 fn no_facts(job: &Job, zero: BatchTime) -> Facts {

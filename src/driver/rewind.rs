@@ -13,8 +13,7 @@ use super::{
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
     patience::Patience,
-    recovery::standing,
-    stored::{hold, inspect, job_of},
+    stored::{hold, inspect, job_of, standing},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},

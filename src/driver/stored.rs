@@ -10,9 +10,10 @@ use super::{
 use crate::{
     checkpoint::{self, Archive, CheckpointError, Holder, Lock, StateImage},
     job::{Job, SourceKind},
-    model::BatchId,
+    model::{BatchId, BatchIdentity},
     planner::Position,
     protocol::{Decision, Expected, Facts, JobTextHash, decide},
+    sink::{Assume, Standing},
 };
 
 /// Takes the lock of a checkpoint directory, and takes back what a killed process left half written in it.
@@ -105,4 +106,19 @@ pub fn positions(facts: &Facts) -> Positions {
 pub fn state_image(archive: &checkpoint::Archive, name: &str, at: BatchId) -> Result<Option<StateImage>, DriverError> {
     let image = archive.state(name, at).map_err(|error| checkpoint_failed(&error))?;
     Ok((!image.snapshots.is_empty() || !image.deltas.is_empty()).then_some(image))
+}
+
+/// Where the job stands by the facts of its checkpoint.
+pub fn standing(facts: &Facts, assume: Option<Assume>) -> Standing {
+    let in_flight = facts.in_flight();
+    let next = match in_flight {
+        Some(plan) => plan.identity(&facts.checkpoint),
+        None => BatchIdentity {
+            checkpoint: facts.checkpoint.clone(),
+            timeline: facts.timeline,
+            batch: facts.next_batch(),
+            time: facts.last_time().unwrap_or(facts.zero),
+        },
+    };
+    Standing { next, in_flight: in_flight.is_some(), assume }
 }
