@@ -219,6 +219,17 @@ fn a_forgotten_delivery_is_refused_until_the_user_says_what_it_was() {
     place.kstream(&format!("{} --assume-unpublished", bounded())).expect(0);
     assert_eq!(delivered(broker, output.name()).0, truth(lines.iter().map(String::as_str)));
     place.catch_up();
+
+    // Also where there is nothing more to deliver.
+    for assumed in ["--assume-published", "--assume-unpublished"] {
+        broker.delete_groups(&format!("kstream-{name}-"));
+        place.kstream(&bounded()).expect(3).says(&["has forgotten"]);
+        place.kstream(&format!("{} {assumed}", bounded())).expect(0);
+        place.catch_up();
+    }
+    lines.extend(fill(broker, input.name(), 10));
+    place.catch_up();
+    assert_eq!(delivered(broker, output.name()).0, truth(lines.iter().map(String::as_str)));
 }
 
 #[test]

@@ -239,6 +239,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets every sink record what the user said of it.
+    pub fn settle_sinks(&mut self, patience: &mut Patience) -> Result<(), DriverError> {
+        let limit = self.job().unreachable_limit();
+        for output in &mut self.outputs {
+            patience.ask_output(Peer::output(&output.name, limit), || output.sink.settle())?;
+        }
+        Ok(())
+    }
+
     /// Bases of sinks that the checkpoint does not know yet, for the plan of the first batch that writes to them.
     pub fn bases(
         &mut self,

@@ -239,6 +239,7 @@ impl<'a> Run<'a> {
             next = Run::following(facts.head_committed).0,
             "started"
         );
+        run.engine.settle_sinks(&mut run.patience)?;
         run.settle(facts, &job, &job_text, options, edges)?;
         run.zero = zero;
         if let Some(inputs) = next_inputs {

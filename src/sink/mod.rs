@@ -105,6 +105,12 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// Told once nothing has refused: what the user said of it while no batch is in flight is recorded where the next start
+    /// finds it.
+    fn settle(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     fn stage(&mut self, batch: &BatchIdentity, output: Output) -> Result<(), SinkError>;
 
     /// Asked after `stage`, before `publish`. A batch of ours that differs from what is staged is a refusal.

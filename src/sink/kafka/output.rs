@@ -73,6 +73,10 @@ impl Sink for KafkaOutput {
         self.cluster().inspect(standing)
     }
 
+    fn settle(&mut self) -> Result<(), SinkError> {
+        self.cluster().settle_assumed()
+    }
+
     fn stage(&mut self, _batch: &BatchIdentity, output: Output) -> Result<(), SinkError> {
         let (rows, digest) = rows(output)?;
         self.cluster().stage(&self.name, rows, digest)
