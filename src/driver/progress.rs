@@ -61,6 +61,7 @@ impl Run<'_> {
         progress.log(match trigger {
             _ if self.hand.after_outage => Missed::ByOutage,
             Some(trigger) if trigger.missed_by_downtime => Missed::ByDowntime,
+            Some(trigger) if trigger.waited => Missed::ByClock,
             _ => Missed::ByBatches,
         });
         self.reporter.write(&progress)?;

@@ -18,6 +18,8 @@ pub struct Trigger {
     pub missed_ticks: u64,
     /// Whether they passed before this process began.
     pub missed_by_downtime: bool,
+    /// Whether it was waited for, so that they passed at once.
+    pub waited: bool,
     /// How far the batch time is ahead of the clock.
     pub distance_ms: i64,
 }
@@ -53,6 +55,7 @@ impl Ticks {
         if let Some(held) = self.held.take() {
             return Some(held);
         }
+        let mut waited = false;
         loop {
             match self.interval.due(self.last_tick_ms, clock.now_ms()) {
                 Due::Now(tick_ms) => {
@@ -61,11 +64,11 @@ impl Ticks {
                     let time = self.interval.batch_time(previous, tick_ms);
                     let distance_ms = self.interval.distance_ms(time, tick_ms);
                     let missed_by_downtime = std::mem::take(&mut self.untouched);
-                    return Some(Trigger { time, tick_ms, missed_ticks, missed_by_downtime, distance_ms });
+                    return Some(Trigger { time, tick_ms, missed_ticks, missed_by_downtime, waited, distance_ms });
                 }
                 Due::At(at_ms) => match clock.wait_until(at_ms, drain) {
                     Woken::Cancelled => return None,
-                    Woken::Due => {}
+                    Woken::Due => waited = true,
                     // Ticks go on from where the clock is now; batch times keep their distance.
                     Woken::SetBack => self.last_tick_ms = self.interval.latest_tick(clock.now_ms()),
                 },

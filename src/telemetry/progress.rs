@@ -49,7 +49,7 @@ pub struct BatchProgress {
     /// Both together.
     pub total_delay_ms: f64,
     pub batch_interval_ms: i64,
-    /// Ticks that passed since the batch before in this process; more than 0 is falling behind.
+    /// Ticks that passed since the batch before in this process; where batches took them, it falls behind.
     pub missed_ticks: u64,
     /// How far the batch time is ahead of the clock.
     pub clock_distance_ms: i64,
@@ -74,6 +74,8 @@ pub enum Missed {
     ByBatches,
     /// No process: nothing ran.
     ByDowntime,
+    /// They passed while the next one was waited for: the clock was set ahead, or the process or the machine stood still.
+    ByClock,
     /// Brokers that were away, of which the log tells already.
     ByOutage,
 }
@@ -145,6 +147,13 @@ impl BatchProgress {
         }
         if missed == Missed::ByDowntime {
             tracing::info!(missed_ticks = self.missed_ticks, "one batch stands for the ticks at which nothing ran");
+        }
+        if missed == Missed::ByClock {
+            tracing::warn!(
+                batch = self.batch.0,
+                missed_ticks = self.missed_ticks,
+                "the clock went ahead, or this process stood still: one batch stands for the ticks that passed"
+            );
         }
         if missed == Missed::ByBatches {
             tracing::warn!(

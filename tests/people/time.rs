@@ -98,3 +98,19 @@ fn batches_of_five_intervals_are_no_queue_of_batches() {
         assert!(told["scheduling_delay_ms"].as_f64() < Some(300.0), "{told}");
     }
 }
+
+#[test]
+fn ticks_that_pass_while_a_process_stands_still_are_not_blamed_on_batches() {
+    let place = Place::with_job("");
+    embedded(&place, 10, 1, "", COUNTED);
+    let running = place.start("run job.toml");
+    wait_until("a batch", || running.err().contains("batch committed"));
+    thread::sleep(Duration::from_millis(300));
+    running.signal("-STOP");
+    thread::sleep(Duration::from_millis(3_500));
+    running.signal("-CONT");
+    wait_until("the word", || running.err().contains("this process stood still"));
+    running.signal("-TERM");
+    let ended = running.wait().expect(0);
+    assert!(!ended.err.contains("falling behind"), "{}", ended.err);
+}
