@@ -80,9 +80,13 @@ fn at_the_time_limit_the_whole_group_is_killed() {
     assert!(error.message.contains("500ms"), "{error}");
     assert!(error.hint.unwrap().contains("timeout"));
     let sleeper = fs::read_to_string(&path).unwrap();
-    let state = fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
-    // Gone, or a zombie that its new parent has not yet waited for.
-    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    // Gone, or a zombie that its new parent has not yet waited for; it dies a moment after the signal.
+    let state = || fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+    let is_dead = |state: &str| state.is_empty() || state.contains(") Z ");
+    while begun.elapsed() < Duration::from_secs(30) && !is_dead(&state()) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(is_dead(&state()), "{}", state());
 }
 
 #[test]
