@@ -273,3 +273,45 @@ fn another_interval_has_a_grid_of_its_own() {
         assert_eq!(place.read("out.log"), edited, "{interval}");
     }
 }
+
+/// An edit that never came to a plan has changed nothing: neither the grid nor which jobs are known.
+#[test]
+fn what_an_edit_brings_is_stored_with_its_first_plan() {
+    let counted = |interval: &str, window: &str| {
+        job(&format!(
+            "[[steps]]\ncount_by_window = {{ length = \"{window}\", slide = \"{window}\" }}\n\
+             [[steps]]\npprint = {{ num = 1000, to = \"out.log\" }}"
+        ))
+        .replace("\"1s\"", &format!("\"{interval}\""))
+        .replace("[source]", "retention = { batches = 1 }\n[source]")
+    };
+    let (before, after) = (counted("2s", "4s"), counted("3s", "6s"));
+    let lines: Vec<&str> = LINES.into_iter().chain(LINES).collect();
+    let calm = place(&before, &lines);
+    run(&calm, "");
+    for point in ["commit: logged", "recover: done"] {
+        let place = place(&before, &lines);
+        run(&place, "--max-batches 6");
+        killed(&place, "plan: logged", "");
+        place.write("job.toml", &after);
+        killed(&place, point, "--accept-changes");
+        place.write("job.toml", &before);
+        run(&place, "");
+        assert_eq!(place.read("out.log"), calm.read("out.log"), "{point}");
+    }
+
+    // The batch in flight is finished, and purged is what is not kept any more, before the edited job plans.
+    let plain = |added: u32| {
+        logged(&format!("map = \"lambda pair: (pair[0], pair[1] + {added})\""))
+            .replace("[source]", "retention = { batches = 1 }\n[source]")
+    };
+    let place = place(&plain(0), &LINES);
+    run(&place, "--max-batches 3");
+    killed(&place, "plan: logged", "");
+    place.write("job.toml", plain(1));
+    run(&place, "--max-batches 2");
+    run(&place, "");
+    let sums: Vec<_> = shown(&place).into_iter().map(|lines| lines.iter().any(|line| line.ends_with(", 2)"))).collect();
+    assert_eq!(sums, [false, false, false, false, true, true, true, true, true]);
+    place.kstream("replay job.toml --verify").expect(0);
+}

@@ -175,3 +175,29 @@ fn an_older_copy_of_a_checkpoint_does_not_go_back_to_where_it_stands_unasked() {
         }
     }
 }
+
+#[test]
+fn an_older_copy_is_rewound_though_its_log_has_rotated_since() {
+    let job = head("") + "[[steps]]\npprint = { num = 1000, to = \"o.log\", rotate = \"400B\" }\n";
+    let calm = place(&job, 8);
+    run(&calm, &job, "");
+    let names = ["o.log", "o.log.1", "o.log.2", "o.log.3", "o.log.4"];
+    let expected = names.map(|name| calm.read(name));
+    for to in ["start", "0", "1"] {
+        let place = place(&job, 8);
+        run(&place, &job, "--max-batches 2");
+        copy(&place.path("checkpoint"), &place.path("old"));
+        run(&place, &job, "--max-batches 5");
+        std::fs::remove_dir_all(place.path("checkpoint")).unwrap();
+        copy(&place.path("old"), &place.path("checkpoint"));
+        place.kstream(&format!("rewind job.toml --to {to} --yes")).expect(3).says(&["--leave-published"]);
+        place.kstream(&format!("rewind job.toml --to {to} --yes --leave-published")).expect(0);
+        run(&place, &job, "");
+        if to == "start" {
+            // Its times are those of a new job on the clock of the machine or of the test: the same.
+            assert_eq!(elements(&place, "o.log"), elements(&calm, "o.log"));
+        } else {
+            assert_eq!(names.map(|name| place.read(name)), expected, "{to}");
+        }
+    }
+}

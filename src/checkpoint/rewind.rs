@@ -1,6 +1,9 @@
 //! Going back: an earlier batch becomes the last committed one, on a higher timeline.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, params};
 
@@ -110,10 +113,23 @@ fn put_positions_back(
             }
         }
     }
-    let untouched = facts::positions(conn)?.into_iter().filter(|position| to.is_some_and(|to| position.batch <= to));
-    positions.extend(untouched.map(|position| ((position.source.clone(), position.tp.clone()), position)));
+    for position in facts::positions(conn)?.into_iter().filter(|position| to.is_some_and(|to| position.batch <= to)) {
+        let key = (position.source.clone(), position.tp.clone());
+        match positions.entry(key) {
+            // Of a batch that is kept: an earlier rewind may have noted where it began later.
+            Entry::Occupied(known) if to.is_some_and(|to| is_read(batches, known.key(), to)) => {}
+            Entry::Occupied(mut began) => drop(began.insert(position)),
+            Entry::Vacant(unread) => drop(unread.insert(position)),
+        }
+    }
     conn.execute("DELETE FROM positions", [])?;
     positions.values().try_for_each(|position| facts::put_position(conn, position))
+}
+
+/// Whether a kept batch up to `to` read a topic partition.
+fn is_read(batches: &BTreeMap<BatchId, BatchFacts>, (source, tp): &(Arc<str>, TopicPartition), to: BatchId) -> bool {
+    let mut plans = batches.range(..=to).filter_map(|(_, row)| row.plan.as_ref());
+    plans.any(|plan| plan.ranges.iter().any(|range| range.source == *source && range.tp == *tp))
 }
 
 /// Each sink as it was after `to`; one that began later goes back to its base.

@@ -35,6 +35,7 @@ pub struct Checkpoint {
     pub(super) began: BTreeMap<String, BatchId>,
     /// Facts that go along with the next transaction.
     pending: Vec<Pending>,
+    brought: Brought,
     /// The last batch when age and size were last compared with their limits.
     pub(super) looked_at: Option<BatchId>,
     /// Of the database, once it was asked.
@@ -48,9 +49,31 @@ pub struct Checkpoint {
 
 #[derive(Debug)]
 enum Pending {
-    JobText(JobTextHash, String),
     BoundedEnd(Option<BoundedEnd>),
-    Grid { from: BatchId, batch_interval_ms: i64, zero: BatchTime },
+}
+
+/// What the job at hand brings, stored with the first plan it makes: until then the checkpoint is as the job before left it.
+#[derive(Debug, Default)]
+struct Brought {
+    /// Stored with every plan that names it, where it is not there.
+    job_text: Option<(JobTextHash, String)>,
+    /// Another batch interval, and the zero that goes with it.
+    grid: Option<(i64, BatchTime)>,
+}
+
+impl Brought {
+    fn store(&self, conn: &Connection, plan: &PlanRecord) -> Result<(), ReadError> {
+        if let Some((hash, text)) = self.job_text.as_ref().filter(|(hash, _)| *hash == plan.job_text) {
+            let crc = row::seal("job_texts", &[Key::Text(&hash.0)], text.as_bytes());
+            let sql = "INSERT OR IGNORE INTO job_texts (hash, body, crc) VALUES (?, ?, ?)";
+            conn.prepare_cached(sql)?.execute(rusqlite::params![&*hash.0, text, crc])?;
+        }
+        if let Some((batch_interval_ms, zero)) = self.grid {
+            let grid: Grid = facts::required(conn, "grid")?;
+            facts::put_meta(conn, "grid", &grid.followed_by(plan.batch, batch_interval_ms, zero))?;
+        }
+        Ok(())
+    }
 }
 
 impl Checkpoint {
@@ -116,6 +139,7 @@ impl Checkpoint {
             marker,
             began: began(&facts.batches),
             pending: Vec::new(),
+            brought: Brought::default(),
             looked_at: None,
             page_bytes: None,
             poisoned: false,
@@ -159,7 +183,7 @@ impl Checkpoint {
     /// Stores `text` with the next transaction; plans name it by the hash.
     pub fn remember_job_text(&mut self, text: &str) -> JobTextHash {
         let hash = JobTextHash::of(text.as_bytes());
-        self.pending.push(Pending::JobText(hash.clone(), text.to_owned()));
+        self.brought.job_text = Some((hash.clone(), text.to_owned()));
         hash
     }
 
@@ -169,10 +193,9 @@ impl Checkpoint {
         self.pending.push(Pending::BoundedEnd(end));
     }
 
-    /// Another batch interval and zero from the next plan on, stored with the next transaction.
+    /// Another batch interval and zero from the next plan on, stored with it.
     pub fn set_grid(&mut self, batch_interval_ms: i64, zero: BatchTime) {
-        let from = self.head.planned.map_or(BatchId::FIRST, BatchId::next);
-        self.pending.push(Pending::Grid { from, batch_interval_ms, zero });
+        self.brought.grid = Some((batch_interval_ms, zero));
     }
 
     /// Stores what waits for the next transaction, where none comes.
@@ -185,7 +208,8 @@ impl Checkpoint {
         self.transact("write to", |conn, _| facts::delete_meta(conn, "rewind"))
     }
 
-    fn note_dropped(&mut self, plan: &PlanRecord) {
+    fn note_planned(&mut self, plan: &PlanRecord) {
+        self.brought.grid = None;
         self.began.extend(plan.dropped_states.iter().map(|state| (state.clone(), plan.batch)));
     }
 
@@ -271,16 +295,6 @@ fn write_pending(conn: &Connection, pending: &Pending) -> Result<(), ReadError> 
     match pending {
         Pending::BoundedEnd(Some(end)) => facts::put_meta(conn, "bounded_end", end),
         Pending::BoundedEnd(None) => facts::delete_meta(conn, "bounded_end"),
-        Pending::Grid { from, batch_interval_ms, zero } => {
-            let grid: Grid = facts::required(conn, "grid")?;
-            facts::put_meta(conn, "grid", &grid.followed_by(*from, *batch_interval_ms, *zero))
-        }
-        Pending::JobText(JobTextHash(hash), text) => {
-            let crc = row::seal("job_texts", &[Key::Text(hash)], text.as_bytes());
-            let sql = "INSERT OR IGNORE INTO job_texts (hash, body, crc) VALUES (?, ?, ?)";
-            conn.prepare_cached(sql)?.execute(rusqlite::params![&**hash, text, crc])?;
-            Ok(())
-        }
     }
 }
 
@@ -369,13 +383,17 @@ impl Store for Checkpoint {
     type Error = CheckpointError;
 
     fn log_planned(&mut self, plan: &PlanRecord) -> Result<(), CheckpointError> {
-        self.transact("log a plan to", |conn, head| {
+        let brought = std::mem::take(&mut self.brought);
+        let outcome = self.transact("log a plan to", |conn, head| {
+            brought.store(conn, plan)?;
             log_planned(conn, head, plan)?;
             crash::point("plan: written");
             Ok(())
-        })?;
+        });
+        self.brought = brought;
+        outcome?;
         crash::point("plan: logged");
-        self.note_dropped(plan);
+        self.note_planned(plan);
         Ok(())
     }
 
@@ -393,18 +411,21 @@ impl Store for Checkpoint {
         state: &StateWrites,
         next: Option<&PlanRecord>,
     ) -> Result<(), CheckpointError> {
-        let began = std::mem::take(&mut self.began);
+        let (began, brought) = (std::mem::take(&mut self.began), std::mem::take(&mut self.brought));
         let outcome = self.transact("log a commit to", |conn, head| {
             log_committed(conn, head, &began, commit, state)?;
             crash::point("commit: facts written");
-            next.map_or(Ok(()), |next| log_planned(conn, head, next))?;
+            if let Some(next) = next {
+                brought.store(conn, next)?;
+                log_planned(conn, head, next)?;
+            }
             crash::point("commit: plan written");
             Ok(())
         });
-        self.began = began;
+        (self.began, self.brought) = (began, brought);
         outcome?;
         crash::point("commit: logged");
-        next.into_iter().for_each(|next| self.note_dropped(next));
+        next.into_iter().for_each(|next| self.note_planned(next));
         Ok(())
     }
 }

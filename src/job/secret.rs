@@ -22,7 +22,10 @@ pub fn mask(text: &str) -> String {
     static LITERAL: LazyLock<Option<Regex>> = LazyLock::new(|| {
         // Only the names ignore case: folding the case of the values' classes would take longer than a whole small job.
         let name = r"(?i:pas+[a-z]*w[a-z]*|secre?t?[a-z]*|passphrase|key\.pem|pem|jaas\.config)";
-        let key = format!(r#"{name}["']?(?:\.[A-Za-z_]+["']?)*\s*=[ \t]*|{name}["'][ \t]+"#);
+        // In quotes a key is a property's, and no variable of a function.
+        let quoted = r"(?i:pass|pwd|token|bearer|credentials?|api[._-]?key|auth(?:\.user\.info)?)";
+        let key =
+            format!(r#"{name}[ \t]*["']?(?:\.[A-Za-z_]+["']?)*\s*=[ \t]*|{name}["'][ \t]+|{quoted}["']\s*=[ \t]*"#);
         let value = format!(r#"\{{[^}}]*|(?:{STRING}|[^\s{{=,}}][^\s,}}]*)(?:[ \t]*[^\s,}}#]+)*"#);
         Regex::new(&format!("({key})({value})")).ok()
     });

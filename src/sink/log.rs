@@ -408,9 +408,6 @@ impl Sink for LogSink {
 
     fn may_take_back(&mut self, target: &SinkFacts) -> Result<(), SinkError> {
         let then = self.decode(target)?;
-        if let Some(now) = self.committed {
-            self.find(now)?;
-        }
         let in_rotated = self.continues(&self.rotated_path(then.rotated + 1), then)?;
         if in_rotated { Ok(()) } else { self.find(then).map(drop) }
     }

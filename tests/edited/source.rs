@@ -274,6 +274,37 @@ fn two_rewinds_find_what_one_finds() {
 }
 
 #[test]
+fn a_topic_that_was_given_up_and_came_back_stands_where_each_rewind_says() {
+    let Some(broker) = broker() else { return };
+    let [a, t] = ["a", "t"].map(|name| broker.topic(name, 1));
+    let of = |topics: &[&Topic]| {
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name()).collect();
+        job(broker, &format!("[sources.s]\nKAFKA\ntopics = {names:?}\nmax_records_per_partition = 2\n"), "")
+    };
+    let (both, only) = (of(&[&a, &t]), of(&[&a]));
+    let [first, second] = ["a", "t"].map(|prefix| lines(prefix, 10));
+    broker.produce(a.name(), 0, &first);
+    broker.produce(t.name(), 0, &second);
+    for by in [&["1"][..], &["3", "1"], &["3", "2", "0"], &["4", "3", "1"]] {
+        let place = Place::with_job(&both);
+        let run = |more: &str| {
+            place.kstream(&format!("run job.toml --manual-clock {START_MS} --until-caught-up {more}")).expect(0)
+        };
+        run("--max-batches 3");
+        place.write("job.toml", &only);
+        run("--max-batches 1 --accept-changes");
+        place.write("job.toml", &both);
+        run("--max-batches 1");
+        for to in by {
+            place.kstream(&format!("rewind job.toml --to {to} --yes")).expect(0);
+        }
+        place.catch_up();
+        assert_eq!(shown(&place), times(&[(&first, 1), (&second, 1)]), "{by:?}");
+        place.kstream("replay job.toml --verify").expect(0);
+    }
+}
+
+#[test]
 fn one_of_two_sources_drops_a_topic_that_the_other_goes_on_with() {
     let Some(broker) = broker() else { return };
     for point in points() {
