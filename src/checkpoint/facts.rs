@@ -131,12 +131,19 @@ impl SinkRow {
         if self.batch.is_none_or(|batch| batch < first) {
             return None;
         }
-        let said = |(batch, row): (&BatchId, &BatchFacts)| {
-            let facts = row.commit.as_ref()?.sinks.get(name)?.clone();
-            Some(Before { facts, batch: Some(*batch) })
-        };
-        batches.range(..first).rev().find_map(said).or_else(|| self.before.clone())
+        last_said(name, batches.range(..first)).or_else(|| self.before.clone())
     }
+}
+
+/// What the last of these commits that says something says of a sink.
+pub fn last_said<'b>(
+    name: &str,
+    batches: impl DoubleEndedIterator<Item = (&'b BatchId, &'b BatchFacts)>,
+) -> Option<Before> {
+    batches.rev().find_map(|(batch, row)| {
+        let facts = row.commit.as_ref()?.sinks.get(name)?.clone();
+        Some(Before { facts, batch: Some(*batch) })
+    })
 }
 
 /// SQLite's integers are signed; ids stay far below.

@@ -160,11 +160,8 @@ fn as_of(name: &str, now: &SinkRow, batches: &BTreeMap<BatchId, BatchFacts>, to:
     if is_before(now.batch) {
         return Some(now.clone());
     }
-    let said = |(batch, row): (&BatchId, &BatchFacts)| {
-        let facts = row.commit.as_ref()?.sinks.get(name)?.clone();
-        Some(SinkRow { facts, batch: Some(*batch), before: now.before.clone() })
-    };
-    let in_kept = to.and_then(|to| batches.range(..=to).rev().find_map(said));
+    let in_kept = to.and_then(|to| facts::last_said(name, batches.range(..=to)));
+    let in_kept = in_kept.map(|said| SinkRow { facts: said.facts, batch: said.batch, before: now.before.clone() });
     let before = now.before.as_ref().filter(|before| is_before(before.batch));
     let before = before.map(|before| SinkRow { facts: before.facts.clone(), batch: before.batch, before: None });
     let base = || batches.values().find_map(|row| row.plan.as_ref()?.bases.get(name).cloned());

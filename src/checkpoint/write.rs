@@ -33,8 +33,8 @@ pub struct Checkpoint {
     marker: Marker,
     /// States that were dropped, and the batch at which each last began anew.
     pub(super) began: BTreeMap<String, BatchId>,
-    /// Facts that go along with the next transaction.
-    pending: Vec<Pending>,
+    /// Goes along with the next transaction, none to delete what is stored.
+    bounded_end: Option<Option<BoundedEnd>>,
     brought: Brought,
     /// The last batch when age and size were last compared with their limits.
     pub(super) looked_at: Option<BatchId>,
@@ -45,11 +45,6 @@ pub struct Checkpoint {
     /// The database and the lock, each under the name it was opened by.
     anchors: [Anchor; 2],
     _lock: Lock,
-}
-
-#[derive(Debug)]
-enum Pending {
-    BoundedEnd(Option<BoundedEnd>),
 }
 
 /// What the job at hand brings, stored with the first plan it makes: until then the checkpoint is as the job before left it.
@@ -138,7 +133,7 @@ impl Checkpoint {
             counted,
             marker,
             began: began(&facts.batches),
-            pending: Vec::new(),
+            bounded_end: None,
             brought: Brought::default(),
             looked_at: None,
             page_bytes: None,
@@ -190,7 +185,7 @@ impl Checkpoint {
     /// Where a bounded run ends, stored with the next transaction (its first plan); none once it is reached (with its
     /// last commit).
     pub fn set_bounded_end(&mut self, end: Option<BoundedEnd>) {
-        self.pending.push(Pending::BoundedEnd(end));
+        self.bounded_end = Some(end);
     }
 
     /// Another batch interval and zero from the next plan on, stored with it.
@@ -200,7 +195,7 @@ impl Checkpoint {
 
     /// Stores what waits for the next transaction, where none comes.
     pub fn flush(&mut self) -> Result<(), CheckpointError> {
-        if self.pending.is_empty() { Ok(()) } else { self.transact("write to", |_, _| Ok(())) }
+        if self.bounded_end.is_none() { Ok(()) } else { self.transact("write to", |_, _| Ok(())) }
     }
 
     /// The sinks have followed the rewind.
@@ -262,8 +257,10 @@ impl Checkpoint {
             return Err(Failure::Fenced(found));
         }
         let mut head = self.head;
-        for pending in &self.pending {
-            write_pending(&transaction, pending)?;
+        match &self.bounded_end {
+            Some(Some(end)) => facts::put_meta(&transaction, "bounded_end", end)?,
+            Some(None) => facts::delete_meta(&transaction, "bounded_end")?,
+            None => {}
         }
         let result = write(&transaction, &mut head)?;
         if head != found {
@@ -275,7 +272,7 @@ impl Checkpoint {
         (self.head, self.counted) = (head, counted);
         let checkpoint = self.uuid.clone();
         self.marker.put(&Mark { checkpoint, writes: counted.transactions, committed: head.committed });
-        self.pending.clear();
+        self.bounded_end = None;
         Ok(result)
     }
 }
@@ -288,13 +285,6 @@ enum Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         Failure::Write(error)
-    }
-}
-
-fn write_pending(conn: &Connection, pending: &Pending) -> Result<(), ReadError> {
-    match pending {
-        Pending::BoundedEnd(Some(end)) => facts::put_meta(conn, "bounded_end", end),
-        Pending::BoundedEnd(None) => facts::delete_meta(conn, "bounded_end"),
     }
 }
 

@@ -182,14 +182,9 @@ impl Writers {
         let standing = standing(facts, None);
         for engine in &mut self.engines {
             engine.watch_sinks(&patience);
-            engine.inspect_sinks(&standing, &mut patience).map_err(|error| {
-                match error.class {
-                Class::Refused => error.hint(
-                    "Or run with --leave-published to rewind all the same: files are cut back, what is delivered stays."
-                        .to_owned(),
-                ),
+            engine.inspect_sinks(&standing, &mut patience).map_err(|error| match error.class {
+                Class::Refused => error.hint(ALL_THE_SAME.to_owned()),
                 _ => error,
-            }
             })?;
         }
         Ok(())
@@ -208,6 +203,9 @@ impl Writers {
         Ok(())
     }
 }
+
+const ALL_THE_SAME: &str =
+    "Or run with --leave-published to rewind all the same: files are cut back, what is delivered stays.";
 
 fn nobody_knows(output: &str, to: Option<BatchId>) -> DriverError {
     let what = format!("output {output} cannot be cut back to batch {}", target(to));

@@ -29,7 +29,7 @@ impl Template {
         Ok(Template(reader.parts))
     }
 
-    /// Appends the replacement of one match; a group that took no part is empty.
+    /// The replacement of one match; a group that took no part is empty.
     pub fn expand(&self, captures: &Captures<'_>) -> String {
         let mut out = String::new();
         for part in &self.0 {
