@@ -45,6 +45,11 @@ pub fn explain(text: String) -> String {
     }
 }
 
+/// What to say where some of a wait is explained by it, though files were enough when it ended.
+pub fn for_a_while() -> String {
+    format!("T{WORDS} for some of that time: the limit is {}.", limit())
+}
+
 /// What to do, where any of these texts speaks of too many open files.
 pub fn remedy<'a>(mut texts: impl Iterator<Item = &'a str>) -> Option<String> {
     texts.any(|text| text.contains(WORDS)).then(|| {

@@ -254,10 +254,12 @@ impl Patience {
             return Err(too_few_files(peer, &error, short));
         }
         let Some(left) = peer.limit.checked_sub(waited).filter(|left| !left.is_zero()) else {
-            return Err(error.detail(format!(
+            let silence = format!(
                 "Kafka has not answered {peer} for {:.1} s; `unreachable_limit` is {limit_s} s.",
                 waited.as_secs_f64()
-            )));
+            );
+            let shortage = self.told.since().shortage_is_told.then(open_files::for_a_while);
+            return Err([silence].into_iter().chain(shortage).fold(error, DriverError::detail));
         };
         if now.duration_since(away.told) >= REMINDER {
             away.told = now;
@@ -439,6 +441,25 @@ mod tests {
         assert!(watch.waits_on(Duration::from_secs(1), "gone"), "it is over");
         assert!(patience.told.since().short.is_none());
         assert!(patience.outlast(peer, Instant::now(), error()).unwrap());
+    }
+
+    #[test]
+    fn a_limit_that_passes_tells_of_a_shortage_of_files_in_between() {
+        let (mut patience, _keep) = patience();
+        let peer = Peer::source("s", Duration::from_secs(20));
+        let watch = patience.watch(peer);
+        assert!(watch.waits_on(Duration::from_secs(1), &std::io::Error::from_raw_os_error(24).to_string()));
+        assert!(watch.waits_on(Duration::from_secs(1), "gone"), "files are enough by now");
+        let past = Instant::now().checked_sub(Duration::from_secs(21));
+        patience.told.since().away = past;
+        let ended = patience.outlast(peer, Instant::now(), error()).unwrap_err();
+        assert_eq!(ended.class, Class::Kafka);
+        assert!(open_files::remedy(ended.detail.iter().map(String::as_str)).is_some(), "{ended:?}");
+        patience.is_over();
+        patience.told.since().away = past;
+        patience.away = None;
+        let ended = patience.outlast(peer, Instant::now(), error()).unwrap_err();
+        assert!(open_files::remedy(ended.detail.iter().map(String::as_str)).is_none(), "{ended:?}");
     }
 
     #[test]
