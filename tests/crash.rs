@@ -253,24 +253,37 @@ fn a_kill_inside_recovery_is_recovered_from() {
 
 #[test]
 fn a_kill_inside_a_rewind_is_finished_by_the_next_start() {
-    let expected = image(&rewound(None));
+    let to = (BATCHES - 3).to_string();
+    let expected = image(&rewound(&to, None, false));
     assert!(expected.len() > BATCHES, "{:?}", expected.keys());
     for point in POINTS.iter().filter(|point| point.starts_with("rewind: ") || **point == "files: old aside") {
-        assert_same(&image(&rewound(Some(point))), &expected, point);
+        assert_same(&image(&rewound(&to, Some(point), false)), &expected, point);
     }
 }
 
-/// A job that is rewound by two batches and runs to its end again, with a kill at `point` on the way.
-fn rewound(point: Option<&str>) -> Place {
-    let place = place(&stateless());
+#[test]
+fn a_rewind_that_was_killed_may_be_repeated() {
+    for to in [&*(BATCHES - 3).to_string(), "start"] {
+        let expected = image(&rewound(to, None, false));
+        for point in POINTS.iter().filter(|point| point.starts_with("rewind: ")) {
+            assert_same(&image(&rewound(to, Some(point), true)), &expected, point);
+        }
+    }
+}
+
+/// A job that is rewound to `to` and runs to its end again, with a kill at `point` on the way; the rewind that is killed is
+/// done `again` before the run.
+fn rewound(to: &str, point: Option<&str>, again: bool) -> Place {
+    let kept = if to == "start" { BATCHES } else { 3 };
+    let place = place(&stateless().replace("batches = 3", &format!("batches = {kept}")));
     place.kstream(&bounded()).expect(0);
-    let rewind = format!("rewind job.toml --to {} --yes --leave-published", BATCHES - 3);
+    let rewind = format!("rewind job.toml --to {to} --yes --leave-published");
     match point {
         Some(point) if point.starts_with("rewind: ") => {
             die(&place, &rewind, point);
             // Where the timeline was not raised yet, nothing has happened.
-            if point == "rewind: written" {
-                place.kstream(&rewind).expect(0);
+            if again || point == "rewind: written" {
+                place.kstream(&rewind).expect(0).says(&["rewound"]);
             }
         }
         _ => drop(place.kstream(&rewind).expect(0)),

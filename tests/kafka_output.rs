@@ -170,6 +170,7 @@ fn another_checkpoint_of_the_same_job_needs_append() {
     Place::with_job(&text).catch_up();
     let anew = Place::with_job(&text);
     anew.kstream(&bounded()).expect(3).says(&["another checkpoint", "append = true"]);
+    assert!(!anew.path("checkpoint").exists(), "nothing is left of a start that was refused");
     assert_eq!(delivered(broker, output.name()).0, truth(lines.iter().map(String::as_str)));
     anew.kstream(&format!("{} --set steps.out.to_kafka.append=true", bounded())).expect(0);
     let twice: BTreeMap<_, _> =

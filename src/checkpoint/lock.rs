@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -50,38 +50,36 @@ const NOTE_WAIT: Duration = Duration::from_millis(100);
 /// How often a taken lock is tried again: within a second, the second process must have given up.
 const LOCK_TRIES: u32 = 3;
 
-/// The checkpoint directory, held by this process until dropped.
+/// The checkpoint directory, held by this process until dropped. Where the lock file is new and nothing else came of it, it
+/// goes again with the directories that were made for it: a job that is refused leaves nothing behind.
 #[derive(Debug)]
 pub struct Lock {
     dir: PathBuf,
-    file: File,
+    file: LockFile,
 }
 
 impl Lock {
     /// Takes the lock of `dir`, which is created if it is absent. Does not wait for another holder.
     pub fn take(dir: &Path, holder: &Holder) -> Result<Lock, CheckpointError> {
-        fs::create_dir_all(dir).map_err(|error| CheckpointError::unusable(dir, "create it", error))?;
-        let path = dir.join(LOCK);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|error| CheckpointError::unusable(dir, "open its lock file", error))?;
         let mut tries = 0;
-        let locked = loop {
-            match file.try_lock() {
+        let file = loop {
+            let found = LockFile::open(dir)?;
+            match found.file.try_lock() {
+                Ok(()) if found.anchor(dir).is_ok_and(|anchor| anchor.check(dir).is_ok()) => break found,
+                // Its holder took the file along.
+                Ok(()) if tries < LOCK_TRIES => {}
                 // A process that was just started by a holder that has gone has its files for a moment longer.
                 Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => std::thread::sleep(NOTE_WAIT),
-                other => break other,
+                Ok(()) | Err(TryLockError::WouldBlock) => {
+                    return Err(CheckpointError::InUse { dir: dir.to_owned(), holder: read_note(dir) });
+                }
+                Err(TryLockError::Error(error)) => return Err(CheckpointError::unusable(dir, "lock it", error)),
             }
             tries += 1;
         };
-        match locked {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(CheckpointError::InUse { dir: dir.to_owned(), holder: read_note(dir) });
-            }
-            Err(TryLockError::Error(error)) => return Err(CheckpointError::unusable(dir, "lock it", error)),
-        }
+        let lock = Lock { dir: dir.to_owned(), file };
         write_note(dir, holder).map_err(|error| CheckpointError::unusable(dir, "write to it", error))?;
-        Ok(Lock { dir: dir.to_owned(), file })
+        Ok(lock)
     }
 
     pub fn dir(&self) -> &Path {
@@ -90,8 +88,48 @@ impl Lock {
 
     /// The open lock file, whose name another process could lock if it were not that of this file any more.
     pub(super) fn anchor(&self) -> std::io::Result<Anchor> {
+        self.file.anchor(&self.dir)
+    }
+}
+
+/// The open lock file, and what was made for it.
+#[derive(Debug)]
+struct LockFile {
+    file: File,
+    is_new: bool,
+    /// The innermost first.
+    made_dirs: Vec<PathBuf>,
+}
+
+impl LockFile {
+    fn open(dir: &Path) -> Result<LockFile, CheckpointError> {
+        let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+        let made_dirs = dir.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+        fs::create_dir_all(dir).map_err(|error| CheckpointError::unusable(dir, "create it", error))?;
+        let path = dir.join(LOCK);
+        let opened = match OpenOptions::new().create_new(true).write(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                OpenOptions::new().create(true).truncate(false).write(true).open(&path).map(|file| (file, false))
+            }
+            created => created.map(|file| (file, true)),
+        };
+        let (file, is_new) = opened.map_err(|error| CheckpointError::unusable(dir, "open its lock file", error))?;
+        Ok(LockFile { file, is_new, made_dirs })
+    }
+
+    fn anchor(&self, dir: &Path) -> std::io::Result<Anchor> {
         let metadata = self.file.metadata()?;
-        Ok(Anchor { path: self.dir.join(LOCK), device: metadata.dev(), inode: metadata.ino() })
+        Ok(Anchor { path: dir.join(LOCK), device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// While it is locked: who waits for it finds it gone and makes another one.
+    fn remove_if_alone(&self, dir: &Path) -> std::io::Result<()> {
+        let is_alone = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == *LOCK);
+        if self.is_new && fs::read_dir(dir)?.all(is_alone) {
+            fs::remove_file(dir.join(LOCK))?;
+            self.made_dirs.iter().try_for_each(fs::remove_dir)?;
+        }
+        Ok(())
     }
 }
 
@@ -120,7 +158,7 @@ impl Anchor {
                 let what = format!("Its file {name} was replaced by another while the job ran");
                 Err(CheckpointError::Fenced { dir, what })
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(CheckpointError::Gone {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(CheckpointError::Gone {
                 dir,
                 what: format!("Its file {name} was deleted or moved while the job ran"),
             }),
@@ -133,6 +171,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Before the file is closed, so that the note of the next holder is never the one removed.
         let _ = fs::remove_file(self.dir.join(HOLDER));
+        let _ = self.file.remove_if_alone(&self.dir);
     }
 }
 
@@ -149,6 +188,11 @@ fn read_note(dir: &Path) -> Option<Holder> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
     use super::*;
 
     #[test]
@@ -161,6 +205,49 @@ mod tests {
         assert_eq!(refused.class(), super::super::Class::InUse);
         drop(first);
         assert!(Lock::take(dir.path(), &Holder::this_process(0)).is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_nothing_came_of_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        let take = |dir: &Path| Lock::take(dir, &Holder::this_process(0));
+        drop(take(&inner).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        fs::create_dir(dir.path().join("a")).unwrap();
+        let earlier = LockFile::open(&inner);
+        let lock = take(&inner).unwrap();
+        assert!(matches!(take(&inner), Err(CheckpointError::InUse { .. })));
+        drop(lock);
+        assert!(inner.join(LOCK).exists(), "it was there before");
+        drop(earlier);
+        fs::remove_file(inner.join(LOCK)).unwrap();
+        let lock = take(&inner).unwrap();
+        fs::write(inner.join("checkpoint.db"), "").unwrap();
+        drop(lock);
+        assert_eq!(fs::read_dir(&inner).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_lock_file_that_its_holder_took_along_does_not_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let (held, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..10 {
+                            let Ok(lock) = Lock::take(dir.path(), &Holder::this_process(0)) else { continue };
+                            most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                            thread::yield_now();
+                            held.fetch_sub(1, Ordering::SeqCst);
+                            drop(lock);
+                        }
+                    });
+                }
+            });
+            assert_eq!(most.into_inner(), 1);
+        }
     }
 
     #[test]

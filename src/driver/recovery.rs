@@ -87,7 +87,9 @@ impl Before {
     fn look(dir: &Path, facts: &mut Facts, job: &Job, options: &RunOptions) -> Result<Before, DriverError> {
         let archive = checkpoint::Archive::open(dir).map_err(|error| checkpoint_failed(&error))?;
         check_in_flight(&archive, facts, job)?;
-        check_rewind(&archive, facts, job)?;
+        if let Some(unfinished) = &facts.rewind {
+            rewind::check_left(unfinished, &archive, job)?;
+        }
         let Some(last) = last_job(&archive, facts, job)? else { return Ok(Before::default()) };
         let carried = follow(facts, &last, job);
         let accepted = edited(dir, &last, job, options)?;
@@ -119,12 +121,6 @@ fn check_in_flight(archive: &checkpoint::Archive, facts: &Facts, job: &Job) -> R
         recorded::check_initial(&planned)?;
     }
     recorded::check_queues(&planned, job, &plan.ranges, plan.batch)
-}
-
-/// Whether an unfinished rewind may cut the files that it is about.
-fn check_rewind(archive: &checkpoint::Archive, facts: &Facts, job: &Job) -> Result<(), DriverError> {
-    let Some(text) = facts.rewind.as_ref().and_then(|record| record.job_text.as_ref()) else { return Ok(()) };
-    elsewhere::check(&job_of(archive, text, job)?, job, About::CuttingBack)
 }
 
 /// Files of a directory that was moved or copied since the last run keep what the checkpoint knows of them. Gives what is
@@ -371,7 +367,7 @@ fn engine(
     engine.open_sinks(&facts.sinks, edges)?;
     engine.watch_sinks(patience);
     // A rewind that was not finished at the sinks comes first: they still hold what it takes back.
-    if archive.is_some() && facts.rewind.is_none() {
+    if facts.rewind.is_none() {
         engine.inspect_sinks(&standing(facts, options.assume), patience)?;
     }
     Ok(engine)

@@ -33,26 +33,38 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     };
     let failed = |error| checkpoint_failed(&error);
     let archive = Archive::open(&dir).map_err(failed)?;
+    let world = World::default();
+    let mut resume = || match lock.take() {
+        Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
+        None => Err(DriverError::new(Class::Failed, "the checkpoint is open already")),
+    };
+    let mut resumed = None;
+    if let Some(unfinished) = &facts.rewind {
+        check_left(unfinished, &archive, job)?;
+        if unfinished.to == options.to {
+            return finish_left(unfinished, job, &mut resume()?, &facts.sinks, &world);
+        }
+    }
     let kept = archive.kept().map_err(failed)?;
     let is_kept = match options.to {
         Some(to) => kept.is_some_and(|(first, last)| first <= to && to <= last),
         None => facts.head_first == BatchId::FIRST,
     };
+    if !is_kept {
+        return Err(not_kept(options.to, kept));
+    }
     let texts = written_by(&facts, options.to);
-    let (Some(last), true) = (texts.first(), is_kept) else { return Err(not_kept(options.to, kept)) };
     let mut jobs = Vec::with_capacity(texts.len());
     for text in &texts {
         jobs.push((job_of(&archive, text, job)?, text.clone()));
     }
+    if jobs.is_empty() {
+        // Nothing has been planned.
+        jobs.push(at_hand(job));
+    }
     elsewhere::check(&jobs[0].0, job, About::CuttingBack)?;
     let target_text = options.to.and_then(|to| facts.batches.get(&to)?.plan.as_ref()).map(|plan| plan.job_text.clone());
     let then = target_text.map(|then| job_of(&archive, &then, job)).transpose()?;
-    let mut resume = || match lock.take() {
-        Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
-        None => Err(DriverError::new(Class::Failed, "the checkpoint is open already")),
-    };
-    let world = World::default();
-    let mut resumed = None;
     if let Some(unfinished) = &facts.rewind {
         let mut checkpoint = resume()?;
         finish_left(unfinished, job, &mut checkpoint, &facts.sinks, &world)?;
@@ -71,16 +83,19 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
             dead_letters::follow(&mut record.sinks, then, &newest);
         }
         record.sinks.retain(|name, _| !left.contains(name));
-        record.job_text = Some(last.clone());
-        record.earlier_job_texts = texts[1..].to_vec();
+        record.job_text = texts.first().cloned();
+        record.earlier_job_texts = texts.iter().skip(1).cloned().collect();
     };
     let record = checkpoint.rewind(options.to, complete).map_err(failed)?;
     if options.to.is_none() {
         tell_where_it_began(&facts, job);
     }
-    writers.finish(&mut checkpoint, &record)?;
-    tracing::info!(to = target(options.to), timeline = record.timeline.0, "rewound");
-    Ok(())
+    writers.finish(&mut checkpoint, &record)
+}
+
+/// A job, and the name of its text.
+fn at_hand(job: &Job) -> (Job, JobTextHash) {
+    (job.clone(), JobTextHash::of(job.text().as_bytes()))
 }
 
 /// The jobs that planned what is taken back, the last one first; the one that planned last where nothing is.
@@ -200,6 +215,7 @@ impl Writers {
         }
         checkpoint.rewind_finished().map_err(|error| checkpoint_failed(&error))?;
         crash::point("rewind: finished");
+        tracing::info!(to = target(rewind.to), timeline = rewind.timeline.0, "rewound");
         Ok(())
     }
 }
@@ -255,6 +271,12 @@ pub fn planned_start(plan: &PlanRecord, job: &Job) -> Option<String> {
     (by_moment && !plan.ranges.is_empty()).then(|| starts.collect::<Vec<_>>().join(","))
 }
 
+/// Whether an unfinished rewind may cut the files that it is about.
+pub fn check_left(record: &RewindRecord, archive: &Archive, job: &Job) -> Result<(), DriverError> {
+    let Some(text) = &record.job_text else { return Ok(()) };
+    elsewhere::check(&job_of(archive, text, job)?, job, About::CuttingBack)
+}
+
 /// Finishes what an earlier process began to take back, by the sinks of the jobs that wrote it; `job` is the one at hand,
 /// which may have been edited or moved since.
 pub fn finish_left(
@@ -269,8 +291,8 @@ pub fn finish_left(
         jobs.push((job_of(checkpoint.archive(), text, job)?, text.clone()));
     }
     if jobs.is_empty() {
-        // By an earlier version, which did not say.
-        jobs.push((job.clone(), JobTextHash::of(job.text().as_bytes())));
+        // Nothing had been planned, or an earlier version did not say.
+        jobs.push(at_hand(job));
     }
     Writers::open(jobs, sinks, edges)?.finish(checkpoint, record)
 }

@@ -30,7 +30,8 @@ pub fn mask(text: &str) -> String {
         Regex::new(&format!("({key})({value})")).ok()
     });
     let Some(literal) = LITERAL.as_ref() else { return String::new() };
-    let masked: Cow<'_, str> = literal.replace_all(text, |found: &Captures<'_>| {
+    let text = mask_logins(text);
+    let masked: Cow<'_, str> = literal.replace_all(&text, |found: &Captures<'_>| {
         let group = |idx| found.get(idx).map_or("", |group| group.as_str());
         let (key, value) = (group(1), group(2));
         let is_reference = [".env", ".file"].iter().any(|part| key.trim_end_matches([' ', '\t', '=']).ends_with(part));
@@ -41,6 +42,18 @@ pub fn mask(text: &str) -> String {
         }
     });
     masked.into_owned()
+}
+
+/// The password of `user:password@host`; no brokers are written so, but some try.
+fn mask_logins(text: &str) -> Cow<'_, str> {
+    static LOGIN: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"((?:[A-Za-z_]+://)?[^\s"',:/@]*:)([^\s"',]+)@"#).ok());
+    match LOGIN.as_ref() {
+        Some(login) if text.contains('@') => {
+            login.replace_all(text, |found: &Captures<'_>| format!("{}{}@", &found[1], stars(&found[2])))
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 const STRING: &str = r#""""[\s\S]*?(?:"""|\z)|'''[\s\S]*?(?:'''|\z)|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?"#;
@@ -87,6 +100,13 @@ mod tests {
         check(r#"{"sasl.password" "one"}"#, r#"{"sasl.password" *****}"#);
         check(r#""sasl.pasword" = "one", x = 1"#, r#""sasl.pasword" = *****, x = 1"#);
         check("sasl.password.literal = 'one'", "sasl.password.literal = *****");
+    }
+
+    #[test]
+    fn the_password_of_a_login_is_masked() {
+        check("brokers = \"me:hun:te/r@a:9092,b:9092\"", "brokers = \"me:********@a:9092,b:9092\"");
+        check("SASL_SSL://me:pw@a:9092,you:pw@b", "SASL_SSL://me:**@a:9092,you:**@b");
+        check("'lambda line: line + \"@\"'", "'lambda line: line + \"@\"'");
     }
 
     #[test]

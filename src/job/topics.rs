@@ -48,7 +48,11 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
                     _ => Mistake::at(&span, format!("`{broker}` is no broker")),
                 },
             };
-            reader.report(mistake.hint("write `host:port,...`, or `embedded`".to_owned()));
+            let hint = match broker.contains('@') {
+                true => "a login is of `properties`: \"sasl.username\", and \"sasl.password\" = { env = \"NAME\" }",
+                false => "write `host:port,...`, or `embedded`",
+            };
+            reader.report(mistake.hint(hint.to_owned()));
             fit = false;
         }
     }

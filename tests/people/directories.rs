@@ -337,3 +337,19 @@ fn a_checkpoint_that_is_deleted_or_moved_away_under_the_job_ends_it() {
         }
     });
 }
+
+#[test]
+fn a_start_that_is_refused_leaves_no_new_checkpoint() {
+    let place = Place::with_job("");
+    embedded(&place, 4, 1, "", COUNTED);
+    place.write("job.toml", place.read("job.toml").replace("\"checkpoint\"", "\"new/checkpoint\""));
+    place.write("out.log", "somebody else's\n");
+    place.kstream(&bounded()).expect(3).says(&["is not empty, and this checkpoint did not write it"]);
+    assert!(!place.path("new").exists());
+    fs::create_dir_all(place.path("new/checkpoint")).unwrap();
+    place.kstream(&bounded()).expect(3);
+    assert_eq!(fs::read_dir(place.path("new/checkpoint")).unwrap().count(), 0);
+    assert_eq!(place.read("out.log"), "somebody else's\n");
+    fs::remove_file(place.path("out.log")).unwrap();
+    place.kstream(&bounded()).expect(0);
+}

@@ -128,13 +128,24 @@ impl Cluster {
         self.check_entry(&home, &standing.next)
     }
 
+    /// As [`Cluster::inspect`], for a job that has no entry on this cluster yet.
+    pub fn inspect_before_first(&mut self, topic: &str, append: bool) -> Result<(), SinkError> {
+        let home = self.new_home(topic)?;
+        let seen = self.peek(&home, Isolation::ReadUncommitted)?;
+        self.begun(&seen, append).map(drop)
+    }
+
+    fn new_home(&mut self, topic: &str) -> Result<Home, SinkError> {
+        let cluster = self.connect()?;
+        Ok(Home { cluster, topic: topic.to_owned(), partition: HOME_PARTITION, delivered: None })
+    }
+
     /// The home of the entry for a job that has none on this cluster yet; the first transaction says "nothing yet".
     pub fn settle(&mut self, topic: &str, append: bool) -> Result<Home, SinkError> {
         if let Some(home) = self.home() {
             return Ok(home);
         }
-        let cluster = self.connect()?;
-        let mut home = Home { cluster, topic: topic.to_owned(), partition: HOME_PARTITION, delivered: None };
+        let mut home = self.new_home(topic)?;
         // Refused before anybody is fenced.
         let seen = self.peek(&home, Isolation::ReadUncommitted)?;
         self.begun(&seen, append)?;

@@ -25,6 +25,10 @@ impl KafkaOutput {
     fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn check_topics(&self, cluster: &mut Cluster) -> Result<(), SinkError> {
+        self.topic.iter().chain([&self.home_topic]).try_for_each(|topic| cluster.check_topic(topic, 0).map(drop))
+    }
 }
 
 pub fn rows(output: Output) -> Result<(Vec<Row>, Digest), SinkError> {
@@ -53,9 +57,7 @@ impl Sink for KafkaOutput {
 
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
         let mut cluster = self.cluster();
-        for topic in self.topic.iter().chain([&self.home_topic]) {
-            cluster.check_topic(topic, 0)?;
-        }
+        self.check_topics(&mut cluster)?;
         Ok(cluster.settle(&self.home_topic, self.append)?.encode())
     }
 
@@ -70,7 +72,13 @@ impl Sink for KafkaOutput {
     }
 
     fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
-        self.cluster().inspect(standing)
+        let mut cluster = self.cluster();
+        cluster.inspect(standing)?;
+        if cluster.home().is_none() {
+            self.check_topics(&mut cluster)?;
+            cluster.inspect_before_first(&self.home_topic, self.append)?;
+        }
+        Ok(())
     }
 
     fn settle(&mut self) -> Result<(), SinkError> {
