@@ -315,3 +315,30 @@ fn what_an_edit_brings_is_stored_with_its_first_plan() {
     assert_eq!(sums, [false, false, false, false, true, true, true, true, true]);
     place.kstream("replay job.toml --verify").expect(0);
 }
+
+/// A replay with the job at hand begins a state anew where the run did, and where it does not fit.
+#[test]
+fn a_replay_over_a_state_that_was_dropped_shows_what_the_run_showed() {
+    let out = "[[steps]]\npprint = { num = 1000, to = \"out.log\" }";
+    let counted = |partitions: u32| {
+        let update = format!("{{ func = \"lambda new, old: (old or 0) + sum(new)\", partitions = {partitions} }}");
+        job(&format!(
+            "[[steps]]\nmap = \"lambda line: ('k', 1)\"\n[[steps]]\nname = \"s\"\nupdate_state_by_key = {update}\n{out}"
+        ))
+    };
+    let place = place(&counted(2), &LINES);
+    run(&place, &format!("--max-batches {BEFORE}"));
+    place.write("job.toml", counted(3));
+    run(&place, "--accept-changes");
+    let shown = |text: &str| blocks(text).into_iter().map(|block| block.lines).collect::<Vec<_>>();
+    let expected = shown(&place.read("out.log"));
+    let all = place.kstream("replay job.toml").expect(0);
+    assert_eq!(shown(&all.out), expected);
+    let last = place.kstream(&format!("replay job.toml --batch {}", expected.len() - 1)).expect(0);
+    assert_eq!(shown(&last.out), expected[expected.len() - 1..]);
+
+    let window = format!("[[steps]]\nmap = \"lambda line: ('k', 1)\"\n[[steps]]\nname = \"s\"\nwindow = \"2s\"\n{out}");
+    place.write("job.toml", job(&window));
+    let other = place.kstream("replay job.toml --batch 1").expect(0);
+    assert_eq!(shown(&other.out), [vec!["('k', 1)"]], "the window of batch 1 alone");
+}

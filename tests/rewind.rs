@@ -1,8 +1,9 @@
 //! Going back: whatever is cut, left or refused, the next run leaves what an undisturbed one leaves, or was told otherwise.
 
 use super::{
+    broker::broker,
     old_checkpoint::copy,
-    support::{Place, START_MS},
+    support::{Place, START_MS, of_kafka},
 };
 
 fn head(more: &str) -> String {
@@ -200,4 +201,79 @@ fn an_older_copy_is_rewound_though_its_log_has_rotated_since() {
             assert_eq!(names.map(|name| place.read(name)), expected, "{to}");
         }
     }
+}
+
+#[test]
+fn a_log_is_cut_though_its_step_delivers_elsewhere_since() {
+    let to = |output: &str| format!("{}[[steps]]\nname = \"o\"\n{output}\n", head(""));
+    let log = to("pprint = { num = 1000, to = \"o.log\" }");
+    for (other, more) in [
+        (to("pprint = 10"), ""),
+        (to("save_as_text_files = \"saved/d\""), " --leave-published"),
+        (to("command = { run = [\"sh\", \"-c\", \"cat >/dev/null\"] }"), " --leave-published"),
+    ] {
+        let place = place(&log, 6);
+        run(&place, &log, "--max-batches 2");
+        run(&place, &other, "--max-batches 1");
+        place.kstream(&format!("rewind job.toml --to 0 --yes{more}")).expect(0);
+        assert_eq!(elements(&place, "o.log"), "a", "{other}");
+        run(&place, &other, "--max-batches 1");
+        run(&place, &log, "--max-batches 1");
+        run(&place, &other, "--max-batches 1");
+        place.kstream(&format!("rewind job.toml --to 0 --yes{more}")).expect(0);
+        run(&place, &log, "");
+        assert_eq!(elements(&place, "o.log"), "a b c d e f", "{other}");
+    }
+}
+
+#[test]
+fn a_queue_goes_on_after_a_rewind_over_an_edit_to_kafka() {
+    let queue = head("") + &log("raw");
+    let place = place(&queue, 5);
+    run(&place, &queue, "--max-batches 3");
+    place.write("lines.txt", "x\ny\n");
+    let embedded = "[source]\nkind = \"kafka\"\nbrokers = \"embedded\"\ntopics = [\"words\"]\n\
+                    [source.embedded]\nlines = \"lines.txt\"\n";
+    let value = "[[steps]]\nmap = \"lambda record: record.value\"\n";
+    let kafka = head("").replace("[source]\nkind = \"queue\"\npath = \"queue.jsonl\"\n", embedded)
+        + value
+        + &log("raw").replace("from = \"source\"\n", "");
+    run(&place, &kafka, "--until-caught-up --accept-changes");
+    assert_eq!(elements(&place, "raw.log"), "a b c x y");
+    place.kstream("rewind job.toml --to 2 --yes").expect(0);
+    run(&place, &queue, "");
+    assert_eq!(elements(&place, "raw.log"), "a b c d e");
+    place.kstream("replay job.toml --verify").expect(0);
+}
+
+/// What was read of a topic that was deleted says nothing of the one that has its name now.
+#[test]
+fn a_rewind_reads_all_of_a_topic_that_was_deleted_and_made_anew() {
+    let Some(broker) = broker() else { return };
+    let (gone, stays) = (broker.topic("gone", 1), broker.topic("stays", 1));
+    broker.produce(gone.name(), 0, ["a0", "a1"]);
+    broker.produce(stays.name(), 0, (0..10).map(|at| at.to_string()));
+    let keys = "max_records_per_partition = 2\non_data_loss = \"skip\"";
+    let steps = "[[steps]]\nmap = \"lambda record: record.value\"\n[[steps]]\nto_file = { path = \"o.txt\", layout = \"append\" }\n";
+    let job = of_kafka("anew", "1s", (&broker.brokers, gone.name()), keys, steps)
+        .replace("topics = [", &format!("topics = [\"{}\", ", stays.name()))
+        .replace("[source]", "retention = { batches = 2 }\n[source]");
+    let place = Place::with_job(&job);
+    let once = "run job.toml --until-caught-up --max-batches 1";
+    place.kstream(once).expect(0);
+    broker.delete_topic(gone.name());
+    for _ in 0..2 {
+        place.kstream(once).expect(0).says(&["deleted"]);
+    }
+    broker.create_topic(gone.name(), 1, &[]);
+    broker.produce(gone.name(), 0, ["b0", "b1", "b2", "b3"]);
+    place.kstream(once).expect(0).says(&["recreated"]);
+    place.kstream("rewind job.toml --to 2 --yes").expect(0);
+    place.write("job.toml", job.replace("\"skip\"", "\"fail\""));
+    place.kstream("run job.toml --until-caught-up").expect(4).says(&["created again"]);
+    place.write("job.toml", &job);
+    place.kstream("run job.toml --until-caught-up").expect(0).says(&["recreated"]);
+    let mut shown: Vec<_> = place.read("o.txt").lines().map(str::to_owned).collect();
+    shown.sort();
+    assert_eq!(shown.join(" "), "0 1 2 3 4 5 6 7 8 9 a0 a1 b0 b1 b2 b3");
 }

@@ -243,3 +243,27 @@ fn a_right_lost_in_mid_run_is_named_within_seconds_and_costs_no_batch() {
         });
     }
 }
+
+#[test]
+fn a_mirror_group_that_the_user_may_not_use_is_one_warning() {
+    let Some(broker) = broker() else { return };
+    let (topics, group) = (Topics::new(broker), unique_name("mirror"));
+    let log = "pprint = { to = \"out.log\" }";
+    let job = job(broker, &unique_name("mirrored"), &topics, log);
+    let place = Place::with_job(&format!("mirror_offsets_to = \"{group}\"\n{job}"));
+    broker.grant_all(&broker.stranger, &[(Resource::Topic, topics.input.name(), Operation::Read)]);
+    let run = || {
+        let mut command = place.command(&format!("run job.toml --until-caught-up --manual-clock {START_MS}"));
+        command.env("OUTPUT_PASSWORD", &broker.stranger_password);
+        place.spawn(command).wait().expect(0)
+    };
+    let warnings = |ended: &Ended| ended.err.lines().filter(|line| line.contains("WARN")).count();
+    broker.produce(topics.input.name(), 0, ["a", "b", "c"]);
+    let ended = run().says(&["mirrored", &format!("group '{group}'")]);
+    assert_eq!(warnings(&ended), 1, "{}", ended.err);
+    broker.grant_all(&broker.stranger, &[(Resource::Group, &group, Operation::Read)]);
+    broker.produce(topics.input.name(), 0, ["d"]);
+    let ended = run();
+    assert_eq!(warnings(&ended), 0, "{}", ended.err);
+    assert_eq!(broker.group_offsets(&group, topics.input.name(), 1), [Some(4)]);
+}

@@ -31,9 +31,13 @@ fn what_another_process_delivers_while_one_begins_to_write_is_not_delivered_agai
     let lines = fill(broker, input.name(), 10);
     let first =
         Place::with_job(&job(&unique_name("begins"), &broker.brokers, input.name(), &format!("topic = \"{output}\"")));
-    // A checkpoint that knows of no delivery, and of no plan.
     first.kstream(&bounded()).expect(1).says(&["does not exist"]);
+    assert!(!first.path("checkpoint").exists());
     broker.create_topic(&output, 1, &[]);
+    // A checkpoint that knows of no delivery, and of no plan.
+    let mut killed = first.command(&bounded());
+    killed.env("KSTREAM_CRASH_AT", "create: renamed");
+    assert_eq!(first.spawn(killed).wait().code, None);
     let proxy = Proxy::before(&broker.brokers);
     let second = copy_of(&first, broker, &proxy.address);
     // The second has looked, and is about to shut everybody else out.

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     crash,
-    model::{BatchId, Timeline, TopicPartition},
-    protocol::{BatchFacts, Position, RewindRecord, SinkFacts},
+    model::{BatchId, OffsetRange, Timeline, TopicPartition},
+    protocol::{BatchFacts, LossReason, LostRange, Position, RewindRecord, SinkFacts},
 };
 
 impl Archive {
@@ -106,10 +106,7 @@ fn put_positions_back(
                 positions.insert(key, Position::after(range, batch));
             } else if to.is_some() {
                 let lost = plan.lost.iter().find(|lost| lost.source == range.source && lost.tp == range.tp);
-                let offset = lost.map_or(range.start, |lost| lost.start);
-                // Nothing that is kept moved it: it began so, whatever a further rewind takes back.
-                let began = Position { offset, batch: BatchId::FIRST, ..Position::after(range, batch) };
-                positions.entry(key).or_insert(began);
+                positions.entry(key).or_insert_with(|| before(range, lost));
             }
         }
     }
@@ -124,6 +121,20 @@ fn put_positions_back(
     }
     conn.execute("DELETE FROM positions", [])?;
     positions.values().try_for_each(|position| facts::put_position(conn, position))
+}
+
+/// Where a topic partition stood that nothing which is kept has moved: it began so, whatever a further rewind takes back.
+fn before(range: &OffsetRange, lost: Option<&LostRange>) -> Position {
+    let began = Position { offset: range.start, ..Position::after(range, BatchId::FIRST) };
+    match lost {
+        // An offset means nothing in another topic: without the id of its own one it begins where that other one was begun.
+        Some(lost) if lost.reason == LossReason::Recreated => match &lost.topic_id {
+            Some(id) => Position { offset: lost.start, topic_id: Some(id.clone()), leader_epoch: None, ..began },
+            None => began,
+        },
+        Some(lost) => Position { offset: lost.start, ..began },
+        None => began,
+    }
 }
 
 /// Whether a kept batch up to `to` read a topic partition.

@@ -290,6 +290,7 @@ fn read_error(dir: &Path, error: rusqlite::Error) -> CheckpointError {
             | ErrorCode::DatabaseLocked
             | ErrorCode::DiskFull
             | ErrorCode::OutOfMemory
+            | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::OperationInterrupted,
             _,
         )) => CheckpointError::io(dir, "read", error),

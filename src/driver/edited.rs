@@ -123,7 +123,10 @@ fn accepted(dropped: Vec<Dropped>) -> Accepted {
 
 fn reads(job: &Job, source: &str, tp: &TopicPartition) -> bool {
     job.sources.iter().filter(|spec| &*spec.name == source).any(|spec| match &spec.kind {
-        SourceKind::Queue { .. } => true,
+        // To the rest of the program it is a topic of its own name.
+        SourceKind::Queue { partitions, .. } => {
+            *tp.topic == *spec.name && u32::try_from(tp.partition).is_ok_and(|at| at < *partitions)
+        }
         SourceKind::Kafka(kafka) => kafka.topics.reads_partition(tp),
     })
 }

@@ -78,6 +78,11 @@ impl<'a> Origins<'a> {
         Origins { dropped: &plan.dropped_states, renamed: &plan.renamed_states }
     }
 
+    /// Whether every state goes on as the batch before left it.
+    pub fn is_the_batch_before(&self) -> bool {
+        self.dropped.is_empty() && self.renamed.is_empty()
+    }
+
     fn drops(&self, state: &str) -> bool {
         self.dropped.iter().any(|name| *name == *state)
     }

@@ -63,7 +63,8 @@ pub fn check_queues(stored: &Job, current: &Job, ranges: &[OffsetRange], batch: 
 /// Whether the queues of `job` hold as many batches as were read of them.
 pub fn check_lengths(job: &Job, sources: &mut [Box<dyn Source>], positions: &Positions) -> Result<(), DriverError> {
     for (spec, source) in job.sources.iter().zip(sources) {
-        let read = positions.get(&spec.name).and_then(|read| read.values().map(|position| position.offset).max());
+        let own = positions.get(&spec.name).into_iter().flatten().filter(|(tp, _)| *tp.topic == *spec.name);
+        let read = own.map(|(_, position)| position.offset).max();
         let (SourceKind::Queue { path, .. }, Some(read)) = (&spec.kind, read) else { continue };
         // A queue answers at once: it lies in memory.
         let available = source.available(Instant::now()).map_err(|error| source_failed(&error))?;

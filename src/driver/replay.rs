@@ -24,7 +24,7 @@ use super::{
 use crate::{
     checkpoint::{Archive, CheckpointError, RestorePoint},
     executor::{BatchInput, Executed},
-    job::{self, Job, SourceKind},
+    job::{self, Dropped, Job, SourceKind, Verdict},
     kafka_admin::embedded::EmbeddedBroker,
     model::{BatchId, OffsetRange},
     protocol::{JobTextHash, OutputRecord},
@@ -50,11 +50,22 @@ pub fn replay(job: &Job, options: &ReplayOptions, now_ms: i64, bars: &Bars) -> R
         incomparable: BTreeMap::new(),
     };
     let bar = bars.batches("replay", batches.len() as u64);
+    let mut replayed = 0;
     for &batch in &batches {
-        bar.advance(replay.one(batch, bars)?);
+        match replay.one(batch, bars) {
+            Ok(rows_per_second) => bar.advance(rows_per_second),
+            // A job that runs meanwhile keeps its latest batches only.
+            Err(_) if !matches!(options.which, WhichBatches::One(_)) && replay.is_purged(batch) => continue,
+            Err(error) => return Err(error),
+        }
+        replayed += 1;
     }
     drop(bar);
-    replay.finish(batches.len())
+    if replayed < batches.len() {
+        let left_out = batches.len() - replayed;
+        tracing::warn!(left_out, "the job that runs meanwhile has not kept these batches");
+    }
+    replay.finish(replayed)
 }
 
 /// The ids to replay, ascending; every one is kept and committed.
@@ -121,7 +132,11 @@ impl Replay<'_> {
     /// Replays one batch, and returns the records it read in a second.
     fn one(&mut self, batch: BatchId, bars: &Bars) -> Result<f64, DriverError> {
         let point = self.archive.restore_point(batch).map_err(|error| checkpoint_failed(&error))?;
-        let mut engine = self.engine_for(&point)?;
+        // What is missing of a batch that is no longer kept is no damage.
+        let mut engine = self.engine_for(&point).map_err(|error| {
+            let purged = self.archive.restore_point(batch).err().filter(|_| error.class == Class::Refused);
+            purged.map_or(error, |purged| checkpoint_failed(&purged))
+        })?;
         if self.options.mode == ReplayMode::Verify {
             check_queues(engine.job(), self.job, &point.plan.ranges, batch)?;
         }
@@ -160,22 +175,33 @@ impl Replay<'_> {
             ReplayMode::Verify => point.plan.job_text.clone(),
             ReplayMode::Show => JobTextHash("given".into()),
         };
+        let origins = Origins::of_plan(&point.plan);
         if let Some((engine, last)) = self.engine.take()
             && engine.job_text == text
             && Some(last) == point.before
+            && origins.is_the_batch_before()
         {
             return Ok(engine);
         }
-        let job = match self.options.mode {
-            ReplayMode::Verify => from_text(&point.job_text, self.job)?,
-            ReplayMode::Show => self.job.clone(),
+        let then = from_text(&point.job_text, self.job)?;
+        let (job, unfit) = match self.options.mode {
+            ReplayMode::Verify => (then, Vec::new()),
+            ReplayMode::Show => (self.job.clone(), unfit_states(&then, self.job)),
         };
+        for state in &unfit {
+            tracing::warn!(batch = point.plan.batch.0, %state, "the state of then does not fit the job, which begins without it");
+        }
+        let dropped = [origins.dropped, &unfit].concat();
         let mut engine = Engine::new(job, text, self.options.threads)?;
-        engine.restore_states(Origins::of_plan(&point.plan), |name| match point.before {
+        engine.restore_states(Origins { dropped: &dropped, ..origins }, |name| match point.before {
             None => Ok(None),
             Some(before) => state_image(&self.archive, name, before),
         })?;
         Ok(engine)
+    }
+
+    fn is_purged(&self, batch: BatchId) -> bool {
+        matches!(self.archive.restore_point(batch), Err(CheckpointError::NotKept { .. }))
     }
 
     /// The sources of the engine's job: those of the batch before, where it is the same job.
@@ -278,6 +304,16 @@ impl Replay<'_> {
         let text = format!("{} {outputs} from the commit, of {batches} batches", self.differences.len());
         Err(self.differences.into_iter().fold(DriverError::new(Class::Difference, text), DriverError::detail))
     }
+}
+
+/// The states of `then` that cannot go on in `job`, as a run would drop them.
+fn unfit_states(then: &Job, job: &Job) -> Vec<String> {
+    let drops = job::compare(then, job).into_iter().filter_map(|difference| match difference.verdict {
+        Verdict::NeedsAcceptance { drops } => Some(drops),
+        Verdict::Allowed | Verdict::Refused { .. } => None,
+    });
+    let state = |dropped| if let Dropped::State { step } = dropped { Some(step) } else { None };
+    drops.flatten().filter_map(state).collect()
 }
 
 /// A run may skip what is lost; a replay gives what a batch gave, or nothing.

@@ -111,7 +111,7 @@ fn written_by(facts: &Facts, to: Option<BatchId>) -> Vec<JobTextHash> {
     texts
 }
 
-/// The outputs of the jobs that wrote what is taken back: each as the last of these jobs has it.
+/// The outputs of the jobs that wrote what is taken back: each as the last of these jobs has it that has one of its kind.
 struct Writers {
     engines: Vec<Engine>,
 }
@@ -130,9 +130,11 @@ impl Writers {
             let is_foreign = !engines.is_empty() && matches!(job.ran.whereabouts, Whereabouts::Elsewhere { .. });
             let mut engine = Engine::new(job, text, None)?;
             engine.open_sinks(sinks, edges)?;
-            engine
-                .outputs
-                .retain(|output| names.insert(output.name.clone()) && !(is_foreign && output.sink.takes_back()));
+            engine.outputs.retain(|output| {
+                // Of another kind it was another output: a log that is shown on stdout since is still cut.
+                let kind = (output.name.clone(), output.sink.publication_order(), output.sink.takes_back());
+                names.insert(kind) && !(is_foreign && output.sink.takes_back())
+            });
             engines.push(engine);
         }
         Ok(Writers { engines })

@@ -57,7 +57,12 @@ impl Ticks {
         }
         let mut waited = false;
         loop {
-            match self.interval.due(self.last_tick_ms, clock.now_ms()) {
+            let now_ms = clock.now_ms();
+            // It was set back while a batch ran.
+            if self.interval.next_tick(self.interval.latest_tick(now_ms)) < self.last_tick_ms {
+                self.last_tick_ms = self.interval.latest_tick(now_ms);
+            }
+            match self.interval.due(self.last_tick_ms, now_ms) {
                 Due::Now(tick_ms) => {
                     let missed_ticks = self.interval.missed_ticks(self.last_tick_ms, tick_ms);
                     self.last_tick_ms = tick_ms;
@@ -74,5 +79,39 @@ impl Ticks {
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::{super::clock::ManualClock, *};
+
+    #[test]
+    fn a_clock_that_is_set_back_while_a_batch_runs_is_not_waited_for() {
+        let clock = ManualClock::at(86_400_500);
+        let mut ticks = Ticks::new(Interval::new(1_000), None, &clock);
+        let (ask, drain) = crossbeam_channel::bounded(1);
+        clock.set(86_401_000);
+        let first = ticks.wait(None, &clock, &drain).unwrap();
+        clock.set(2_300);
+        let next = thread::scope(|scope| {
+            let waiting = scope.spawn(|| ticks.wait(Some(first.time), &clock, &drain));
+            while clock.waiting() == 0 && !waiting.is_finished() {
+                thread::yield_now();
+            }
+            clock.advance(700);
+            for _ in 0..500 {
+                if !waiting.is_finished() {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+            // Only where it waits for yesterday's tick.
+            ask.send(()).unwrap();
+            waiting.join().unwrap()
+        });
+        let next = next.unwrap();
+        assert_eq!((next.tick_ms, next.time, next.distance_ms), (3_000, BatchTime(86_402_000), 86_399_000));
     }
 }

@@ -10,7 +10,7 @@ pub fn is_secret(property: &str) -> bool {
     let last = property.rsplit('.').next().unwrap_or_default();
     ["password", "passwd", "secret", "passphrase"].iter().any(|word| last.ends_with(word))
         || property.ends_with("key.pem")
-        || property == "sasl.jaas.config"
+        || ["sasl.jaas.config", "ssl_key"].contains(&&*property)
 }
 
 /// A text with the values of secret keys replaced by stars, byte for byte, so that positions stay what they are. Of a
@@ -21,7 +21,7 @@ pub fn is_secret(property: &str) -> bool {
 pub fn mask(text: &str) -> String {
     static LITERAL: LazyLock<Option<Regex>> = LazyLock::new(|| {
         // Only the names ignore case: folding the case of the values' classes would take longer than a whole small job.
-        let name = r"(?i:pas+[a-z]*w[a-z]*|secre?t?[a-z]*|passphrase|key\.pem|pem|jaas\.config)";
+        let name = r"(?i:pas+[a-z]*w[a-z]*|secre?t?[a-z]*|passphrase|key\.pem|pem|jaas\.config|ssl_key)";
         // In quotes a key is a property's, and no variable of a function.
         let quoted = r"(?i:pass|pwd|token|bearer|credentials?|api[._-]?key|auth(?:\.user\.info)?)";
         let key =
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn secret_properties_are_known_by_their_names() {
-        for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"] {
+        for name in ["ssl_key", "sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"] {
             assert!(is_secret(name), "{name}");
         }
         for name in ["sasl.username", "ssl.key.location", "ssl.ca.pem", "security.protocol"] {

@@ -148,6 +148,11 @@ impl Job {
         table
     }
 
+    /// What a step does, whatever its name and its inputs.
+    pub(super) fn operator_text(&self, operator: &Operator) -> String {
+        format!("{} = {}", operator.name(), self.operator_value(operator, Vec::new()))
+    }
+
     fn input_name(&self, input: Input) -> String {
         let name = match input {
             Input::Source(idx) => self.sources.get(idx).map(|source| &source.name),

@@ -141,9 +141,10 @@ fn asked_wrongly(code: Code) -> Option<(&'static str, &'static str)> {
             ("a setting of the topic is refused", "Correct --config: its keys are Kafka's topic settings.")
         }
         Code::PolicyViolation => ("the cluster's policy forbids it", "Ask who runs the cluster what its policy is."),
-        Code::MessageSizeTooLarge => {
-            ("a record is larger than the topic takes", "Raise max.message.bytes of the topic, or split the record.")
-        }
+        Code::MessageSizeTooLarge => (
+            "a record is larger than the topic or the client takes",
+            "Raise max.message.bytes of the topic and message.max.bytes of the client (-X), or split the record.",
+        ),
         _ => return None,
     })
 }

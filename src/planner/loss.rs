@@ -35,6 +35,9 @@ pub struct LostRange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumes_at: Option<i64>,
     pub reason: LossReason,
+    /// The id of the topic that they were offsets of, where reading goes on in another one and it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
 }
 
 impl fmt::Display for LossReason {
@@ -121,6 +124,7 @@ pub(super) fn vanished(source: &Arc<str>, tp: &TopicPartition, position: &Positi
         until: None,
         resumes_at: None,
         reason: LossReason::Deleted,
+        topic_id: None,
     }
 }
 
@@ -134,9 +138,11 @@ pub(super) fn find(source: &Arc<str>, position: &Position, now: &AvailablePartit
         until,
         resumes_at: Some(resumes_at),
         reason,
+        topic_id: None,
     };
     if differ(&position.topic_id, &now.topic_id) {
-        return Some(lost(LossReason::Recreated, offset, None, now.earliest));
+        let topic_id = position.topic_id.clone();
+        return Some(LostRange { topic_id, ..lost(LossReason::Recreated, offset, None, now.earliest) });
     }
     if offset < now.earliest {
         return Some(lost(LossReason::Retention, offset, Some(now.earliest), now.earliest));
@@ -200,6 +206,7 @@ pub fn rest_after_cut(
         until: Some(until),
         resumes_at: Some(end),
         reason: LossReason::Truncated,
+        topic_id: None,
     };
     let lost = match end < range.start {
         true => lost(end, range.start),
@@ -229,6 +236,7 @@ fn readable(range: &OffsetRange, now: Option<&AvailablePartition>) -> ((i64, i64
         until: Some(range.until),
         resumes_at,
         reason,
+        topic_id: None,
     };
     let nothing = (range.start, range.start);
     let Some(now) = now else { return (nothing, Some(lost(range.start, None, LossReason::Deleted))) };
@@ -269,12 +277,21 @@ mod tests {
             let position = Position { offset: 9, topic_id: id.map(str::to_owned), leader_epoch: before };
             let lost = find(&Arc::from("s"), &position, &available(1, 4, id, after)).unwrap();
             assert_eq!((lost.reason, lost.resumes_at), (reason, Some(resumes_at)), "{id:?} {before:?} {after:?}");
+            assert_eq!(lost.topic_id, None, "that of the offsets is that of the log");
         };
         check(None, None, None, LossReason::Recreated, 1);
         check(None, Some(3), Some(0), LossReason::Recreated, 1);
         check(None, Some(0), Some(0), LossReason::Recreated, 1);
         check(None, Some(3), Some(4), LossReason::Truncated, 4);
         check(Some("id"), None, None, LossReason::Truncated, 4);
+    }
+
+    #[test]
+    fn lost_offsets_of_another_topic_keep_its_id() {
+        let position = Position { offset: 2, topic_id: Some("old".to_owned()), leader_epoch: None };
+        let lost = find(&Arc::from("s"), &position, &available(0, 4, Some("new"), None)).unwrap();
+        let expected = (LossReason::Recreated, 2, Some(0), Some("old".to_owned()));
+        assert_eq!((lost.reason, lost.start, lost.resumes_at, lost.topic_id), expected);
     }
 
     #[test]

@@ -375,6 +375,7 @@ mod tests {
                 until: Some(5),
                 resumes_at: Some(3),
                 reason: LossReason::Truncated,
+                topic_id: None,
             };
             change(&mut lost);
             new.lost.push(lost);

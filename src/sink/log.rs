@@ -281,7 +281,7 @@ impl LogSink {
     }
 
     fn decode(&self, facts: &SinkFacts) -> Result<LogFacts, SinkError> {
-        LogFacts::deserialize(&facts.0).map_err(|error| self.refused(format!("Its facts cannot be read: {error}.")))
+        LogFacts::deserialize(&facts.0).map_err(|error| super::of_another_kind(&self.name, &error))
     }
 }
 

@@ -186,6 +186,13 @@ impl SinkError {
     }
 }
 
+/// The facts of an output that had the name before.
+fn of_another_kind(name: &str, error: &dyn std::fmt::Display) -> SinkError {
+    let what = format!("what the checkpoint knows of output {name} is of another kind of output");
+    let hint = "Give the step another `name`, which makes it a new output; or put back the checkpoint as it was.";
+    SinkError::new(SinkErrorKind::Refused, what).with(format!("{error}."), hint)
+}
+
 /// A failed file operation. A full disk may have room again on the next attempt.
 fn file_error(message: &str, error: &io::Error) -> SinkError {
     use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};

@@ -250,6 +250,7 @@ fn the_oracle_accepts_what_is_right_and_names_what_is_wrong() {
                 until: Some(4),
                 resumes_at: Some(4),
                 reason: LossReason::Retention,
+                topic_id: None,
             });
             delivery(case, "memory", 1).lines.remove(0);
         },

@@ -1,6 +1,6 @@
 //! Steps that keep state: which one of the new job goes on with which one's state of the old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{
@@ -52,21 +52,34 @@ pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Differe
             differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
             continue;
         }
-        for (idx, (was, is)) in left.iter().zip(after).enumerate() {
-            if origins(old, was) != origins(new, is) {
-                let text = format!("step `{}` has another input", was.id);
-                differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
-            } else if left
-                .iter()
-                .enumerate()
-                .any(|(other, step)| other != idx && !same_functions(was, is) && same_functions(step, is))
-            {
-                let text = format!("the unnamed steps `{operator}` stand in another order");
-                differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
-                break;
-            }
+        let another_input = |(was, is): &(&&Step, &&Step)| {
+            let (was, is) = (Upstream::of(old, was), Upstream::of(new, is));
+            was.origins != is.origins
+                || (!was.named.is_empty() && !is.named.is_empty() && was.named.is_disjoint(&is.named))
+        };
+        let mut refused: Vec<String> = left
+            .iter()
+            .zip(after)
+            .filter(another_input)
+            .map(|(was, _)| format!("step `{}` has another input", was.id))
+            .collect();
+        let functions =
+            |steps: &[&Step]| steps.iter().map(|step| functions(&step.operator).concat()).collect::<Vec<_>>();
+        let inputs =
+            |job: &Job, steps: &[&Step]| steps.iter().map(|step| Upstream::of(job, step).texts).collect::<Vec<_>>();
+        let reordered = moved(&functions(&left), &functions(after)) || moved(&inputs(old, &left), &inputs(new, after));
+        if refused.is_empty() && reordered {
+            refused.push(format!("the unnamed steps `{operator}` stand in another order"));
         }
+        let verdict = || refused_unnamed(operator, &left);
+        differences.extend(refused.into_iter().map(|text| Difference { text, verdict: verdict() }));
     }
+}
+
+/// Whether what stood at one place stands at another one now, and is no longer where it stood.
+fn moved<T: PartialEq>(before: &[T], after: &[T]) -> bool {
+    let changed = || before.iter().zip(after).filter(|(was, is)| was != is);
+    changed().any(|(_, is)| changed().any(|(was, _)| was == is))
 }
 
 fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
@@ -75,31 +88,44 @@ fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
     Verdict::Refused { hint }
 }
 
-/// The sources, named steps and stateful steps that a step's input comes from; stateless steps between do not count.
-fn origins(job: &Job, step: &Step) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut seen = vec![false; job.steps.len()];
-    let mut open: Vec<Input> = step.inputs.iter().rev().copied().collect();
-    while let Some(input) = open.pop() {
-        match input {
-            Input::Source(idx) => found.extend(job.sources.get(idx).map(|source| format!("source {}", source.name))),
-            Input::Step(idx) => {
-                let Some(step) = job.steps.get(idx) else { continue };
-                if std::mem::replace(seen.get_mut(idx).unwrap_or(&mut true), true) {
-                    continue;
+/// What the input of a step comes through, back to sources and named stateful steps.
+#[derive(Default)]
+struct Upstream<'a> {
+    /// Those sources and steps.
+    origins: Vec<String>,
+    /// Names of the steps between.
+    named: BTreeSet<&'a str>,
+    /// What the steps between do.
+    texts: Vec<String>,
+}
+
+impl<'a> Upstream<'a> {
+    fn of(job: &'a Job, step: &Step) -> Upstream<'a> {
+        let mut found = Upstream::default();
+        let mut seen = vec![false; job.steps.len()];
+        let mut open: Vec<Input> = step.inputs.iter().rev().copied().collect();
+        while let Some(input) = open.pop() {
+            match input {
+                Input::Source(idx) => {
+                    found.origins.extend(job.sources.get(idx).map(|source| format!("source {}", source.name)));
                 }
-                match step.named && step.operator.is_stateful() {
-                    true => found.push(format!("step {}", step.id)),
-                    false => open.extend(step.inputs.iter().rev().copied()),
+                Input::Step(idx) => {
+                    let Some(step) = job.steps.get(idx) else { continue };
+                    if std::mem::replace(seen.get_mut(idx).unwrap_or(&mut true), true) {
+                        continue;
+                    }
+                    if step.named && step.operator.is_stateful() {
+                        found.origins.push(format!("step {}", step.id));
+                        continue;
+                    }
+                    found.named.extend(step.named.then_some(&*step.id));
+                    found.texts.push(job.operator_text(&step.operator));
+                    open.extend(step.inputs.iter().rev().copied());
                 }
             }
         }
+        found
     }
-    found
-}
-
-fn same_functions(a: &Step, b: &Step) -> bool {
-    functions(&a.operator) == functions(&b.operator)
 }
 
 /// Texts of the functions of a stateful operator.

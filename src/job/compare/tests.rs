@@ -104,6 +104,26 @@ fn an_unnamed_state_step_with_another_input_is_refused() {
 }
 
 #[test]
+fn branches_of_unnamed_state_steps_may_not_change_places() {
+    let branch = |name: &str, filter: &str, state: &str| {
+        format!("{name}from = \"source\"\nfilter = \"lambda x: x {filter}\"\n[[steps]]\n{state}")
+    };
+    for (state, name) in [(UPDATE, "update_state_by_key"), ("window = \"4s\"", "window")] {
+        let (small, large) = (branch("", "< 5", state), branch("", ">= 5", state));
+        let order = format!("refuse the unnamed steps `{name}` stand in another order");
+        check(&[&small, &large], &[&large, &small], &[&order]);
+        let edited = branch("", "> 6", state);
+        check(&[&small, &large], &[&edited, &small], &[&order]);
+        check(&[&small, &large], &[&small, &edited], &[]);
+        check(&[&small, &large], &[&large, &large], &[]);
+        let [named, other] = ["s", "l"].map(|name| branch(&format!("name = \"{name}\"\n"), "< 5", state));
+        let input = format!("refuse step `{name}#1` has another input");
+        check(&[&named], &[&other], &[&input]);
+        check(&[&named], &[&small], &[]);
+    }
+}
+
+#[test]
 fn topics_may_come_and_need_acceptance_to_go() {
     let source = |topics: &str| format!("[source]\nkind = \"kafka\"\nbrokers = \"b:2\"\n{topics}\n");
     let check = |old: &str, new: &str, expected: &[&str]| {

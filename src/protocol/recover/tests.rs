@@ -118,7 +118,7 @@ fn ranges_that_do_not_meet_are_refused() {
     let lose = |facts: &mut Facts, start: i64| {
         let plan = facts.batches.get_mut(&BatchId(2)).unwrap().plan.as_mut().unwrap();
         let (source, tp, reason) = ("source".into(), TopicPartition::new("words", 0), LossReason::Retention);
-        plan.lost.push(LostRange { source, tp, start, until: Some(21), resumes_at: Some(21), reason });
+        plan.lost.push(LostRange { source, tp, start, until: Some(21), resumes_at: Some(21), reason, topic_id: None });
     };
     check_refused(
         |facts| {
@@ -141,7 +141,7 @@ fn every_kind_of_loss_explains_where_a_range_begins() {
         let (source, tp) = ("source".into(), TopicPartition::new("words", 0));
         let (lost_start, until, resumes_at, reason) = lost;
         plan.ranges[0] = OffsetRange { start, until: start + 1, ..plan.ranges[0].clone() };
-        plan.lost.push(LostRange { source, tp, start: lost_start, until, resumes_at, reason });
+        plan.lost.push(LostRange { source, tp, start: lost_start, until, resumes_at, reason, topic_id: None });
         assert!(matches!(decided(facts), Decision::ReExecute(_)), "{start} {reason:?}");
     };
     check(25, (20, Some(25), Some(25), LossReason::Retention));
@@ -160,6 +160,7 @@ fn a_partition_that_was_gone_may_come_back_anywhere() {
         until: None,
         resumes_at: None,
         reason: LossReason::Deleted,
+        topic_id: None,
     };
     let plan = |facts: &mut Facts, batch: u64, change: &dyn Fn(&mut PlanRecord)| {
         change(facts.batches.get_mut(&BatchId(batch)).unwrap().plan.as_mut().unwrap());

@@ -63,10 +63,7 @@ impl Sink for KafkaOutput {
 
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError> {
         let Some(facts) = facts else { return Ok(()) };
-        let home = Home::decode(facts).map_err(|error| {
-            SinkError::new(SinkErrorKind::Refused, format!("the facts of output {} cannot be read", self.name))
-                .with(format!("{error}."), "Put back the checkpoint as it was.")
-        })?;
+        let home = Home::decode(facts).map_err(|error| super::super::of_another_kind(&self.name, &error))?;
         self.cluster().remember(home);
         Ok(())
     }

@@ -158,9 +158,11 @@ impl Events {
         let code = if is_no_kafka(code, reason) { Code::BrokerTransportFailure } else { code };
         let mut trouble = self.trouble();
         // Whoever was fenced learns it from the call that fails.
+        // So does whoever uses a group, which is a mirror or a place to look up.
+        let is_told = matches!(code, Code::Fenced | Code::GroupAuthorizationFailed);
         // What is polled after the callback repeats it, with less.
         let repeats = reason.starts_with(NO_MORE_THAN_A_CODE) && trouble.last.is_some();
-        if code != Code::Fenced && !repeats && trouble.warned.insert(code as i32) {
+        if !is_told && !repeats && trouble.warned.insert(code as i32) {
             match kind_of(code) {
                 // The call that runs into it says so, once for all of these.
                 SourceErrorKind::Unreachable => {
@@ -169,7 +171,7 @@ impl Events {
                 _ => tracing::warn!(client = self.name, code = %code, reason, "Kafka client error"),
             }
         }
-        // A group is only ever a mirror, so a group's ACL stops nothing.
+        // To a source a group is only ever a mirror, so a group's ACL stops nothing.
         if kind_of(code) == SourceErrorKind::Refused && code != Code::GroupAuthorizationFailed {
             remember(&mut trouble.refused, code, reason);
         }

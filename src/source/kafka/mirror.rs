@@ -5,6 +5,8 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::{KafkaError, KafkaResult},
+    error::KafkaResult,
     types::RDKafkaErrorCode as Code,
 };
 
@@ -44,6 +46,7 @@ type Positions = Vec<(TopicPartition, i64)>;
 
 pub struct Mirror {
     group: String,
+    consumer: Arc<BaseConsumer<Events>>,
     work: Sender<Positions>,
     outcomes: Receiver<KafkaResult<()>>,
     /// What is on its way to the group.
@@ -59,12 +62,13 @@ pub struct Mirror {
 impl Mirror {
     pub fn connect(settings: &ClientSettings, source: &str, group: &str) -> Result<Mirror, SourceError> {
         let events = Events::new(format!("{source} (mirror)"), settings.token.clone());
-        let consumer = create(settings.in_group(group, Isolation::ReadUncommitted), events)?;
+        let consumer = Arc::new(create(settings.in_group(group, Isolation::ReadUncommitted), events)?);
+        let commits = consumer.clone();
         let (work, positions) = bounded::<Positions>(1);
         let (answer, outcomes) = bounded(1);
         let committing = move || {
             for positions in positions {
-                if answer.send(commit(&consumer, &positions)).is_err() {
+                if answer.send(commit(&commits, &positions)).is_err() {
                     return;
                 }
             }
@@ -74,7 +78,7 @@ impl Mirror {
             .spawn(committing)
             .map_err(|error| SourceError::unreachable(format!("cannot mirror offsets: {error}")))?;
         let (held, wanted) = (BTreeMap::new(), Vec::new());
-        Ok(Mirror { group: group.to_owned(), work, outcomes, under_way: None, held, wanted, failing: false })
+        Ok(Mirror { group: group.to_owned(), consumer, work, outcomes, under_way: None, held, wanted, failing: false })
     }
 
     /// Sends the offsets that have changed on their way, unless others still are: then they follow with the next call.
@@ -88,11 +92,11 @@ impl Mirror {
 
     /// Waits until the group holds what was written last.
     pub fn settle(&mut self, deadline: Instant) {
-        while self.under_way.is_some() && Instant::now() < deadline {
+        while self.under_way.is_some() && !self.failing && Instant::now() < deadline {
             match self.outcome() {
                 Ok(()) => self.send(),
                 Err(error) => {
-                    tracing::info!(group = self.group, error = %error, "the last offsets are not mirrored");
+                    tracing::warn!(group = self.group, error = %error, "the last offsets are not mirrored");
                     return;
                 }
             }
@@ -112,24 +116,39 @@ impl Mirror {
     }
 
     fn outcome(&mut self) -> Result<(), SourceError> {
-        let Ok(outcome) = self.outcomes.try_recv() else { return Ok(()) };
+        let Ok(outcome) = self.outcomes.try_recv() else { return self.refused() };
         let sent = self.under_way.take().unwrap_or_default();
         match outcome {
             Ok(()) => {
                 self.failing = false;
+                self.consumer.context().recovered();
                 self.held.extend(sent);
             }
             Err(error) if self.failing || AWAY.contains(&code_of(&error)) => {}
             Err(error) => {
                 self.failing = true;
-                return Err(self.failed(&error));
+                return Err(self.failed(code_of(&error), &error));
             }
         }
         Ok(())
     }
 
-    fn failed(&self, error: &KafkaError) -> SourceError {
-        let code = code_of(error);
+    /// A commit waits without end for a coordinator that the user has no right to find; the handle alone tells why.
+    fn refused(&mut self) -> Result<(), SourceError> {
+        if self.under_way.is_none() || self.failing {
+            return Ok(());
+        }
+        drain(&self.consumer);
+        match self.consumer.context().explanation() {
+            Some((Code::GroupAuthorizationFailed, reason)) => {
+                self.failing = true;
+                Err(self.failed(Code::GroupAuthorizationFailed, &reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, code: Code, error: &dyn Display) -> SourceError {
         let message = format!("cannot mirror offsets to group '{}': {error}", self.group);
         SourceError { kind: kind_of(code), message, hint: hint_for(code).map(str::to_owned) }
     }
