@@ -147,6 +147,10 @@ fn a_copy_of_the_checkpoint_fences_the_first_process() {
     });
     // The second has an older checkpoint than what is delivered: it must not write, and must not fence.
     second.kstream(&bounded()).expect(3).says(&["older copy"]);
+    // Between two batches: one in flight is not finished in a copy.
+    let committed = || running.err().matches("batch committed").count();
+    let so_far = committed();
+    wait_until("another batch", || committed() > so_far);
     assert!(running.is_running(), "{}", running.err());
     running.signal("-STOP");
     let third = Place::with_job(&text);

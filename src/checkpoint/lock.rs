@@ -105,13 +105,21 @@ impl LockFile {
     fn open(dir: &Path) -> Result<LockFile, CheckpointError> {
         let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
         let made_dirs = dir.ancestors().take_while(is_missing).map(Path::to_owned).collect();
-        fs::create_dir_all(dir).map_err(|error| CheckpointError::unusable(dir, "create it", error))?;
         let path = dir.join(LOCK);
-        let opened = match OpenOptions::new().create_new(true).write(true).open(&path) {
+        let open = || match OpenOptions::new().create_new(true).write(true).open(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 OpenOptions::new().create(true).truncate(false).write(true).open(&path).map(|file| (file, false))
             }
             created => created.map(|file| (file, true)),
+        };
+        let mut tries = 0;
+        let opened = loop {
+            fs::create_dir_all(dir).map_err(|error| CheckpointError::unusable(dir, "create it", error))?;
+            match open() {
+                // The holder before has just taken the directory along.
+                Err(error) if error.kind() == ErrorKind::NotFound && tries < LOCK_TRIES => tries += 1,
+                opened => break opened,
+            }
         };
         let (file, is_new) = opened.map_err(|error| CheckpointError::unusable(dir, "open its lock file", error))?;
         Ok(LockFile { file, is_new, made_dirs })
@@ -233,11 +241,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..20 {
             let (held, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let checkpoint = dir.path().join("checkpoint");
             thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| {
                         for _ in 0..10 {
-                            let Ok(lock) = Lock::take(dir.path(), &Holder::this_process(0)) else { continue };
+                            let lock = match Lock::take(&checkpoint, &Holder::this_process(0)) {
+                                Err(CheckpointError::InUse { .. }) => continue,
+                                lock => lock.unwrap(),
+                            };
                             most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                             thread::yield_now();
                             held.fetch_sub(1, Ordering::SeqCst);
