@@ -182,6 +182,26 @@ fn another_checkpoint_of_the_same_job_needs_append() {
     assert_eq!(delivered(broker, output.name()).0, twice);
 }
 
+/// What a job of that name delivered is recorded with the topic of the output that it had first.
+#[test]
+fn another_checkpoint_that_begins_with_another_output_needs_append_too() {
+    let Some(broker) = broker() else { return };
+    let (input, a, b) = (broker.topic("in", PARTITIONS), broker.topic("a", 1), broker.topic("b", 1));
+    fill(broker, input.name(), 10);
+    let name = unique_name("outputs");
+    let one =
+        |topic: &str, more: &str| job(&name, &broker.brokers, input.name(), &format!("topic = \"{topic}\"{more}"));
+    Place::with_job(&one(a.name(), "")).catch_up();
+    let delivered_before = delivered(broker, a.name());
+    let anew = Place::with_job(&one(b.name(), ""));
+    anew.kstream(&bounded()).expect(3).says(&["another checkpoint", "append = true"]);
+    assert!(!anew.path("checkpoint").exists());
+    assert_eq!(broker.read_committed(b.name()).len(), 0);
+    let appending = Place::with_job(&one(b.name(), ", append = true"));
+    appending.catch_up();
+    assert_eq!(delivered(broker, b.name()), delivered_before);
+}
+
 #[test]
 fn an_older_checkpoint_is_refused_and_not_touched() {
     let Some(broker) = broker() else { return };

@@ -114,14 +114,19 @@ impl LockFile {
         };
         let mut tries = 0;
         let opened = loop {
-            fs::create_dir_all(dir).map_err(|error| CheckpointError::unusable(dir, "create it", error))?;
-            match open() {
-                // The holder before has just taken the directory along.
-                Err(error) if error.kind() == ErrorKind::NotFound && tries < LOCK_TRIES => tries += 1,
+            let made = fs::create_dir_all(dir).map_err(|error| ("create it", error));
+            match made.and_then(|()| open().map_err(|error| ("open its lock file", error))) {
+                // The holder before takes the directory along just now.
+                Err((_, error))
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) && tries < LOCK_TRIES =>
+                {
+                    tries += 1;
+                    std::thread::sleep(NOTE_WAIT / 10);
+                }
                 opened => break opened,
             }
         };
-        let (file, is_new) = opened.map_err(|error| CheckpointError::unusable(dir, "open its lock file", error))?;
+        let (file, is_new) = opened.map_err(|(doing, error)| CheckpointError::unusable(dir, doing, error))?;
         Ok(LockFile { file, is_new, made_dirs })
     }
 

@@ -52,28 +52,70 @@ pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Differe
             differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
             continue;
         }
-        let another_input = |(was, is): &(&&Step, &&Step)| {
-            let (was, is) = (Upstream::of(old, was), Upstream::of(new, is));
-            was.origins != is.origins
-                || (!was.named.is_empty() && !is.named.is_empty() && was.named.is_disjoint(&is.named))
-        };
-        let mut refused: Vec<String> = left
+        let (were, are) = (Around::each(old, &left), Around::each(new, after));
+        let mut refused: Vec<String> = were
             .iter()
-            .zip(after)
-            .filter(another_input)
-            .map(|(was, _)| format!("step `{}` has another input", was.id))
+            .zip(&are)
+            .zip(&left)
+            .filter(|((was, is), _)| was.has_another_input(is))
+            .map(|(_, step)| format!("step `{}` has another input", step.id))
             .collect();
-        let functions =
-            |steps: &[&Step]| steps.iter().map(|step| functions(&step.operator).concat()).collect::<Vec<_>>();
-        let inputs =
-            |job: &Job, steps: &[&Step]| steps.iter().map(|step| Upstream::of(job, step).texts).collect::<Vec<_>>();
-        let reordered = moved(&functions(&left), &functions(after)) || moved(&inputs(old, &left), &inputs(new, after));
-        if refused.is_empty() && reordered {
+        if refused.is_empty() && Around::have_changed_places(&were, &are) {
             refused.push(format!("the unnamed steps `{operator}` stand in another order"));
         }
         let verdict = || refused_unnamed(operator, &left);
         differences.extend(refused.into_iter().map(|text| Difference { text, verdict: verdict() }));
     }
+}
+
+fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
+    let ids: Vec<String> = steps.iter().map(|step| format!("`was = \"{}\"`", step.id)).collect();
+    let hint = format!("name the steps `{operator}`, and say which takes over which state: {}", ids.join(", "));
+    Verdict::Refused { hint }
+}
+
+/// A step that is known only by its ordinal, by what stands around it.
+struct Around<'a> {
+    /// What it does, whole, and its functions alone. Texts are compared without their white space.
+    does: String,
+    functions: String,
+    above: Upstream<'a>,
+    /// The named steps that it is an input of, through others without a name.
+    below: BTreeSet<&'a str>,
+}
+
+impl<'a> Around<'a> {
+    fn each(job: &'a Job, steps: &[&'a Step]) -> Vec<Around<'a>> {
+        let named = job.steps.iter().filter(|step| step.named);
+        let named: Vec<_> = named.map(|step| (&*step.id, Upstream::of(job, step))).collect();
+        let around = |step: &&'a Step| Around {
+            does: dense(&job.operator_text(&step.operator)),
+            functions: dense(&functions(&step.operator).concat()),
+            above: Upstream::of(job, step),
+            below: named.iter().filter(|(_, above)| above.unnamed.contains(&*step.id)).map(|(id, _)| *id).collect(),
+        };
+        steps.iter().map(around).collect()
+    }
+
+    /// Other sources or states, or one named step instead of another one.
+    fn has_another_input(&self, now: &Around<'_>) -> bool {
+        let (was, is) = (&self.above, &now.above);
+        was.origins != is.origins || (!was.named.is_subset(&is.named) && !is.named.is_subset(&was.named))
+    }
+
+    fn have_changed_places(before: &[Around<'_>], after: &[Around<'_>]) -> bool {
+        fn of<'s, T>(steps: &'s [Around<'_>], part: impl Fn(&'s Around<'_>) -> T) -> Vec<T> {
+            steps.iter().map(part).collect()
+        }
+        moved(&of(before, |step| &step.does), &of(after, |step| &step.does))
+            || moved(&of(before, |step| &step.functions), &of(after, |step| &step.functions))
+            || moved(&of(before, |step| &step.above.texts), &of(after, |step| &step.above.texts))
+            || crossed(&of(before, |step| &step.below), &of(after, |step| &step.below))
+    }
+}
+
+fn dense(text: &str) -> String {
+    text.split_whitespace().collect()
 }
 
 /// Whether what stood at one place stands at another one now, and is no longer where it stood.
@@ -82,10 +124,14 @@ fn moved<T: PartialEq>(before: &[T], after: &[T]) -> bool {
     changed().any(|(_, is)| changed().any(|(was, _)| was == is))
 }
 
-fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
-    let ids: Vec<String> = steps.iter().map(|step| format!("`was = \"{}\"`", step.id)).collect();
-    let hint = format!("name the steps `{operator}`, and say which takes over which state: {}", ids.join(", "));
-    Verdict::Refused { hint }
+/// Whether names went from one place to another one, and others the other way.
+fn crossed(before: &[&BTreeSet<&str>], after: &[&BTreeSet<&str>]) -> bool {
+    let went = |from: usize, to: usize| {
+        let only_from = before[from].difference(before[to]);
+        let only_to: BTreeSet<_> = after[to].difference(after[from]).collect();
+        only_from.into_iter().any(|name| only_to.contains(name))
+    };
+    (0..before.len()).any(|a| (0..a).any(|b| went(a, b) && went(b, a)))
 }
 
 /// What the input of a step comes through, back to sources and named stateful steps.
@@ -95,6 +141,8 @@ struct Upstream<'a> {
     origins: Vec<String>,
     /// Names of the steps between.
     named: BTreeSet<&'a str>,
+    /// The steps between that keep state and have no name.
+    unnamed: BTreeSet<&'a str>,
     /// What the steps between do.
     texts: Vec<String>,
 }
@@ -114,12 +162,17 @@ impl<'a> Upstream<'a> {
                     if std::mem::replace(seen.get_mut(idx).unwrap_or(&mut true), true) {
                         continue;
                     }
-                    if step.named && step.operator.is_stateful() {
+                    let is_stateful = step.operator.is_stateful();
+                    if step.named && is_stateful {
                         found.origins.push(format!("step {}", step.id));
                         continue;
                     }
-                    found.named.extend(step.named.then_some(&*step.id));
-                    found.texts.push(job.operator_text(&step.operator));
+                    match (step.named, is_stateful) {
+                        (true, _) => found.named.insert(&step.id),
+                        (false, true) => found.unnamed.insert(&step.id),
+                        (false, false) => false,
+                    };
+                    found.texts.push(dense(&job.operator_text(&step.operator)));
                     open.extend(step.inputs.iter().rev().copied());
                 }
             }

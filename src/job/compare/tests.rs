@@ -121,6 +121,35 @@ fn branches_of_unnamed_state_steps_may_not_change_places() {
         check(&[&named], &[&other], &[&input]);
         check(&[&named], &[&small], &[]);
     }
+
+    // By what they do, by the names before them, and by the names behind them.
+    let order = "refuse the unnamed steps `update_state_by_key` stand in another order";
+    let input = "refuse step `update_state_by_key#1` has another input";
+    let mapped = |timeout: &str| {
+        format!("from = \"in\"\nmap_with_state = {{ func = \"lambda k, v, s: (v, s)\", timeout = \"{timeout}\" }}")
+    };
+    let first = "name = \"in\"\nmap = \"lambda x: x\"";
+    let (short, long) = (mapped("2s"), mapped("8s"));
+    let other_order = order.replace("update_state_by_key", "map_with_state");
+    check(&[first, &short, &long], &[first, &long, &short], &[&other_order]);
+    check(&[first, &short, &long], &[first, &short, &mapped("6s")], &[]);
+    let filtered = |name: &str, lambda: &str| {
+        format!("name = \"{name}\"\nfrom = \"in\"\nfilter = \"{lambda}\"\n[[steps]]\n{UPDATE}")
+    };
+    let (a, b) = (filtered("a", "lambda x: x == 1"), filtered("b", "lambda x: x == 2"));
+    let (edited_a, edited_b) = (filtered("a", "lambda y: y == 1"), filtered("b", "lambda y: y == 2"));
+    check(&[first, &a, &b], &[first, &edited_a, &edited_b], &[]);
+    check(&[first, &a, &b], &[first, &edited_b, &edited_a], &[input, &input.replace('1', "2")]);
+    let shown = |name: &str, lambda: &str| {
+        format!(
+            "from = \"in\"\nfilter = \"{lambda}\"\n[[steps]]\n{UPDATE}\n[[steps]]\nname = \"{name}\"\npprint = {{ to = \"{name}\" }}"
+        )
+    };
+    let (a, b) = (shown("a", "lambda x: x == 1"), shown("b", "lambda x: x == 2"));
+    let (edited_a, edited_b) = (shown("a", "lambda y: y == 1"), shown("b", "lambda y: y == 2"));
+    check(&[first, &a, &b], &[first, &edited_a, &edited_b], &[]);
+    check(&[first, &a, &b], &[first, &edited_b, &edited_a], &[order]);
+    check(&[first, &a, &b], &[first, &shown("b", "lambda x: x== 2"), &a], &[order]);
 }
 
 #[test]

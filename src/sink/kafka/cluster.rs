@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    entry::{Delivered, Entry, Home, digest_of},
+    entry::{Delivered, Entry, HOME_PARTITION, Home, digest_of},
     explain::Lack,
     identity::Identity,
     ledger::{Found, Ledger, carrier, from_source},
@@ -31,9 +31,6 @@ use crate::{
 /// Brokers forget the offset of a group without members after `offsets.retention.minutes` (a week): a job that delivers
 /// nothing renews it in time.
 const RENEWAL: Duration = Duration::from_secs(12 * 3600);
-
-/// Partition of the home topic whose offset carries the entry.
-const HOME_PARTITION: i32 = 0;
 
 /// Ids of the clusters that are in use, each with the brokers it was reached by.
 pub type ClusterIds = Arc<Mutex<BTreeMap<String, String>>>;
@@ -131,8 +128,11 @@ impl Cluster {
     /// As [`Cluster::inspect`], for a job that has no entry on this cluster yet.
     pub fn inspect_before_first(&mut self, topic: &str, append: bool) -> Result<(), SinkError> {
         let home = self.new_home(topic)?;
-        let seen = self.peek(&home, Isolation::ReadUncommitted)?;
-        self.begun(&seen, append).map(drop)
+        let ledger = Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted, self.silence.clone())?;
+        self.begun(&ledger.look(&home)?, append)?;
+        // It may have begun with another output then.
+        let mut beside = ledger.look_beside(&home)?.into_iter().map(|entry| Found::Entry(Some(entry)));
+        beside.try_for_each(|found| self.begun(&found, append).map(drop))
     }
 
     fn new_home(&mut self, topic: &str) -> Result<Home, SinkError> {

@@ -17,6 +17,9 @@ use crate::{
 /// Version of the metadata text.
 const VERSION: u32 = 1;
 
+/// Partition of the home topic whose offset carries the entry.
+pub const HOME_PARTITION: i32 = 0;
+
 /// The metadata of the group's offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

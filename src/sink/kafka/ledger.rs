@@ -5,11 +5,14 @@ use std::time::Instant;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    error::{KafkaError, KafkaResult},
+    metadata::MetadataTopic,
+    topic_partition_list::TopicPartitionListElem,
     types::RDKafkaErrorCode as Code,
 };
 
 use super::{
-    entry::{Entry, Home},
+    entry::{Entry, HOME_PARTITION, Home},
     explain::to_grant,
 };
 use crate::{
@@ -63,40 +66,10 @@ impl Ledger {
     }
 
     pub fn look(&self, home: &Home) -> Result<Found, SinkError> {
-        let failed = |error: &rdkafka::error::KafkaError| {
-            // What the handle has to say waits to be taken.
-            drain(&self.consumer);
-            // Elsewhere a group is only a mirror, and a right to it that lacks stops nothing.
-            let denied = || {
-                let said = self.consumer.context().explanation();
-                said.filter(|(code, _)| *code == Code::GroupAuthorizationFailed)
-            };
-            let (code, reason) = match self.consumer.context().refusal().or_else(denied) {
-                Some(refusal) => refusal,
-                None => (code_of(error), words(error)),
-            };
-            let kind = kind_of(code);
-            let hint = match kind {
-                SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
-                _ => hint_for_words(code, &reason),
-            };
-            from_source(SourceError {
-                kind,
-                message: format!(
-                    "cannot look up what group '{}' has on brokers {}: {reason}",
-                    self.group, self.brokers
-                ),
-                hint: to_grant(code, &self.group).or(hint.map(str::to_owned)),
-            })
-        };
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&home.topic, home.partition);
-        let answer = self.silence.ask(2 * SLICE, |deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let answer = self.consumer.committed_offsets(list.clone(), left).map_err(|error| failed(&error))?;
-            answer.elements().iter().try_for_each(|element| element.error()).map_err(|error| failed(&error))?;
-            Ok(answer)
-        })?;
+        let answer =
+            self.committed(&list, |answer| answer.elements().iter().try_for_each(|element| element.error()))?;
         let Some(element) = answer.elements().into_iter().next() else { return Ok(Found::Entry(None)) };
         match element.offset() {
             Offset::Offset(_) => Ok(match Entry::decode(element.metadata()) {
@@ -105,6 +78,65 @@ impl Ledger {
             }),
             _ => Ok(Found::Entry(None)),
         }
+    }
+
+    /// The entries at other topics than that of `home`, which a job of this name had for a home.
+    pub fn look_beside(&self, home: &Home) -> Result<Vec<Entry>, SinkError> {
+        let metadata = self.silence.ask(2 * SLICE, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.consumer.fetch_metadata(None, left).map_err(|error| self.failed(&error))
+        })?;
+        let others = metadata.topics().iter().map(MetadataTopic::name).filter(|topic| *topic != home.topic);
+        let mut list = TopicPartitionList::new();
+        for topic in others {
+            list.add_partition(topic, HOME_PARTITION);
+        }
+        if list.count() == 0 {
+            return Ok(Vec::new());
+        }
+        // A topic that went meanwhile has none.
+        let has_one = |element: &TopicPartitionListElem<'_>| {
+            element.error().is_ok() && matches!(element.offset(), Offset::Offset(_))
+        };
+        let answer = self.committed(&list, |_| Ok(()))?;
+        let found = answer.elements().into_iter().filter(has_one);
+        Ok(found.filter_map(|element| Entry::decode(element.metadata()).ok()).collect())
+    }
+
+    fn committed(
+        &self,
+        list: &TopicPartitionList,
+        check: impl Fn(&TopicPartitionList) -> KafkaResult<()>,
+    ) -> Result<TopicPartitionList, SinkError> {
+        self.silence.ask(2 * SLICE, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let answer = self.consumer.committed_offsets(list.clone(), left);
+            answer.and_then(|answer| check(&answer).map(|()| answer)).map_err(|error| self.failed(&error))
+        })
+    }
+
+    fn failed(&self, error: &KafkaError) -> SinkError {
+        // What the handle has to say waits to be taken.
+        drain(&self.consumer);
+        // Elsewhere a group is only a mirror, and a right to it that lacks stops nothing.
+        let denied = || {
+            let said = self.consumer.context().explanation();
+            said.filter(|(code, _)| *code == Code::GroupAuthorizationFailed)
+        };
+        let (code, reason) = match self.consumer.context().refusal().or_else(denied) {
+            Some(refusal) => refusal,
+            None => (code_of(error), words(error)),
+        };
+        let kind = kind_of(code);
+        let hint = match kind {
+            SourceErrorKind::Unreachable => Some("Check that the brokers run and can be reached from here."),
+            _ => hint_for_words(code, &reason),
+        };
+        from_source(SourceError {
+            kind,
+            message: format!("cannot look up what group '{}' has on brokers {}: {reason}", self.group, self.brokers),
+            hint: to_grant(code, &self.group).or(hint.map(str::to_owned)),
+        })
     }
 
     /// What the transaction needs to know of the group: its name. An assign-only handle has no generation.

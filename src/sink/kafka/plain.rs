@@ -13,7 +13,7 @@ use crate::{
     job::Isolation,
     model::BatchIdentity,
     sink::{
-        Holds, Output, PublishPermit, Published, Sink, SinkError, SinkFacts,
+        Holds, Output, PublishPermit, Published, Sink, SinkError, SinkFacts, Standing,
         watch::{SLICE, Silence, Watch},
     },
     source::kafka::{control::Control, settings::ClientSettings},
@@ -87,8 +87,11 @@ impl Sink for PlainOutput {
     }
 
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
-        self.check_topic()?;
         Ok(None)
+    }
+
+    fn inspect(&mut self, _standing: &Standing) -> Result<(), SinkError> {
+        self.check_topic()
     }
 
     fn restore(&mut self, _facts: Option<&SinkFacts>) -> Result<(), SinkError> {
