@@ -182,6 +182,10 @@ impl Anchor {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // Where the checkpoint was deleted, another process may stand there.
+        if !self.anchor().is_ok_and(|anchor| anchor.check(&self.dir).is_ok()) {
+            return;
+        }
         // Before the file is closed, so that the note of the next holder is never the one removed.
         let _ = fs::remove_file(self.dir.join(HOLDER));
         let _ = self.file.remove_if_alone(&self.dir);
@@ -239,6 +243,21 @@ mod tests {
         fs::write(inner.join("checkpoint.db"), "").unwrap();
         drop(lock);
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_holder_whose_directory_was_deleted_leaves_the_next_one_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoint = dir.path().join("checkpoint");
+        let take = || Lock::take(&checkpoint, &Holder::this_process(0));
+        let first = take().unwrap();
+        fs::remove_dir_all(&checkpoint).unwrap();
+        let second = take().unwrap();
+        drop(first);
+        assert!(read_note(&checkpoint).is_some());
+        assert!(matches!(take(), Err(CheckpointError::InUse { .. })));
+        drop(second);
+        assert!(!checkpoint.exists());
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! | `checkpoint.db`, `checkpoint.db-wal` | the database and its write-ahead log; together they are the checkpoint |
 //! | `checkpoint.db-shm` | SQLite's index of the log; rebuilt when missing |
 //! | `checkpoint.mark` | uuid and the number of durable transactions, which the database must at least hold |
-//! | `lock` | held by an OS file lock while a process works on the checkpoint; its existence means nothing |
+//! | `lock` | held by an OS file lock while a process works on the checkpoint; its existence means nothing, and it goes with a holder that made nothing beside it |
 //! | `holder.json` | who holds the lock (pid, host, since); written after it is taken, for people |
 //! | `checkpoint.db.new` | an unfinished creation, with its own log; deleted |
 //! | `checkpoint.db-journal` | of an earlier program that was killed as it wrote to the database itself; taken back |

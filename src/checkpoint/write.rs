@@ -82,6 +82,9 @@ impl Checkpoint {
         new: &NewCheckpoint<'_>,
         page_bytes: u32,
     ) -> Result<Checkpoint, CheckpointError> {
+        // Its directory may have been deleted while the outputs were looked at, and another process have begun there.
+        let anchor = lock.anchor().map_err(|error| CheckpointError::io(lock.dir().to_owned(), "look at", error))?;
+        anchor.check(lock.dir())?;
         match schema::open_read_only(lock.dir()) {
             Err(CheckpointError::Absent { .. }) => {}
             Err(error) => return Err(error),

@@ -58,14 +58,10 @@ impl Run<'_> {
             missed_ticks: trigger.map_or(0, |trigger| trigger.missed_ticks),
             clock_distance_ms: trigger.map_or(0, |trigger| trigger.distance_ms),
         };
-        // More ticks than time has passed since the last batch.
-        let missed_ms = progress.missed_ticks as f64 * self.interval.ms() as f64;
         progress.log(match trigger {
             _ if self.hand.after_outage => Missed::ByOutage,
             Some(trigger) if trigger.missed_by_downtime => Missed::ByDowntime,
-            Some(trigger) if trigger.waited || since_last.is_some_and(|elapsed| ms(elapsed) < missed_ms) => {
-                Missed::ByClock
-            }
+            Some(trigger) if trigger.waited => Missed::ByClock,
             _ => Missed::ByBatches,
         });
         self.reporter.write(&progress)?;

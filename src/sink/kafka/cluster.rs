@@ -47,6 +47,8 @@ pub struct Cluster {
     /// Partitions of the topics that were asked for.
     partitions: HashMap<String, i32>,
     standing: Option<Standing>,
+    /// Before it was written to for the first time.
+    is_looked_at: bool,
     /// Ids of the clusters that the outputs here have written to, by the checkpoint.
     written: BTreeSet<String>,
     home: Option<Home>,
@@ -87,6 +89,7 @@ impl Cluster {
             control: None,
             partitions: HashMap::new(),
             standing: None,
+            is_looked_at: false,
             written: BTreeSet::new(),
             home: None,
             session: None,
@@ -127,12 +130,20 @@ impl Cluster {
 
     /// As [`Cluster::inspect`], for a job that has no entry on this cluster yet.
     pub fn inspect_before_first(&mut self, topic: &str, append: bool) -> Result<(), SinkError> {
+        // The first output settles it for all, as it does when it begins to write.
+        if self.is_looked_at {
+            return Ok(());
+        }
         let home = self.new_home(topic)?;
         let ledger = Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted, self.silence.clone())?;
         self.begun(&ledger.look(&home)?, append)?;
-        // It may have begun with another output then.
-        let mut beside = ledger.look_beside(&home)?.into_iter().map(|entry| Found::Entry(Some(entry)));
-        beside.try_for_each(|found| self.begun(&found, append).map(drop))
+        if self.standing.as_ref().is_some_and(|standing| standing.next.checkpoint.is_empty()) {
+            // A fresh one; the one before may have begun with another output.
+            let mut beside = ledger.look_beside(&home)?.into_iter().map(|entry| Found::Entry(Some(entry)));
+            beside.try_for_each(|found| self.begun(&found, append).map(drop))?;
+        }
+        self.is_looked_at = true;
+        Ok(())
     }
 
     fn new_home(&mut self, topic: &str) -> Result<Home, SinkError> {

@@ -57,6 +57,8 @@ pub struct Mirror {
     wanted: Positions,
     /// The last outcome was a failure, and has been told.
     failing: bool,
+    /// The user may not use the group: what is under way stays so.
+    is_refused: bool,
 }
 
 impl Mirror {
@@ -78,7 +80,17 @@ impl Mirror {
             .spawn(committing)
             .map_err(|error| SourceError::unreachable(format!("cannot mirror offsets: {error}")))?;
         let (held, wanted) = (BTreeMap::new(), Vec::new());
-        Ok(Mirror { group: group.to_owned(), consumer, work, outcomes, under_way: None, held, wanted, failing: false })
+        Ok(Mirror {
+            group: group.to_owned(),
+            consumer,
+            work,
+            outcomes,
+            under_way: None,
+            held,
+            wanted,
+            failing: false,
+            is_refused: false,
+        })
     }
 
     /// Sends the offsets that have changed on their way, unless others still are: then they follow with the next call.
@@ -92,7 +104,7 @@ impl Mirror {
 
     /// Waits until the group holds what was written last.
     pub fn settle(&mut self, deadline: Instant) {
-        while self.under_way.is_some() && !self.failing && Instant::now() < deadline {
+        while self.under_way.is_some() && !self.is_refused && Instant::now() < deadline {
             match self.outcome() {
                 Ok(()) => self.send(),
                 Err(error) => {
@@ -120,7 +132,7 @@ impl Mirror {
         let sent = self.under_way.take().unwrap_or_default();
         match outcome {
             Ok(()) => {
-                self.failing = false;
+                (self.failing, self.is_refused) = (false, false);
                 self.consumer.context().recovered();
                 self.held.extend(sent);
             }
@@ -135,13 +147,13 @@ impl Mirror {
 
     /// A commit waits without end for a coordinator that the user has no right to find; the handle alone tells why.
     fn refused(&mut self) -> Result<(), SourceError> {
-        if self.under_way.is_none() || self.failing {
+        if self.under_way.is_none() || self.is_refused {
             return Ok(());
         }
         drain(&self.consumer);
         match self.consumer.context().explanation() {
             Some((Code::GroupAuthorizationFailed, reason)) => {
-                self.failing = true;
+                (self.failing, self.is_refused) = (true, true);
                 Err(self.failed(Code::GroupAuthorizationFailed, &reason))
             }
             _ => Ok(()),
