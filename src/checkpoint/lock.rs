@@ -47,8 +47,12 @@ const HOLDER: &str = "holder.json";
 /// How long the loser of a race waits before it reads the winner's note, which is written after the lock is taken.
 const NOTE_WAIT: Duration = Duration::from_millis(100);
 
-/// How often a taken lock is tried again: within a second, the second process must have given up.
-const LOCK_TRIES: u32 = 3;
+/// How long until a directory that its holder takes along just now has gone.
+const REMOVAL_WAIT: Duration = Duration::from_millis(10);
+
+/// How often a taken lock is tried again, or one that goes with its directory: within a second, the second process must
+/// have given up.
+const TRIES: u32 = 3;
 
 /// The checkpoint directory, held by this process until dropped. Where the lock file is new and nothing else came of it, it
 /// goes again with the directories that were made for it: a job that is refused leaves nothing behind.
@@ -64,12 +68,12 @@ impl Lock {
         let mut tries = 0;
         let file = loop {
             let found = LockFile::open(dir)?;
-            match found.file.try_lock() {
+            match found.open.try_lock() {
                 Ok(()) if found.anchor(dir).is_ok_and(|anchor| anchor.check(dir).is_ok()) => break found,
                 // Its holder took the file along.
-                Ok(()) if tries < LOCK_TRIES => {}
+                Ok(()) if tries < TRIES => {}
                 // A process that was just started by a holder that has gone has its files for a moment longer.
-                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => std::thread::sleep(NOTE_WAIT),
+                Err(TryLockError::WouldBlock) if tries < TRIES => std::thread::sleep(NOTE_WAIT),
                 Ok(()) | Err(TryLockError::WouldBlock) => {
                     return Err(CheckpointError::InUse { dir: dir.to_owned(), holder: read_note(dir) });
                 }
@@ -95,7 +99,7 @@ impl Lock {
 /// The open lock file, and what was made for it.
 #[derive(Debug)]
 struct LockFile {
-    file: File,
+    open: File,
     is_new: bool,
     /// The innermost first.
     made_dirs: Vec<PathBuf>,
@@ -118,20 +122,20 @@ impl LockFile {
             match made.and_then(|()| open().map_err(|error| ("open its lock file", error))) {
                 // The holder before takes the directory along just now.
                 Err((_, error))
-                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) && tries < LOCK_TRIES =>
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) && tries < TRIES =>
                 {
                     tries += 1;
-                    std::thread::sleep(NOTE_WAIT / 10);
+                    std::thread::sleep(REMOVAL_WAIT);
                 }
                 opened => break opened,
             }
         };
-        let (file, is_new) = opened.map_err(|(doing, error)| CheckpointError::unusable(dir, doing, error))?;
-        Ok(LockFile { file, is_new, made_dirs })
+        let (open, is_new) = opened.map_err(|(doing, error)| CheckpointError::unusable(dir, doing, error))?;
+        Ok(LockFile { open, is_new, made_dirs })
     }
 
     fn anchor(&self, dir: &Path) -> std::io::Result<Anchor> {
-        let metadata = self.file.metadata()?;
+        let metadata = self.open.metadata()?;
         Ok(Anchor { path: dir.join(LOCK), device: metadata.dev(), inode: metadata.ino() })
     }
 

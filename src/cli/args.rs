@@ -12,7 +12,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp, civil::DateTime};
 use super::{Exit, Failure};
 use crate::{
     driver::options::{JobRef, Moment, Where},
-    job::Setting,
+    job::{Setting, is_secret, parse_brokers},
     kafka_admin::{Cluster, DEFAULT_TIMEOUT},
     model::TopicPartition,
 };
@@ -41,14 +41,8 @@ impl From<JobArgs> for JobRef {
 #[derive(Debug, Clone, Args)]
 pub struct ConnectArgs {
     /// The cluster's brokers.
-    #[arg(
-        long,
-        env = "KSTREAM_BROKERS",
-        hide_env_values = true,
-        value_name = "HOST:PORT,...",
-        value_parser = parse_brokers
-    )]
-    pub brokers: String,
+    #[arg(long, env = "KSTREAM_BROKERS", hide_env_values = true, value_name = "HOST:PORT,...")]
+    brokers: String,
     /// Any librdkafka property, as security.protocol=SASL_SSL. A secret is named, not written:
     /// 'sasl.password={ env = "NAME" }' or { file = "PATH" }.
     #[arg(long = "property", short = 'X', value_name = "KEY=VALUE")]
@@ -56,13 +50,17 @@ pub struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    /// The cluster that a chore works on.
+    /// The cluster that a chore works on. Not read by clap, whose messages would show a secret that should not have been
+    /// written.
     pub fn cluster(&self) -> Result<Cluster, Failure> {
-        Ok(Cluster { brokers: self.brokers.clone(), properties: self.properties()?, timeout: DEFAULT_TIMEOUT })
+        let brokers = parse_brokers(&self.brokers).map_err(|what| {
+            let failure = Failure::new(Exit::Usage, "cannot read --brokers").detail(format!("{what}."));
+            failure.hint("Write host:port,...; a login is of --property: sasl.username=NAME, 'sasl.password={ env = \"NAME\" }'.")
+        })?;
+        Ok(Cluster { brokers, properties: self.properties()?, timeout: DEFAULT_TIMEOUT })
     }
 
-    /// Not read by clap, whose messages would show a secret that should not have been written.
-    pub fn properties(&self) -> Result<BTreeMap<String, Setting>, Failure> {
+    fn properties(&self) -> Result<BTreeMap<String, Setting>, Failure> {
         let read = |text: &String| {
             parse_property(text).map_err(|what| Failure::new(Exit::Usage, "cannot read --property").detail(what))
         };
@@ -82,15 +80,6 @@ const MOST_THREADS: usize = 1024;
 pub fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
     let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= MOST_THREADS);
     threads.ok_or_else(|| format!("expected a whole number from 1 to {MOST_THREADS}"))
-}
-
-/// Brokers that exist outside a running job.
-fn parse_brokers(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("expected host:port,...".to_owned()),
-        "embedded" => Err("the embedded broker exists only inside a running job".to_owned()),
-        brokers => Ok(brokers.to_owned()),
-    }
 }
 
 /// Splits at the first `=` outside quotes.
@@ -123,11 +112,6 @@ fn parse_property(text: &str) -> Result<(String, Setting), String> {
         false => Setting::Literal(value.to_owned()),
     };
     Ok((name.to_owned(), setting))
-}
-
-/// Properties whose values must not stand on a command line, where other users of the machine can read them.
-fn is_secret(name: &str) -> bool {
-    ["password", "secret", "key.pem", "jaas", "token"].iter().any(|part| name.contains(part))
 }
 
 fn secret(text: &str) -> Result<Setting, String> {
@@ -224,13 +208,6 @@ mod tests {
             let shown = set.as_ref().map(|(key, value)| (key.as_str(), value.as_str())).map_err(String::as_str);
             assert_eq!(shown, expected, "{text}");
         }
-    }
-
-    #[test]
-    fn chores_need_a_broker_outside_a_job() {
-        assert_eq!(parse_brokers(" a:1,b:2 ").as_deref(), Ok("a:1,b:2"));
-        assert!(parse_brokers("embedded").is_err());
-        assert!(parse_brokers(" ").is_err());
     }
 
     #[test]

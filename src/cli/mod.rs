@@ -36,7 +36,10 @@ pub use exit::Exit;
 pub use failure::Failure;
 
 use crate::{
-    driver::clock::{Clock, JumpingClock, SystemClock},
+    driver::{
+        clock::{Clock, JumpingClock, SystemClock},
+        signal::outgrown_files_fail,
+    },
     telemetry::{
         Bars,
         log::{self, LEVEL_VARIABLE, LogFormat, LogOptions},
@@ -130,6 +133,10 @@ fn job_without_command(error: &clap::Error) -> Option<Failure> {
     })
 }
 
+fn cannot_handle_signals(error: io::Error) -> Failure {
+    Failure::new(Exit::JobFailed, format!("cannot handle signals: {error}"))
+}
+
 fn ended(result: Result<(), Failure>) -> Exit {
     match result {
         Ok(()) => Exit::Done,
@@ -141,6 +148,7 @@ fn ended(result: Result<(), Failure>) -> Exit {
 }
 
 fn start(global: &Global) -> Result<Session, Failure> {
+    outgrown_files_fail().map_err(cannot_handle_signals)?;
     let clock: Arc<dyn Clock> = match global.manual_clock {
         Some(start_ms) => Arc::new(JumpingClock::at(start_ms)),
         None => Arc::new(SystemClock),

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Exit, Failure, Session, args, failure, job_file};
+use super::{Failure, Session, args, failure, job_file};
 use crate::{
     driver::{
         self,
@@ -74,7 +74,6 @@ pub fn run(args: RunArgs, session: &Session) -> Result<(), Failure> {
 
 fn call(job: &JobRef, options: &RunOptions, session: &Session) -> Result<(), Failure> {
     let job = job_file::load(job)?;
-    let requests =
-        drain_on_signal().map_err(|error| Failure::new(Exit::JobFailed, format!("cannot handle signals: {error}")))?;
+    let requests = drain_on_signal().map_err(super::cannot_handle_signals)?;
     failure::driven(driver::run(job, options, &*session.clock, requests, &session.bars))
 }

@@ -50,20 +50,22 @@ pub fn replay(job: &Job, options: &ReplayOptions, now_ms: i64, bars: &Bars) -> R
         incomparable: BTreeMap::new(),
     };
     let bar = bars.batches("replay", batches.len() as u64);
-    let mut replayed = 0;
+    let (mut replayed, mut left_out) = (0, Vec::new());
     for &batch in &batches {
         match replay.one(batch, bars) {
             Ok(rows_per_second) => bar.advance(rows_per_second),
             // A job that runs meanwhile keeps its latest batches only.
-            Err(_) if !matches!(options.which, WhichBatches::One(_)) && replay.is_purged(batch) => continue,
+            Err(_) if !matches!(options.which, WhichBatches::One(_)) && replay.is_purged(batch) => {
+                left_out.push(batch);
+                continue;
+            }
             Err(error) => return Err(error),
         }
         replayed += 1;
     }
     drop(bar);
-    if replayed < batches.len() {
-        let left_out = batches.len() - replayed;
-        tracing::warn!(left_out, "the job that runs meanwhile has not kept these batches");
+    if let (Some(first), Some(last)) = (left_out.first(), left_out.last()) {
+        tracing::warn!(%first, %last, "left out: the job that runs meanwhile has not kept these batches");
     }
     replay.finish(replayed)
 }

@@ -1,4 +1,4 @@
-//! Signals: the first SIGINT or SIGTERM asks for a drain, a second one ends the process at once.
+//! Signals: the first SIGINT or SIGTERM asks for a drain, a second one ends the process at once. SIGXFSZ ends nothing.
 //!
 //! A drain commits the batch in flight and exits 0. Ending at once leaves no promise broken either: it is a crash like
 //! any other, and the next start recovers from it.
@@ -18,11 +18,21 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use signal_hook::{consts::SIGTERM, low_level};
+use signal_hook::{
+    consts::{SIGTERM, SIGXFSZ},
+    flag, low_level,
+};
 
 /// Exit codes of a second signal: 128 and the number of the signal, as shells have it.
 const SECOND_INTERRUPT: i32 = 130;
 const SECOND_TERMINATION: i32 = 143;
+
+/// Lets a write that would make a file larger than the process may (`ulimit -f`) fail, as one on a full disk does.
+///
+/// A handler and not a signal that is ignored: commands that a job starts would inherit that.
+pub fn outgrown_files_fail() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
 
 /// Installs the handlers. The message on the returned channel is the request to drain; it comes once.
 ///

@@ -13,8 +13,8 @@ pub fn is_secret(property: &str) -> bool {
         || ["sasl.jaas.config", "ssl_key"].contains(&&*property)
 }
 
-/// A text with the values of secret keys replaced by stars, byte for byte, so that positions stay what they are. Of a
-/// reference only the name of the variable or of the file stays.
+/// A text with the values of secret keys and the passwords of logins replaced by stars, byte for byte, so that positions
+/// stay what they are. Of a reference only the name of the variable or of the file stays.
 ///
 /// Works on the bare text, because a job file that does not parse must not show its secrets either; so it takes names that
 /// are nearly those of secrets for them, and what follows a value for a part of it.
@@ -47,7 +47,7 @@ pub fn mask(text: &str) -> String {
 /// The password of `user:password@host`; no brokers are written so, but some try.
 fn mask_logins(text: &str) -> Cow<'_, str> {
     static LOGIN: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r#"((?:[A-Za-z_]+://)?[^\s"',:/@]*:)([^\s"',]+)@"#).ok());
+        LazyLock::new(|| Regex::new(r#"((?:[A-Za-z_]+://)?[^\s"',:/@]*:)([^\s"']+)@"#).ok());
     match LOGIN.as_ref() {
         Some(login) if text.contains('@') => {
             login.replace_all(text, |found: &Captures<'_>| format!("{}{}@", &found[1], stars(&found[2])))
@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn the_password_of_a_login_is_masked() {
         check("brokers = \"me:hun:te/r@a:9092,b:9092\"", "brokers = \"me:********@a:9092,b:9092\"");
-        check("SASL_SSL://me:pw@a:9092,you:pw@b", "SASL_SSL://me:**@a:9092,you:**@b");
+        check("SASL_SSL://me:p,w@a:9092,b:9092", "SASL_SSL://me:***@a:9092,b:9092");
+        check("me:pw@a:9092,you:pw@b", "me:****************@b");
         check("'lambda line: line + \"@\"'", "'lambda line: line + \"@\"'");
     }
 

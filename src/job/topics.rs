@@ -10,6 +10,7 @@ use super::{
     fields::Fields,
     mistake::{Mistake, Span},
     reader::{Reader, Texts, report_unknown_name},
+    secret,
     setting::Setting,
     spec::{Begin, Start, TopicSelection},
     tree::{Node, Tree},
@@ -34,29 +35,47 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     if text == EMBEDDED {
         return Some(text);
     }
-    let mut fit = true;
-    for (range, broker) in each_broker(&text) {
-        if !is_broker(broker) {
-            let span = reader.part_of(node, &text, range);
-            let mistake = match broker {
-                "" => Mistake::at(&span, "a broker is missing beside a comma"),
-                EMBEDDED => Mistake::at(&span, "the embedded broker stands alone"),
-                _ => match broker.split_once("://") {
-                    Some((protocol, _)) if !PROTOCOLS.iter().any(|known| protocol.eq_ignore_ascii_case(known)) => {
-                        Mistake::at(&span, format!("`{protocol}` is no protocol of Kafka"))
-                    }
-                    _ => Mistake::at(&span, format!("`{broker}` is no broker")),
-                },
-            };
-            let hint = match broker.contains('@') {
-                true => "a login is of `properties`: \"sasl.username\", and \"sasl.password\" = { env = \"NAME\" }",
-                false => "write `host:port,...`, or `embedded`",
-            };
-            reader.report(mistake.hint(hint.to_owned()));
-            fit = false;
-        }
+    let unfit = unfit_brokers(&text);
+    for (range, what) in &unfit {
+        let span = reader.part_of(node, &text, range.clone());
+        let hint = match text.contains('@') {
+            true => "a login is of `properties`: \"sasl.username\", and \"sasl.password\" = { env = \"NAME\" }",
+            false => "write `host:port,...`, or `embedded`",
+        };
+        reader.report(Mistake::at(&span, what).hint(hint.to_owned()));
     }
-    fit.then_some(text)
+    unfit.is_empty().then_some(text)
+}
+
+/// What of a list is no `host:port`: where it stands, and what it is instead. Not for every eye: where it is a login, its
+/// password is in it.
+fn unfit_brokers(list: &str) -> Vec<(Range<usize>, String)> {
+    // A comma may be of the password.
+    if list.contains('@') {
+        return vec![(0..list.len(), format!("`{list}` is no broker"))];
+    }
+    let what = |broker: &str| match broker {
+        "" => "a broker is missing beside a comma".to_owned(),
+        EMBEDDED => "the embedded broker stands alone".to_owned(),
+        _ => match broker.split_once("://") {
+            Some((protocol, _)) if !PROTOCOLS.iter().any(|known| protocol.eq_ignore_ascii_case(known)) => {
+                format!("`{protocol}` is no protocol of Kafka")
+            }
+            _ => format!("`{broker}` is no broker"),
+        },
+    };
+    each_broker(list).filter(|(_, broker)| !is_broker(broker)).map(|(range, broker)| (range, what(broker))).collect()
+}
+
+/// The brokers of a cluster that exists outside a running job. What is wrong with a list of others shows no login.
+pub fn parse_brokers(list: &str) -> Result<String, String> {
+    let list = list.trim();
+    match (list, unfit_brokers(list).into_iter().next()) {
+        ("", _) => Err("there is no broker".to_owned()),
+        (EMBEDDED, _) => Err("the embedded broker exists only inside a running job".to_owned()),
+        (_, Some((_, what))) => Err(secret::mask(&what)),
+        (brokers, None) => Ok(brokers.to_owned()),
+    }
 }
 
 /// The brokers of a list, and where each stands in it.

@@ -69,8 +69,8 @@ impl Interval {
         previous.map_or(latest, |previous| latest.min(previous.0))
     }
 
-    /// When the batch after the one that started at `last_tick` may start. A clock that was set back counts anew from
-    /// where it is.
+    /// When the batch after the one that started at `last_tick` may start; the caller counts `last_tick` anew where the
+    /// clock was set back.
     pub fn due(self, last_tick: i64, now_ms: i64) -> Due {
         let latest = self.latest_tick(now_ms);
         if latest > last_tick { Due::Now(latest) } else { Due::At(latest.saturating_add(self.ms)) }

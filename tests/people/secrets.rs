@@ -211,6 +211,25 @@ fn a_secret_that_cannot_be_read_is_named_and_nothing_else_of_it() {
 }
 
 #[test]
+fn no_login_written_into_brokers_comes_to_light() {
+    let place = Place::with_job("");
+    embedded(&place, 1, 1, "", COUNTED);
+    for brokers in ["me:canary@127.0.0.1:1", "127.0.0.1:1,SASL_SSL://me:can,canary@127.0.0.1:1"] {
+        for args in [
+            &*format!("run job.toml --until-caught-up --brokers {brokers}"),
+            &format!("check job.toml --set source.brokers='{brokers}'"),
+            &format!("topics list --brokers {brokers}"),
+            &format!("produce lines --brokers {brokers}"),
+            &format!("consume lines --brokers {brokers} -v"),
+        ] {
+            let ended = place.kstream(args).expect(2).says(&["is no broker", "sasl.password"]);
+            let said = format!("{}{}", ended.out, ended.err);
+            assert!(!said.contains("canary"), "{args}: {said}");
+        }
+    }
+}
+
+#[test]
 fn no_secret_of_a_secured_cluster_comes_to_light() {
     let Some(broker) = broker() else { return };
     let (input, output) = (broker.topic("in", 1), broker.topic("out", 1));

@@ -447,7 +447,7 @@ impl Cluster {
         let control = self.control()?;
         let known = silence.ask(2 * SLICE, |deadline| control.partitions(topic, deadline).map_err(from_source))?;
         let Some(partitions) = known else {
-            return Err(no_topic(topic, &brokers, "Nothing of the batch was written."));
+            return Err(no_topic(topic, &brokers, "Nothing was written."));
         };
         if most >= partitions {
             let message = format!("topic '{topic}' has {partitions} partitions; there is no partition {most}");

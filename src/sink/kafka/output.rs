@@ -26,7 +26,7 @@ impl KafkaOutput {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_topics(&self, cluster: &mut Cluster) -> Result<(), SinkError> {
+    fn check_own_topics(&self, cluster: &mut Cluster) -> Result<(), SinkError> {
         self.topic.iter().chain([&self.home_topic]).try_for_each(|topic| cluster.check_topic(topic, 0).map(drop))
     }
 }
@@ -57,7 +57,7 @@ impl Sink for KafkaOutput {
 
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
         let mut cluster = self.cluster();
-        self.check_topics(&mut cluster)?;
+        self.check_own_topics(&mut cluster)?;
         Ok(cluster.settle(&self.home_topic, self.append)?.encode())
     }
 
@@ -72,7 +72,7 @@ impl Sink for KafkaOutput {
         let mut cluster = self.cluster();
         cluster.inspect(standing)?;
         if cluster.home().is_none() {
-            self.check_topics(&mut cluster)?;
+            self.check_own_topics(&mut cluster)?;
             cluster.inspect_before_first(&self.home_topic, self.append)?;
         }
         Ok(())

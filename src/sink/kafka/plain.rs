@@ -49,7 +49,7 @@ impl PlainOutput {
         let control = control.map_err(from_source)?;
         let known = self.silence.ask(2 * SLICE, |deadline| control.partitions(topic, deadline).map_err(from_source))?;
         if known.is_none() {
-            return Err(no_topic(topic, &self.settings.brokers, "Nothing of the batch was written."));
+            return Err(no_topic(topic, &self.settings.brokers, "Nothing was written."));
         }
         self.checked = true;
         Ok(())
