@@ -293,6 +293,8 @@ map = "lambda record: record.value"
     check(&format!("to_kafka = {{ topic = \"{topic}\", value = \"lambda v: v + v\" }}"), &["message.max.bytes", topic]);
     check(&format!("to_kafka = {{ topic = \"{topic}\", partition = \"lambda v: 7\" }}"), &["no partition 7"]);
     check(&format!("to_kafka = {{ topic = \"{topic}\", headers = \"lambda v: 'h'\" }}"), &["the headers of a message"]);
+    let compacted = broker.topic_with("compacted", 1, &[("cleanup.policy", "compact")]);
+    check(&format!("to_kafka = \"{}\"", compacted.name()), &[compacted.name(), "takes only records with a key"]);
     check("to_kafka = \"no-such-topic-anywhere\"", &["does not exist", "kstream topics create"]);
     let short = format!("to_kafka = {{ topic = \"{topic}\", properties = {{ \"transaction.timeout.ms\" = 1000 }} }}");
     let place = Place::with_job(&text(&short));

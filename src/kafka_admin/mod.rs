@@ -145,6 +145,10 @@ fn asked_wrongly(code: Code) -> Option<(&'static str, &'static str)> {
             "a record is larger than the topic or the client takes",
             "Raise max.message.bytes of the topic and message.max.bytes of the client (-X), or split the record.",
         ),
+        Code::InvalidRecord => (
+            "the topic does not take such a record",
+            "A topic that is compacted takes only records with a key: see --key-separator.",
+        ),
         _ => return None,
     })
 }

@@ -70,8 +70,11 @@ pub fn told(told: Told<'_>) -> SinkError {
             Some("Let one process run this job, with one checkpoint; another job needs another `name`.")
         }
         (SinkErrorKind::Unreachable, _) => Some("Check that the brokers run and can be reached from here."),
-        (_, Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {
-            Some("Raise message.max.bytes of the topic and in the output's `properties`, or send less.")
+        (_, Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Some(
+            "Raise max.message.bytes of the topic and message.max.bytes in the output's `properties`, or send less.",
+        ),
+        (_, Code::InvalidRecord) => {
+            Some("A topic that is compacted takes only records with a key: give the output a `key`, or another topic.")
         }
         (_, Code::InvalidTransactionTimeout) => Some(
             "Lower \"transaction.timeout.ms\" in the output's `properties`, or leave it out: the brokers allow at \
