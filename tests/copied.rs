@@ -155,6 +155,49 @@ fn a_tree_that_was_moved_goes_on_where_it_is() {
 }
 
 #[test]
+fn dead_letters_are_taken_back_over_any_number_of_moves() {
+    let all = "[\"1\", \"x\"]\n[\"2\", \"y\"]\n[\"3\", \"z\"]\n[\"4\", \"w\"]\n";
+    let trees = Trees::run("[\"1\", \"x\"]\n[\"2\", \"y\"]\n", 0);
+    for (number, (tree, next)) in [("one", "two"), ("two", "three")].into_iter().enumerate() {
+        fs::rename(trees.place.path(tree), trees.place.path(next)).unwrap();
+        let lines: Vec<&str> = all.split_inclusive('\n').take(3 + number).collect();
+        trees.place.write(&format!("{next}/queue.jsonl"), lines.concat());
+        trees.kstream(next, "run job.toml").expect(0).says(&["batches=1"]);
+    }
+    for (to, left) in [("2", 3), ("0", 1), ("start", 0)] {
+        let rewind = format!("rewind job.toml --to {to} --yes --leave-published");
+        trees.kstream("three", &rewind).expect(0);
+        assert_eq!((trees.log("three").len(), trees.letters("three")), (left, left), "{to}");
+        if to == "start" {
+            fs::remove_dir_all(trees.place.path("three/parts")).unwrap();
+        }
+        trees.kstream("three", "run job.toml").expect(0).says(&[&format!("batches={}", 4 - left)]);
+        assert_eq!((trees.log("three").len(), trees.letters("three")), (4, 4), "{to}");
+    }
+    trees.kstream("three", "replay job.toml --verify").expect(0).says(&["batches=4"]);
+}
+
+#[test]
+fn dead_letters_that_rest_for_a_while_go_on_after_a_move() {
+    let trees = Trees::run("[\"1\", \"x\"]\n", 0);
+    let job = trees.place.read("one/job.toml");
+    let skips = job.replace("\"dead_letter\"\ndead_letter = { file = \"dead.jsonl\" }", "\"skip\"");
+    assert!(skips != job);
+    trees.place.write("one/job.toml", skips);
+    trees.place.write("one/queue.jsonl", "[\"1\", \"x\"]\n[\"2\", \"y\"]\n");
+    trees.kstream("one", "run job.toml").expect(0).says(&["batches=1"]);
+    fs::rename(trees.place.path("one"), trees.place.path("two")).unwrap();
+    trees.place.write("two/job.toml", job);
+    trees.place.write("two/queue.jsonl", QUEUE.replace("[\"2\"]", "[\"2\", \"y\"]"));
+    trees.kstream("two", "run job.toml").expect(0).says(&["batches=1"]);
+    assert_eq!((trees.log("two").len(), trees.letters("two")), (3, 2));
+    trees.kstream("two", "rewind job.toml --to 0 --yes --leave-published").expect(0);
+    assert_eq!((trees.log("two").len(), trees.letters("two")), (1, 1));
+    trees.kstream("two", "run job.toml").expect(0);
+    assert_eq!((trees.log("two").len(), trees.letters("two")), (3, 3));
+}
+
+#[test]
 fn an_output_that_an_edit_moves_is_finished_where_it_was() {
     let trees = Trees::run("[\"1\", \"x\"]\n[\"9\", \"y\"]\n[\"5\"]\n", 1);
     trees.place.write("one/ok", "");

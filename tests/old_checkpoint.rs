@@ -79,3 +79,26 @@ fn a_checkpoint_of_format_1_with_a_batch_in_flight_finishes_it() {
     check_totals(&place, &totals);
     place.kstream("replay job.toml --verify").expect(0).says(&["batches=10"]);
 }
+
+#[test]
+fn dead_letters_that_were_known_by_their_absolute_path_go_on() {
+    let letters = |place: &Place| place.read("dead.jsonl").lines().count();
+    let queue = |place: &Place, more: &str| place.write("queue.jsonl", place.read("queue.jsonl") + more);
+    let place = fixture("dead-letters");
+    place.kstream("replay job.toml --verify").expect(0).says(&["batches=3"]);
+    place.kstream("rewind job.toml --to 0 --yes").expect(0);
+    assert_eq!(letters(&place), 1);
+    queue(&place, "[\"z\"]\n");
+    place.kstream("run job.toml").expect(0).says(&["batches=3"]);
+    assert_eq!(letters(&place), 3);
+    place.kstream("replay job.toml --verify").expect(0).says(&["batches=4"]);
+
+    // Behind a first run of today nobody knows any more how long the file was.
+    let place = fixture("dead-letters");
+    queue(&place, "[\"z\"]\n");
+    place.kstream("run job.toml").expect(0).says(&["batches=1"]);
+    place.kstream("rewind job.toml --to 2 --yes").expect(3).says(&["cannot be cut back", "--leave-published"]);
+    place.kstream("rewind job.toml --to 2 --yes --leave-published").expect(0).says(&["it is left as it is"]);
+    place.kstream("run job.toml").expect(0).says(&["batches=1"]);
+    assert_eq!(letters(&place), 4, "the letter of the batch that came again is written behind");
+}

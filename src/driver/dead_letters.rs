@@ -83,7 +83,7 @@ pub fn name(job: &Job, to: &OnError) -> String {
     match to {
         OnError::DeadLetterTopic { topic, brokers: Some(brokers) } => format!("{PREFIX}topic {topic} on {brokers}"),
         OnError::DeadLetterTopic { topic, brokers: None } => format!("{PREFIX}topic {topic}"),
-        OnError::DeadLetterFile(path) => in_file(&job.recorded_place(path)),
+        OnError::DeadLetterFile(path) => in_file(&job.as_named(path)),
         OnError::Fail | OnError::Skip => PREFIX.to_owned(),
     }
 }
@@ -92,17 +92,20 @@ fn in_file(path: &Path) -> String {
     format!("{PREFIX}{}", path.display())
 }
 
-/// Lets the files of `job`, in a directory that was moved or copied, be known as those of `earlier`, the same job before.
-/// Gives the names that were added.
-pub fn follow<F: Clone>(sinks: &mut BTreeMap<String, F>, earlier: &Job, job: &Job) -> Vec<String> {
-    let mut followed = Vec::new();
-    for (then, now) in earlier.known_by(job) {
-        if let Some(known) = sinks.get(&in_file(&then)).cloned() {
-            sinks.insert(in_file(&now), known);
-            followed.push(in_file(&now));
+/// Whether a commit of `job` tells of `to`.
+pub fn is_named(job: &Job, to: &OnError, stored: &str) -> bool {
+    let by_place = |path: &Path| *stored == in_file(&job.ran.directory.join(job.as_named(path)));
+    *stored == name(job, to) || matches!(to, OnError::DeadLetterFile(path) if by_place(path))
+}
+
+/// Files that earlier versions knew by where `stored`, a job of the checkpoint, ran, under the names they have now.
+pub fn rename<F: Clone>(sinks: &mut BTreeMap<String, F>, stored: &Job) {
+    for path in &stored.ran.relative {
+        let known = sinks.get(&in_file(&stored.ran.directory.join(path))).cloned();
+        if let (false, Some(known)) = (sinks.contains_key(&in_file(path.as_ref())), known) {
+            sinks.insert(in_file(path.as_ref()), known);
         }
     }
-    followed
 }
 
 /// What of a batch's letters goes to `to`.

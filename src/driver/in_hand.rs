@@ -43,8 +43,6 @@ pub struct Run<'a> {
     pub(super) known_sinks: BTreeMap<String, (SinkFacts, Option<BatchId>)>,
     /// What the user let go, for the next plan.
     pub(super) accepted: Accepted,
-    /// What the checkpoint knows of files by the names they had before their directory was moved, for the next plan.
-    pub(super) carried: BTreeMap<String, SinkFacts>,
     pub(super) hand: Hand,
     /// Batches this process has planned and committed.
     pub(super) committed_batches: u64,

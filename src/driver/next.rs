@@ -151,9 +151,8 @@ impl Run<'_> {
             self.ticks.hold(hand.trigger);
         }
         let accepted = std::mem::take(&mut self.accepted);
-        let mut bases = self.engine.bases(&self.known_sinks, &mut self.patience)?;
+        let bases = self.engine.bases(&self.known_sinks, &mut self.patience)?;
         self.known_sinks.extend(bases.iter().map(|(name, base)| (name.clone(), (base.clone(), None))));
-        bases.append(&mut self.carried);
         Ok(Some(PlanRecord {
             batch,
             time: skipped.unwrap_or(due),

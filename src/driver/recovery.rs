@@ -33,7 +33,6 @@ use crate::{
     model::{BatchId, BatchTime},
     planner::Interval,
     protocol::{Decision, Expected, Facts, JobTextHash, PlanRecord, PlannedBatch, decide},
-    sink::SinkFacts,
     telemetry::Bars,
 };
 
@@ -64,10 +63,6 @@ pub fn open<'a>(job: Job, options: &RunOptions, around: Around<'a, '_>) -> Resul
     if let Some(last) = &before.last {
         run.inputs.ran_before(last);
     }
-    // A batch that was finished meanwhile has told more.
-    for (name, known) in before.carried {
-        run.carried.entry(name).or_insert(known);
-    }
     Ok(run)
 }
 
@@ -78,8 +73,6 @@ struct Before {
     last: Option<Job>,
     /// What the user lets the edits since then change.
     accepted: Accepted,
-    /// What is known of files by the names they have now.
-    carried: BTreeMap<String, SinkFacts>,
 }
 
 impl Before {
@@ -91,9 +84,9 @@ impl Before {
             rewind::check_left(unfinished, &archive, job)?;
         }
         let Some(last) = last_job(&archive, facts, job)? else { return Ok(Before::default()) };
-        let carried = follow(facts, &last, job);
+        dead_letters::rename(&mut facts.sinks, &last);
         let accepted = edited(dir, &last, job, options)?;
-        Ok(Before { last: Some(last), accepted, carried })
+        Ok(Before { last: Some(last), accepted })
     }
 }
 
@@ -121,14 +114,6 @@ fn check_in_flight(archive: &checkpoint::Archive, facts: &Facts, job: &Job) -> R
         recorded::check_initial(&planned)?;
     }
     recorded::check_queues(&planned, job, &plan.ranges, plan.batch)
-}
-
-/// Files of a directory that was moved or copied since the last run keep what the checkpoint knows of them. Gives what is
-/// known by a new name, for the next plan: from then on the checkpoint knows it by that, too.
-fn follow(facts: &mut Facts, last: &Job, job: &Job) -> BTreeMap<String, SinkFacts> {
-    let followed = dead_letters::follow(&mut facts.sinks, last, job);
-    let known = |name: String| facts.sinks.get(&name).map(|(known, _)| (name.clone(), known.clone()));
-    followed.into_iter().filter_map(known).collect()
 }
 
 impl<'a> Run<'a> {
@@ -225,7 +210,6 @@ impl<'a> Run<'a> {
             max_batches: options.max_batches,
             ticks,
             accepted,
-            carried: BTreeMap::new(),
             _brokers: brokers,
         };
         tracing::info!(
@@ -276,7 +260,7 @@ impl<'a> Run<'a> {
         let archive = self.checkpoint.archive();
         let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
         if let Some(last) = last_job(archive, &facts, job)? {
-            self.carried = follow(&mut facts, &last, job);
+            dead_letters::rename(&mut facts.sinks, &last);
         }
         inputs.positions = positions(&facts);
         let given_up = self.accepted.give_up(job, &mut inputs.positions);

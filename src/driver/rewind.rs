@@ -13,7 +13,7 @@ use super::{
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
     patience::Patience,
-    stored::{hold, inspect, job_of, standing},
+    stored::{hold, inspect, job_of, last_job, standing},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
@@ -28,12 +28,14 @@ use crate::{
 pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(), DriverError> {
     let dir = job.absolute(&job.checkpoint_dir);
     let mut lock = Some(hold(&dir, clock.now_ms())?);
-    let Some(facts) = inspect(&dir, job)? else {
+    let Some(mut facts) = inspect(&dir, job)? else {
         return Err(checkpoint_failed(&CheckpointError::Absent { dir }));
     };
     let failed = |error| checkpoint_failed(&error);
     let archive = Archive::open(&dir).map_err(failed)?;
     let world = World::default();
+    let newest = last_job(&archive, &facts, job)?;
+    newest.iter().for_each(|newest| dead_letters::rename(&mut facts.sinks, newest));
     let mut resume = || match lock.take() {
         Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
         None => Err(DriverError::new(Class::Failed, "the checkpoint is open already")),
@@ -63,25 +65,22 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         jobs.push(at_hand(job));
     }
     elsewhere::check(&jobs[0].0, job, About::CuttingBack)?;
-    let target_text = options.to.and_then(|to| facts.batches.get(&to)?.plan.as_ref()).map(|plan| plan.job_text.clone());
-    let then = target_text.map(|then| job_of(&archive, &then, job)).transpose()?;
     if let Some(unfinished) = &facts.rewind {
         let mut checkpoint = resume()?;
         finish_left(unfinished, job, &mut checkpoint, &facts.sinks, &world)?;
         resumed = Some(checkpoint);
     }
-    let newest = jobs[0].0.clone();
     let mut writers = Writers::open(jobs, &facts.sinks, &world)?;
-    let left = writers.check(&facts, &archive, job, options)?;
+    let mut targets = archive.sinks_as_of(options.to).map_err(failed)?;
+    newest.iter().for_each(|newest| dead_letters::rename(&mut targets, newest));
+    let left = writers.check(&facts, &targets, job, options)?;
     // Nothing has refused: from here on the checkpoint is written.
     let mut checkpoint = match resumed {
         Some(checkpoint) => checkpoint,
         None => resume()?,
     };
     let complete = |record: &mut RewindRecord| {
-        if let Some(then) = &then {
-            dead_letters::follow(&mut record.sinks, then, &newest);
-        }
+        newest.iter().for_each(|newest| dead_letters::rename(&mut record.sinks, newest));
         record.sinks.retain(|name, _| !left.contains(name));
         record.job_text = texts.first().cloned();
         record.earlier_job_texts = texts.iter().skip(1).cloned().collect();
@@ -149,7 +148,7 @@ impl Writers {
     fn check(
         &mut self,
         facts: &Facts,
-        archive: &Archive,
+        targets: &BTreeMap<String, Option<SinkFacts>>,
         job: &Job,
         options: &RewindOptions,
     ) -> Result<BTreeSet<String>, DriverError> {
@@ -171,7 +170,6 @@ impl Writers {
         if refuses {
             self.inspect(facts)?;
         }
-        let targets = archive.sinks_as_of(options.to).map_err(|error| checkpoint_failed(&error))?;
         let now = |name: &str| job.steps.iter().any(|step| *step.id == *name) || name.starts_with(dead_letters::PREFIX);
         let mut left = BTreeSet::new();
         for output in self.outputs().filter(|output| output.sink.takes_back()) {
@@ -296,5 +294,7 @@ pub fn finish_left(
         // Nothing had been planned, or an earlier version did not say.
         jobs.push(at_hand(job));
     }
-    Writers::open(jobs, sinks, edges)?.finish(checkpoint, record)
+    let mut record = record.clone();
+    dead_letters::rename(&mut record.sinks, &jobs[0].0);
+    Writers::open(jobs, sinks, edges)?.finish(checkpoint, &record)
 }

@@ -51,18 +51,13 @@ impl Job {
         displaced
     }
 
-    /// Where a path led when the job ran: what the checkpoint knows it by.
-    pub fn recorded_place(&self, path: &Path) -> PathBuf {
-        match &self.ran.whereabouts {
-            Whereabouts::Moved { from } if path.is_relative() => from.join(path),
-            _ => self.absolute(path),
-        }
-    }
-
-    /// Every path of this text that was relative: where it led then, and what `other` knows the same path by.
-    pub fn known_by(&self, other: &Job) -> Vec<(PathBuf, PathBuf)> {
-        let places = |inner: &String| (self.ran.directory.join(inner), other.recorded_place(inner.as_ref()));
-        self.ran.relative.iter().map(places).filter(|(then, now)| then != now).collect()
+    /// A path as the job file names it, wherever the job ran.
+    pub fn as_named(&self, path: &Path) -> PathBuf {
+        let inner = match path.is_relative() {
+            true => within(&self.directory, &self.absolute(path)),
+            false => self.ran.inner(path),
+        };
+        inner.map_or_else(|| path.to_owned(), PathBuf::from)
     }
 
     /// Every path that starts from the working directory, of outputs and of what is read.
