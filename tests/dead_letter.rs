@@ -293,3 +293,36 @@ fn a_topic_that_the_job_reads_takes_no_letters_whatever_its_brokers_are_called()
         check(reads, &on_others, &["source source reads it", "are brokers of one cluster"]);
     }
 }
+
+#[cfg(feature = "crash-points")]
+#[test]
+fn letters_in_flight_go_to_where_the_brokers_are_now() {
+    let Some(broker) = broker() else { return };
+    for (beside, point) in [(true, "kafka: committed"), (false, "kafka: committed"), (false, "kafka: written")] {
+        let (input, dead, out) = (broker.topic("in", 1), broker.topic("dead", 1), broker.topic("out", 1));
+        broker.produce(input.name(), 0, ["5", "x", "7"]);
+        let name = unique_name("addresses");
+        let text = |brokers: &str| {
+            let source = format!("brokers = \"{brokers}\"\ntopics = [\"{}\"]", input.name());
+            let on_error = format!(
+                "on_error = \"dead_letter\"\ndead_letter = {{ topic = \"{}\", brokers = \"{brokers}\" }}",
+                dead.name()
+            );
+            let output = format!("[[steps]]\nto_kafka = {{ topic = \"{}\", brokers = \"{brokers}\" }}\n", out.name());
+            job(&name, &source, &on_error) + if beside { &output } else { "" }
+        };
+        let place = Place::with_job(&text(&broker.brokers.replace("127.0.0.1", "localhost")));
+        let mut killed = place.command(&bounded());
+        killed.env("KSTREAM_CRASH_AT", point);
+        assert_eq!(place.spawn(killed).wait().code, None, "killed");
+        place.write("job.toml", text(&broker.brokers));
+        place.catch_up();
+        broker.produce(input.name(), 0, ["y"]);
+        place.catch_up();
+        let values =
+            |topic: &str| -> Vec<_> { broker.read_committed(topic).iter().map(|record| record.value_text()).collect() };
+        assert_eq!(values(dead.name()), ["x", "y"], "{beside} {point}");
+        assert_eq!(values(out.name()).len(), if beside { 2 } else { 0 });
+        place.kstream("replay job.toml --verify").expect(0).says(&["batches=2"]);
+    }
+}

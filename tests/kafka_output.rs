@@ -197,11 +197,28 @@ fn another_checkpoint_that_begins_with_another_output_needs_append_too() {
     anew.kstream(&bounded()).expect(3).says(&["another checkpoint", "append = true"]);
     assert!(!anew.path("checkpoint").exists());
     assert_eq!(broker.read_committed(b.name()).len(), 0);
-    // One output that appends is enough, as where it is the same topic.
+    // Dead letters have no word of their own where an output says so.
     let letters = broker.topic("letters", 1);
     let text = one(b.name(), ", append = true");
     let text = format!("on_error = \"dead_letter\"\ndead_letter = {{ topic = \"{}\" }}\n{text}", letters.name());
     Place::with_job(&text).catch_up();
+    assert_eq!(delivered(broker, b.name()), delivered_before);
+    // Each output must say so, whichever comes first; letters alone cannot.
+    let second = |append: bool| {
+        format!(
+            "{}\n[[steps]]\nto_kafka = {{ topic = \"{}\", append = {append} }}\n",
+            one(a.name(), &format!(", append = {}", !append)),
+            b.name()
+        )
+    };
+    for append in [true, false] {
+        let anew = Place::with_job(&second(append));
+        anew.kstream(&bounded()).expect(3).says(&["another checkpoint", "append = true on its outputs"]);
+    }
+    let alone =
+        text.replace("to_kafka", "pprint").replace(&format!("topic = \"{}\", append = true", b.name()), "num = 3");
+    let refused = Place::with_job(&alone).kstream(&bounded()).expect(3).says(&["another checkpoint", "another name"]);
+    assert!(!refused.err.contains("append"), "{}", refused.err);
     assert_eq!(delivered(broker, b.name()), delivered_before);
 }
 

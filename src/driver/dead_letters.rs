@@ -78,11 +78,17 @@ pub fn check_topics(job: &Job, patience: &mut Patience) -> Result<(), DriverErro
 pub const PREFIX: &str = "dead letters: ";
 
 /// The name under which the checkpoint knows the output; the same for a job file and for its text in the checkpoint, also
-/// where the directory it ran in was moved.
+/// where the directory it ran in was moved, or its brokers have another address.
 pub fn name(job: &Job, to: &OnError) -> String {
+    let namesakes = |wanted: &str| {
+        let of_topic = |to: &&OnError| matches!(to, OnError::DeadLetterTopic { topic, .. } if *topic == *wanted);
+        destinations(job).iter().filter(of_topic).count()
+    };
     match to {
-        OnError::DeadLetterTopic { topic, brokers: Some(brokers) } => format!("{PREFIX}topic {topic} on {brokers}"),
-        OnError::DeadLetterTopic { topic, brokers: None } => format!("{PREFIX}topic {topic}"),
+        OnError::DeadLetterTopic { topic, brokers: Some(brokers) } if namesakes(topic) > 1 => {
+            in_topic_on(topic) + brokers
+        }
+        OnError::DeadLetterTopic { topic, .. } => in_topic(topic),
         OnError::DeadLetterFile(path) => in_file(&job.as_named(path)),
         OnError::Fail | OnError::Skip => PREFIX.to_owned(),
     }
@@ -92,18 +98,39 @@ fn in_file(path: &Path) -> String {
     format!("{PREFIX}{}", path.display())
 }
 
-/// Whether a commit of `job` tells of `to`.
-pub fn is_named(job: &Job, to: &OnError, stored: &str) -> bool {
-    let by_place = |path: &Path| *stored == in_file(&job.ran.directory.join(job.as_named(path)));
-    *stored == name(job, to) || matches!(to, OnError::DeadLetterFile(path) if by_place(path))
+fn in_topic(topic: &str) -> String {
+    format!("{PREFIX}topic {topic}")
 }
 
-/// Files that earlier versions knew by where `stored`, a job of the checkpoint, ran, under the names they have now.
+fn in_topic_on(topic: &str) -> String {
+    in_topic(topic) + " on "
+}
+
+/// Whether earlier versions stored a place of `stored`, a job of the checkpoint, as `found`: a file by where it was when the
+/// job ran, a topic by brokers that may have another address now.
+fn was_named(stored: &Job, to: &OnError, found: &str) -> bool {
+    match to {
+        OnError::DeadLetterFile(path) => *found == in_file(&stored.ran.directory.join(stored.as_named(path))),
+        OnError::DeadLetterTopic { topic, .. } => {
+            name(stored, to) == in_topic(topic) && found.starts_with(&in_topic_on(topic))
+        }
+        OnError::Fail | OnError::Skip => false,
+    }
+}
+
+/// Whether a commit of `stored` tells of `to`.
+pub fn is_named(stored: &Job, to: &OnError, found: &str) -> bool {
+    *found == name(stored, to) || was_named(stored, to, found)
+}
+
+/// Lets what earlier versions stored of the dead letters of `stored` be known by the names of today.
 pub fn rename<F: Clone>(sinks: &mut BTreeMap<String, F>, stored: &Job) {
-    for path in &stored.ran.relative {
-        let known = sinks.get(&in_file(&stored.ran.directory.join(path))).cloned();
-        if let (false, Some(known)) = (sinks.contains_key(&in_file(path.as_ref())), known) {
-            sinks.insert(in_file(path.as_ref()), known);
+    for to in destinations(stored) {
+        let earlier: Vec<_> = sinks.iter().filter(|(found, _)| was_named(stored, &to, found)).collect();
+        // Of several clusters nobody knows which one it was.
+        if let [(_, known)] = &*earlier {
+            let known = (*known).clone();
+            sinks.entry(name(stored, &to)).or_insert(known);
         }
     }
 }

@@ -161,13 +161,14 @@ impl Writers {
             in_flight || commits.flat_map(|commit| &commit.outputs).any(|output| output.name == *name)
         };
         let stays = |output: &&mut OutputSink| !output.sink.takes_back() && wrote(&output.name);
-        let stays: Vec<String> = self.outputs().filter(stays).map(|output| output.name.clone()).collect();
+        let stays: BTreeSet<String> = self.outputs().filter(stays).map(|output| output.name.clone()).collect();
         if refuses && !stays.is_empty() {
             return Err(DriverError::new(Class::Refused, "what these outputs have published cannot be taken back")
-                .detail(format!("Outputs: {}.", stays.join(", ")))
+                .detail(format!("Outputs: {}.", Vec::from_iter(stays).join(", ")))
                 .hint("Run with --leave-published to leave it where it is.".to_owned()));
         }
-        if refuses {
+        // Where nothing was planned, nothing is cut.
+        if refuses && !facts.batches.is_empty() {
             self.inspect(facts)?;
         }
         let now = |name: &str| job.steps.iter().any(|step| *step.id == *name) || name.starts_with(dead_letters::PREFIX);
@@ -198,7 +199,10 @@ impl Writers {
         for engine in &mut self.engines {
             engine.watch_sinks(&patience);
             engine.inspect_sinks(&standing, &mut patience).map_err(|error| match error.class {
-                Class::Refused => error.hint(ALL_THE_SAME.to_owned()),
+                Class::Refused => {
+                    let first = error.hint.clone().map(|hint| format!("{hint} ")).unwrap_or_default();
+                    error.hint(format!("{first}{ALL_THE_SAME}"))
+                }
                 _ => error,
             })?;
         }

@@ -75,8 +75,12 @@ impl Job {
     fn connect_like(&mut self, connection: &Job) {
         self.memory_limit_bytes = connection.memory_limit_bytes;
         self.checkpoint_dir.clone_from(&connection.checkpoint_dir);
+        self.on_error.connect_like(Some(&connection.on_error));
         for source in &mut self.sources {
             let current = connection.sources.iter().find(|current| current.name == source.name);
+            if let Some(on_error) = &mut source.on_error {
+                on_error.connect_like(current.and_then(|current| current.on_error.as_ref()));
+            }
             if let (SourceKind::Kafka(kafka), Some(SourceKind::Kafka(current))) =
                 (&mut source.kind, current.map(|current| &current.kind))
             {
@@ -89,6 +93,9 @@ impl Job {
         }
         for step in &mut self.steps {
             let current = connection.steps.iter().find(|current| current.id == step.id);
+            if let Some(on_error) = &mut step.on_error {
+                on_error.connect_like(current.and_then(|current| current.on_error.as_ref()));
+            }
             if let (Operator::ToKafka(output), Some(Operator::ToKafka(current))) =
                 (&mut step.operator, current.map(|current| &current.operator))
             {

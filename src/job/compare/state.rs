@@ -54,7 +54,8 @@ pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Differe
             }
             continue;
         }
-        let (were, are) = (Around::each(old, &left), Around::each(new, after));
+        let [(were, are), as_written] =
+            READINGS.map(|reading| (Around::each(old, &left, reading), Around::each(new, after, reading)));
         let mut refused: Vec<String> = were
             .iter()
             .zip(&are)
@@ -62,7 +63,9 @@ pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Differe
             .filter(|((was, is), _)| was.has_another_input(is))
             .map(|(_, step)| format!("step `{}` has another input", step.id))
             .collect();
-        if refused.is_empty() && Around::have_changed_places(&were, &are) {
+        let other_order =
+            Around::have_changed_places(&were, &are) || Around::have_changed_places(&as_written.0, &as_written.1);
+        if refused.is_empty() && other_order {
             refused.push(format!("the unnamed steps `{operator}` stand in another order"));
         }
         let verdict = || refused_unnamed(operator, &left);
@@ -78,7 +81,7 @@ fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
 
 /// A step that is known only by its ordinal, by what stands around it.
 struct Around<'a> {
-    /// What it does, whole, and its functions alone. Texts are compared without their white space.
+    /// What it does, whole, and its functions alone.
     does: String,
     functions: String,
     above: Upstream<'a>,
@@ -87,13 +90,13 @@ struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    fn each(job: &'a Job, steps: &[&'a Step]) -> Vec<Around<'a>> {
+    fn each(job: &'a Job, steps: &[&'a Step], reading: Reading) -> Vec<Around<'a>> {
         let named = job.steps.iter().filter(|step| step.named);
-        let named: Vec<_> = named.map(|step| (&*step.id, Upstream::of(job, step))).collect();
+        let named: Vec<_> = named.map(|step| (&*step.id, Upstream::of(job, step, reading))).collect();
         let around = |step: &&'a Step| Around {
-            does: dense(&job.operator_text(&step.operator)),
-            functions: dense(&functions(&step.operator).concat()),
-            above: Upstream::of(job, step),
+            does: reading(&job.operator_text(&step.operator)),
+            functions: reading(&functions(&step.operator).concat()),
+            above: Upstream::of(job, step, reading),
             below: named.iter().filter(|(_, above)| above.unnamed.contains(&*step.id)).map(|(id, _)| *id).collect(),
         };
         steps.iter().map(around).collect()
@@ -112,9 +115,14 @@ impl<'a> Around<'a> {
         moved(&of(before, |step| &step.does), &of(after, |step| &step.does))
             || moved(&of(before, |step| &step.functions), &of(after, |step| &step.functions))
             || moved(&of(before, |step| &step.above.texts), &of(after, |step| &step.above.texts))
-            || crossed(&of(before, |step| &step.below), &of(after, |step| &step.below))
+            || went_round(&of(before, |step| &step.below), &of(after, |step| &step.below))
     }
 }
+
+/// How texts of functions are compared: white space is of their layout, or of a string in them.
+type Reading = fn(&str) -> String;
+
+const READINGS: [Reading; 2] = [dense, str::to_owned];
 
 fn dense(text: &str) -> String {
     text.split_whitespace().collect()
@@ -126,14 +134,21 @@ fn moved<T: PartialEq>(before: &[T], after: &[T]) -> bool {
     changed().any(|(_, is)| changed().any(|(was, _)| was == is))
 }
 
-/// Whether names went from one place to another one, and others the other way.
-fn crossed(before: &[&BTreeSet<&str>], after: &[&BTreeSet<&str>]) -> bool {
-    type Names<'a, 'n> = (&'a BTreeSet<&'n str>, &'a BTreeSet<&'n str>);
-    let went = |(left, then): Names<'_, '_>, (before, found): Names<'_, '_>| {
-        left.iter().any(|name| !before.contains(name) && found.contains(name) && !then.contains(name))
+/// Whether names went from one place to the next in a circle, of two places or more.
+fn went_round(before: &[&BTreeSet<&str>], after: &[&BTreeSet<&str>]) -> bool {
+    let went = |from: usize, to: usize| {
+        let (left, entered) = (|name| !after[from].contains(name), |name| !before[to].contains(name));
+        before[from].iter().any(|name| left(name) && entered(name) && after[to].contains(name))
     };
-    let places: Vec<_> = before.iter().copied().zip(after.iter().copied()).collect();
-    places.iter().enumerate().any(|(nth, &a)| places[..nth].iter().any(|&b| went(a, b) && went(b, a)))
+    let mut on_a_way: Vec<usize> = (0..before.len().min(after.len())).collect();
+    loop {
+        let go_on: Vec<usize> =
+            on_a_way.iter().copied().filter(|&from| on_a_way.iter().any(|&to| went(from, to))).collect();
+        if go_on.len() == on_a_way.len() {
+            return !go_on.is_empty();
+        }
+        on_a_way = go_on;
+    }
 }
 
 /// What the input of a step comes through, back to sources and named stateful steps.
@@ -150,7 +165,7 @@ struct Upstream<'a> {
 }
 
 impl<'a> Upstream<'a> {
-    fn of(job: &'a Job, step: &Step) -> Upstream<'a> {
+    fn of(job: &'a Job, step: &Step, reading: Reading) -> Upstream<'a> {
         let mut found = Upstream::default();
         let mut seen = vec![false; job.steps.len()];
         let mut open: Vec<Input> = step.inputs.iter().rev().copied().collect();
@@ -174,7 +189,7 @@ impl<'a> Upstream<'a> {
                         (false, true) => found.unnamed.insert(&step.id),
                         (false, false) => false,
                     };
-                    found.texts.push(dense(&job.operator_text(&step.operator)));
+                    found.texts.push(reading(&job.operator_text(&step.operator)));
                     open.extend(step.inputs.iter().rev().copied());
                 }
             }

@@ -150,6 +150,11 @@ fn branches_of_unnamed_state_steps_may_not_change_places() {
     check(&[first, &a, &b], &[first, &edited_a, &edited_b], &[]);
     check(&[first, &a, &b], &[first, &edited_b, &edited_a], &[order]);
     check(&[first, &a, &b], &[first, &shown("b", "lambda x: x== 2"), &a], &[order]);
+    let (c, edited_c) = (shown("c", "lambda x: x == 3"), shown("c", "lambda y: y == 3"));
+    check(&[first, &a, &b, &c], &[first, &edited_b, &edited_c, &edited_a], &[order]);
+    check(&[first, &a, &b, &c], &[first, &edited_a, &edited_b, &edited_c], &[]);
+    let (one, two) = (branch("", "== 'a b'", UPDATE), branch("", "== 'a  b'", UPDATE));
+    check(&[&one, &two], &[&two, &one], &[order]);
     let gone = ["1", "2"].map(|nth| format!("accept State step: update_state_by_key#{nth}"));
     check(&[first, &a, &b], &[first], &[&gone[0], &gone[1]]);
 }

@@ -47,8 +47,10 @@ pub struct Cluster {
     /// Partitions of the topics that were asked for.
     partitions: HashMap<String, i32>,
     standing: Option<Standing>,
-    /// Before it was written to for the first time.
-    is_looked_at: bool,
+    /// Whether all outputs that may say so write behind what another checkpoint has delivered; `None`: none may.
+    appends: Option<bool>,
+    /// Nothing of another checkpoint is in the way of a job that has no entry yet.
+    is_free: bool,
     /// Ids of the clusters that the outputs here have written to, by the checkpoint.
     written: BTreeSet<String>,
     home: Option<Home>,
@@ -89,7 +91,8 @@ impl Cluster {
             control: None,
             partitions: HashMap::new(),
             standing: None,
-            is_looked_at: false,
+            appends: None,
+            is_free: false,
             written: BTreeSet::new(),
             home: None,
             session: None,
@@ -98,6 +101,11 @@ impl Cluster {
             skipped: None,
             delivered: None,
         }
+    }
+
+    /// What one more output says of `append`.
+    pub fn one_appends(&mut self, appends: bool) {
+        self.appends = Some(appends && self.appends.unwrap_or(true));
     }
 
     pub fn watched_by(&mut self, watch: Arc<dyn Watch>) {
@@ -129,20 +137,19 @@ impl Cluster {
     }
 
     /// As [`Cluster::inspect`], for a job that has no entry on this cluster yet.
-    pub fn inspect_before_first(&mut self, topic: &str, append: bool) -> Result<(), SinkError> {
-        // The first output settles it for all, as it does when it begins to write.
-        if self.is_looked_at {
+    pub fn inspect_before_first(&mut self, topic: &str) -> Result<(), SinkError> {
+        if self.is_free {
             return Ok(());
         }
         let home = self.new_home(topic)?;
         let ledger = Ledger::open(&self.settings, &self.group(), Isolation::ReadUncommitted, self.silence.clone())?;
-        self.begun(&ledger.look(&home)?, append)?;
+        self.begun(&ledger.look(&home)?)?;
         if self.standing.as_ref().is_some_and(|standing| standing.next.checkpoint.is_empty()) {
             // A fresh one; the one before may have begun with another output.
             let mut beside = ledger.look_beside(&home)?.into_iter().map(|entry| Found::Entry(Some(entry)));
-            beside.try_for_each(|found| self.begun(&found, append).map(drop))?;
+            beside.try_for_each(|found| self.begun(&found).map(drop))?;
         }
-        self.is_looked_at = true;
+        self.is_free = true;
         Ok(())
     }
 
@@ -152,20 +159,20 @@ impl Cluster {
     }
 
     /// The home of the entry for a job that has none on this cluster yet; the first transaction says "nothing yet".
-    pub fn settle(&mut self, topic: &str, append: bool) -> Result<Home, SinkError> {
+    pub fn settle(&mut self, topic: &str) -> Result<Home, SinkError> {
         if let Some(home) = self.home() {
             return Ok(home);
         }
         let mut home = self.new_home(topic)?;
         // Refused before anybody is fenced.
         let seen = self.peek(&home, Isolation::ReadUncommitted)?;
-        self.begun(&seen, append)?;
+        self.begun(&seen)?;
         self.begin(&home)?;
         crash::point("kafka: begun");
         // Only now, with everybody else fenced, is the answer final: another process may have delivered meanwhile.
         let Some(session) = &mut self.session else { return Err(self.lost_session()) };
         let found = session.ledger.look(&home)?;
-        home.delivered = self.begun(&found, append)?;
+        home.delivered = self.begun(&found)?;
         match (&mut self.session, found) {
             (Some(session), Found::Entry(Some(entry))) if entry.batch == home.delivered => session.entry = Some(entry),
             _ => self.transact(&home, &[], Entry::NOTHING)?,

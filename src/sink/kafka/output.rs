@@ -17,7 +17,6 @@ pub struct KafkaOutput {
     pub topic: Option<String>,
     /// Topic whose partition 0 carries the batch's identity.
     pub home_topic: String,
-    pub append: bool,
     pub cluster: Arc<Mutex<Cluster>>,
 }
 
@@ -58,7 +57,7 @@ impl Sink for KafkaOutput {
     fn base_facts(&mut self) -> Result<Option<SinkFacts>, SinkError> {
         let mut cluster = self.cluster();
         self.check_own_topics(&mut cluster)?;
-        Ok(cluster.settle(&self.home_topic, self.append)?.encode())
+        Ok(cluster.settle(&self.home_topic)?.encode())
     }
 
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError> {
@@ -73,7 +72,7 @@ impl Sink for KafkaOutput {
         cluster.inspect(standing)?;
         if cluster.home().is_none() {
             self.check_own_topics(&mut cluster)?;
-            cluster.inspect_before_first(&self.home_topic, self.append)?;
+            cluster.inspect_before_first(&self.home_topic)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -45,6 +45,18 @@ impl KafkaOutputs {
         spec: &ToKafkaSpec,
         embedded: Option<&str>,
     ) -> Result<Box<dyn Sink>, SinkError> {
+        self.open_as(job, name, spec, Some(spec.append), embedded)
+    }
+
+    /// `append` is what the output says of another checkpoint's deliveries, if it can say so.
+    fn open_as(
+        &mut self,
+        job: &Job,
+        name: String,
+        spec: &ToKafkaSpec,
+        append: Option<bool>,
+        embedded: Option<&str>,
+    ) -> Result<Box<dyn Sink>, SinkError> {
         let (brokers, properties) = connection(job, spec)?;
         let is_embedded = brokers == EMBEDDED;
         let brokers = match embedded.filter(|_| is_embedded) {
@@ -70,7 +82,10 @@ impl KafkaOutputs {
         };
         let timeout = transaction_timeout(job, &properties)?;
         let cluster = self.cluster(job, (brokers, properties), settings, timeout);
-        Ok(Box::new(KafkaOutput { name, topic, home_topic, append: spec.append, cluster }))
+        if let Some(append) = append {
+            cluster.lock().unwrap_or_else(PoisonError::into_inner).one_appends(append);
+        }
+        Ok(Box::new(KafkaOutput { name, topic, home_topic, cluster }))
     }
 
     /// The sink of a job's dead letters for one topic. The embedded broker has no transactions.
@@ -101,7 +116,7 @@ impl KafkaOutputs {
             // A batch is one transaction on a cluster: beside such an output they go through its producer.
             (spec.brokers, spec.properties) = (Some(brokers), properties);
         }
-        self.open(job, name.to_owned(), &spec, embedded)
+        self.open_as(job, name.to_owned(), &spec, None, embedded)
     }
 
     fn cluster(

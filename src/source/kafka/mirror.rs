@@ -55,10 +55,16 @@ pub struct Mirror {
     held: BTreeMap<TopicPartition, i64>,
     /// What it is to hold.
     wanted: Positions,
-    /// The last outcome was a failure, and has been told.
-    failing: bool,
+    health: Health,
+}
+
+/// What became of the last offsets. A failure has been told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Fine,
+    Failing,
     /// The user may not use the group: what is under way stays so.
-    is_refused: bool,
+    Refused,
 }
 
 impl Mirror {
@@ -88,8 +94,7 @@ impl Mirror {
             under_way: None,
             held,
             wanted,
-            failing: false,
-            is_refused: false,
+            health: Health::Fine,
         })
     }
 
@@ -102,16 +107,17 @@ impl Mirror {
         outcome
     }
 
-    /// Waits until the group holds what was written last.
+    /// Waits until the group holds what was written last, unless it fails.
     pub fn settle(&mut self, deadline: Instant) {
-        while self.under_way.is_some() && !self.is_refused && Instant::now() < deadline {
-            match self.outcome() {
-                Ok(()) => self.send(),
-                Err(error) => {
-                    tracing::warn!(group = self.group, error = %error, "the last offsets are not mirrored");
-                    return;
-                }
+        while self.under_way.is_some() && self.health != Health::Refused && Instant::now() < deadline {
+            if let Err(error) = self.outcome() {
+                tracing::warn!(group = self.group, error = %error, "the last offsets are not mirrored");
+                return;
             }
+            if self.under_way.is_none() && self.health == Health::Failing {
+                return;
+            }
+            self.send();
             thread::sleep(PAUSE);
         }
     }
@@ -132,13 +138,13 @@ impl Mirror {
         let sent = self.under_way.take().unwrap_or_default();
         match outcome {
             Ok(()) => {
-                (self.failing, self.is_refused) = (false, false);
+                self.health = Health::Fine;
                 self.consumer.context().recovered();
                 self.held.extend(sent);
             }
-            Err(error) if self.failing || AWAY.contains(&code_of(&error)) => {}
+            Err(error) if self.health != Health::Fine || AWAY.contains(&code_of(&error)) => {}
             Err(error) => {
-                self.failing = true;
+                self.health = Health::Failing;
                 return Err(self.failed(code_of(&error), &error));
             }
         }
@@ -147,13 +153,13 @@ impl Mirror {
 
     /// A commit waits without end for a coordinator that the user has no right to find; the handle alone tells why.
     fn refused(&mut self) -> Result<(), SourceError> {
-        if self.under_way.is_none() || self.is_refused {
+        if self.under_way.is_none() || self.health == Health::Refused {
             return Ok(());
         }
         drain(&self.consumer);
         match self.consumer.context().explanation() {
             Some((Code::GroupAuthorizationFailed, reason)) => {
-                (self.failing, self.is_refused) = (true, true);
+                self.health = Health::Refused;
                 Err(self.failed(Code::GroupAuthorizationFailed, &reason))
             }
             _ => Ok(()),

@@ -14,7 +14,7 @@ use crate::{
 
 impl Cluster {
     /// What another run of this job has left where this checkpoint has delivered nothing: its own delivery, if any.
-    pub(super) fn begun(&self, found: &Found, append: bool) -> Result<Option<Delivered>, SinkError> {
+    pub(super) fn begun(&self, found: &Found) -> Result<Option<Delivered>, SinkError> {
         let ours = |delivered: &Delivered| {
             self.standing.as_ref().is_some_and(|standing| standing.next.checkpoint == delivered.checkpoint)
         };
@@ -29,18 +29,19 @@ impl Cluster {
             },
             Found::Other(what) => format!("There is {what}"),
         };
-        if append {
-            return Ok(None);
-        }
+        let way_on = match self.appends {
+            Some(true) => return Ok(None),
+            Some(false) => {
+                "Put back that checkpoint, give the job another name, or set append = true on its outputs to write behind it."
+            }
+            None => "Put back that checkpoint, or give the job another name.",
+        };
         let message = format!(
             "this job, or another named {}, has written to Kafka cluster {} with another checkpoint",
             self.job,
             self.id_or_brokers()
         );
-        Err(SinkError::new(SinkErrorKind::Refused, message).with(
-            format!("{what} (group '{}').", self.group()),
-            "Put back that checkpoint, give the job another name, or set append = true on the output to write behind it.",
-        ))
+        Err(SinkError::new(SinkErrorKind::Refused, message).with(format!("{what} (group '{}').", self.group()), way_on))
     }
 
     pub(super) fn judged(
