@@ -342,3 +342,48 @@ fn a_replay_over_a_state_that_was_dropped_shows_what_the_run_showed() {
     let other = place.kstream("replay job.toml --batch 1").expect(0);
     assert_eq!(shown(&other.out), [vec!["('k', 1)"]], "the window of batch 1 alone");
 }
+
+/// The job at hand begins with those states of then that are its own, and goes on with its own.
+#[test]
+fn a_replay_with_the_job_at_hand_mixes_no_states() {
+    let values = |text: &str| blocks(text).into_iter().flat_map(|block| block.lines).collect::<Vec<_>>();
+    let counted =
+        |head: &str, step: &str| logged(&format!("map = \"lambda pair: ('k', 1)\"\n[[steps]]\n{head}\n{step}"));
+    let sums = |times: u32| format!("update_state_by_key = \"lambda new, old: (old or 0) + {times} * len(new)\"");
+    let place_of_one = place(&counted("", &sums(1)), &["['a']"; 4]);
+    run(&place_of_one, "--max-batches 2");
+    let named = "name = \"w\"\nwas = \"update_state_by_key#1\"";
+    place_of_one.write("job.toml", counted(named, &sums(1)));
+    run(&place_of_one, "");
+    let replayed = |job: &str, args: &str| {
+        place_of_one.write("job.toml", job);
+        place_of_one.kstream(&format!("replay job.toml {args}")).expect(0)
+    };
+    let tenfold = counted(named, &sums(10));
+    assert_eq!(values(&replayed(&tenfold, "").out), ["('k', 10)", "('k', 20)", "('k', 30)", "('k', 40)"]);
+    assert_eq!(values(&replayed(&tenfold, "--batch 2").out), ["('k', 12)"]);
+    let other = replayed(&counted("name = \"w\"", "window = \"2s\""), "--batch 2");
+    assert_eq!(values(&other.says(&["does not fit"]).out), ["('k', 1)"]);
+
+    let branch = |word: &str| {
+        let head = format!("[[steps]]\nfrom = \"source\"\nfilter = \"lambda word: word == '{word}'\"");
+        format!(
+            "{head}\n[[steps]]\nmap = \"lambda word: (word, 1)\"\n[[steps]]\n{}\n[[steps]]\npprint = true\n",
+            sums(1)
+        )
+    };
+    let both = |first: &str, second: &str| {
+        job(&(branch(first) + &branch(second)))
+            .replace("[[steps]]\nmap = \"lambda word: (word, 1)\"\n[[steps]]\nfrom", "[[steps]]\nfrom")
+    };
+    let place = place(&both("a", "b"), &["['a','b']"; 2]);
+    run(&place, "");
+    place.write("job.toml", both("b", "a"));
+    place.kstream("run job.toml").expect(3).says(&["stand in another order"]);
+    let swapped = place.kstream("replay job.toml --batch 1").expect(0).says(&["does not fit"]);
+    assert_eq!(values(&swapped.out), ["('b', 1)", "('a', 1)"]);
+    assert_eq!(
+        values(&place.kstream("replay job.toml").expect(0).out),
+        ["('b', 1)", "('a', 1)", "('b', 2)", "('a', 2)"]
+    );
+}

@@ -44,13 +44,23 @@ pub struct NewCheckpoint<'a> {
     pub created_at_ms: i64,
 }
 
-/// Makes the database in `dir`, which has none: it is there whole or not at all.
-pub fn create(dir: &Path, new: &NewCheckpoint<'_>, page_bytes: u32) -> Result<(), CheckpointError> {
+/// Makes the database in `dir`, which has none: it is there whole or not at all. `is_ours` fails where the directory has
+/// become another process's.
+pub fn create(
+    dir: &Path,
+    new: &NewCheckpoint<'_>,
+    page_bytes: u32,
+    is_ours: impl Fn() -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
     let failed = |error| CheckpointError::io(dir.to_owned(), "create", error);
+    is_ours()?;
     remove_strays(dir).map_err(failed)?;
     crash::point("create: begun");
     let aside = dir.join(ASIDE);
     fill(&aside, new, page_bytes).map_err(|error| error.creating(dir))?;
+    make_durable(dir, &aside).map_err(failed)?;
+    crash::point("create: written aside");
+    is_ours()?;
     publish(dir, &aside).map_err(failed)
 }
 
@@ -95,13 +105,14 @@ fn fill(aside: &Path, new: &NewCheckpoint<'_>, page_bytes: u32) -> Result<(), Re
     Ok(conn.close().map_err(|(_, error)| error)?)
 }
 
-/// Gives the database its name once it is durable, and so is the directory's own.
-fn publish(dir: &Path, aside: &Path) -> io::Result<()> {
+/// The database, and the directory's own name.
+fn make_durable(dir: &Path, aside: &Path) -> io::Result<()> {
     fs::File::open(aside)?.sync_all()?;
-    if let Some(parent) = dir.canonicalize()?.parent() {
-        sync_dir(parent)?;
-    }
-    crash::point("create: written aside");
+    dir.canonicalize()?.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Gives the database its name.
+fn publish(dir: &Path, aside: &Path) -> io::Result<()> {
     fs::rename(aside, schema::database(dir))?;
     crash::point("create: renamed");
     sync_dir(dir)
@@ -121,7 +132,7 @@ mod tests {
         // As kills leave them; the journal holds nothing.
         STRAYS.iter().for_each(|stray| fs::write(dir.path().join(stray), "").unwrap());
         fs::write(dir.path().join(ASIDE), "half").unwrap();
-        create(dir.path(), &NEW, PAGE_BYTES).unwrap();
+        create(dir.path(), &NEW, PAGE_BYTES, || Ok(())).unwrap();
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["checkpoint.db"]);
         let bytes = fs::read(schema::database(dir.path())).unwrap();

@@ -69,7 +69,7 @@ impl Lock {
         let file = loop {
             let found = LockFile::open(dir)?;
             match found.open.try_lock() {
-                Ok(()) if found.anchor(dir).is_ok_and(|anchor| anchor.check(dir).is_ok()) => break found,
+                Ok(()) if found.check(dir).is_ok() => break found,
                 // Its holder took the file along.
                 Ok(()) if tries < TRIES => {}
                 // A process that was just started by a holder that has gone has its files for a moment longer.
@@ -88,6 +88,11 @@ impl Lock {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Fails where the directory was deleted, or another one is in its place.
+    pub(super) fn check(&self) -> Result<(), CheckpointError> {
+        self.file.check(&self.dir)
     }
 
     /// The open lock file, whose name another process could lock if it were not that of this file any more.
@@ -139,6 +144,10 @@ impl LockFile {
         Ok(Anchor { path: dir.join(LOCK), device: metadata.dev(), inode: metadata.ino() })
     }
 
+    fn check(&self, dir: &Path) -> Result<(), CheckpointError> {
+        self.anchor(dir).map_err(|error| CheckpointError::io(dir.to_owned(), "look at", error))?.check(dir)
+    }
+
     /// While it is locked: who waits for it finds it gone and makes another one.
     fn remove_if_alone(&self, dir: &Path) -> std::io::Result<()> {
         let is_alone = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == *LOCK);
@@ -187,7 +196,7 @@ impl Anchor {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Where the checkpoint was deleted, another process may stand there.
-        if !self.anchor().is_ok_and(|anchor| anchor.check(&self.dir).is_ok()) {
+        if self.check().is_err() {
             return;
         }
         // Before the file is closed, so that the note of the next holder is never the one removed.

@@ -82,9 +82,6 @@ impl Checkpoint {
         new: &NewCheckpoint<'_>,
         page_bytes: u32,
     ) -> Result<Checkpoint, CheckpointError> {
-        // Its directory may have been deleted while the outputs were looked at, and another process have begun there.
-        let anchor = lock.anchor().map_err(|error| CheckpointError::io(lock.dir().to_owned(), "look at", error))?;
-        anchor.check(lock.dir())?;
         match schema::open_read_only(lock.dir()) {
             Err(CheckpointError::Absent { .. }) => {}
             Err(error) => return Err(error),
@@ -93,7 +90,8 @@ impl Checkpoint {
                 return Err(CheckpointError::Unusable { dir: lock.dir().to_owned(), what });
             }
         }
-        create::create(lock.dir(), new, page_bytes)?;
+        // The directory may have been deleted since it was locked, and another process have begun there.
+        create::create(lock.dir(), new, page_bytes, || lock.check())?;
         let facts = super::inspect(lock.dir())?;
         Self::resume(lock, &facts)
     }

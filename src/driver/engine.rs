@@ -88,7 +88,7 @@ impl<'a> Origins<'a> {
     }
 
     /// The name under which the state of `step` is stored before the batch; `None` where it begins anew.
-    fn of<'s>(&self, step: &'s str) -> Option<&'s str>
+    pub fn of<'s>(&self, step: &'s str) -> Option<&'s str>
     where
         'a: 's,
     {
@@ -169,7 +169,6 @@ impl Engine {
     ) -> Result<(), DriverError> {
         for step in self.stateful_steps() {
             let spec = self.job().steps[step].clone();
-            let Some(mut state) = operator::state(&spec.operator) else { continue };
             let origin = origins.of(&spec.id);
             let named = origin.map_or(Ok(None), &mut image)?;
             let (found, is_own) = match (named, &spec.was) {
@@ -181,23 +180,37 @@ impl Engine {
                 Some(_) if !is_own => Rolling::under_another_name(),
                 found => Rolling::after(found.as_ref()),
             };
-            match found {
-                Some(found) => restore(&mut *state, found).map_err(|error| {
-                    DriverError::new(Class::Refused, format!("the state of step {} cannot be read", spec.id))
-                        .detail(format!("{error}."))
-                })?,
-                None => {
-                    if let Some(delta) = initial_delta(self.job(), &spec.operator)? {
-                        state.apply(&delta).map_err(|error| {
-                            DriverError::new(Class::Failed, format!("initial state of step {}: {error}", spec.id))
-                        })?;
-                        self.initial.insert(step, delta);
-                    }
+            self.rolling.insert(step, rolling);
+            self.begin_state(step, found)?;
+        }
+        Ok(())
+    }
+
+    /// Begins the states of these steps anew.
+    pub fn drop_states(&mut self, is_dropped: impl Fn(&str) -> bool) -> Result<(), DriverError> {
+        let stateful = self.stateful_steps().into_iter();
+        let dropped: Vec<usize> = stateful.filter(|&step| is_dropped(&self.job().steps[step].id)).collect();
+        dropped.into_iter().try_for_each(|step| self.begin_state(step, None))
+    }
+
+    fn begin_state(&mut self, step: usize, found: Option<StateImage>) -> Result<(), DriverError> {
+        let spec = self.job().steps[step].clone();
+        let Some(mut state) = operator::state(&spec.operator) else { return Ok(()) };
+        match found {
+            Some(found) => restore(&mut *state, found).map_err(|error| {
+                DriverError::new(Class::Refused, format!("the state of step {} cannot be read", spec.id))
+                    .detail(format!("{error}."))
+            })?,
+            None => {
+                if let Some(delta) = initial_delta(self.job(), &spec.operator)? {
+                    state.apply(&delta).map_err(|error| {
+                        DriverError::new(Class::Failed, format!("initial state of step {}: {error}", spec.id))
+                    })?;
+                    self.initial.insert(step, delta);
                 }
             }
-            self.rolling.insert(step, rolling);
-            self.states.insert(step, state);
         }
+        self.states.insert(step, state);
         Ok(())
     }
 

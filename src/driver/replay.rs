@@ -22,9 +22,9 @@ use super::{
     stored::{from_text, inspect, positions, reading_job, state_image},
 };
 use crate::{
-    checkpoint::{Archive, CheckpointError, RestorePoint},
+    checkpoint::{Archive, CheckpointError, RestorePoint, StateImage},
     executor::{BatchInput, Executed},
-    job::{self, Dropped, Job, SourceKind, Verdict},
+    job::{self, Job, SourceKind},
     kafka_admin::embedded::EmbeddedBroker,
     model::{BatchId, OffsetRange},
     protocol::{JobTextHash, OutputRecord},
@@ -173,33 +173,63 @@ impl Replay<'_> {
 
     /// The engine of the batch before where it fits, else a new one with the state as it was before the batch.
     fn engine_for(&mut self, point: &RestorePoint) -> Result<Engine, DriverError> {
-        let text = match self.options.mode {
-            ReplayMode::Verify => point.plan.job_text.clone(),
-            ReplayMode::Show => JobTextHash("given".into()),
-        };
+        let before = self.engine.take().filter(|(_, batch)| Some(*batch) == point.before).map(|(engine, _)| engine);
         let origins = Origins::of_plan(&point.plan);
-        if let Some((engine, last)) = self.engine.take()
-            && engine.job_text == text
-            && Some(last) == point.before
-            && origins.is_the_batch_before()
-        {
-            return Ok(engine);
+        match self.options.mode {
+            ReplayMode::Verify => {
+                let text = &point.plan.job_text;
+                if let Some(engine) = before.filter(|engine| engine.job_text == *text && origins.is_the_batch_before())
+                {
+                    return Ok(engine);
+                }
+                let then = from_text(&point.job_text, self.job)?;
+                let mut engine = Engine::new(then, text.clone(), self.options.threads)?;
+                engine.restore_states(origins, |name| self.image(name, point.before))?;
+                Ok(engine)
+            }
+            ReplayMode::Show => {
+                let then = from_text(&point.job_text, self.job)?;
+                let heirs = job::heirs(&then, self.job);
+                if let Some(mut engine) = before {
+                    // Its states are those of the job at hand by now, but for what the run dropped.
+                    let dropped = |step: &str| heirs.get(step).is_some_and(|then| origins.of(then).is_none());
+                    engine.drop_states(dropped)?;
+                    return Ok(engine);
+                }
+                self.at_hand(point, &then, &heirs)
+            }
         }
-        let then = from_text(&point.job_text, self.job)?;
-        let (job, unfit) = match self.options.mode {
-            ReplayMode::Verify => (then, Vec::new()),
-            ReplayMode::Show => (self.job.clone(), unfit_states(&then, self.job)),
-        };
-        for state in &unfit {
-            tracing::warn!(batch = point.plan.batch.0, %state, "the state of then does not fit the job, which begins without it");
+    }
+
+    /// The job at hand, with what it would go on with of the states before a batch of `then`.
+    fn at_hand(
+        &self,
+        point: &RestorePoint,
+        then: &Job,
+        heirs: &BTreeMap<String, String>,
+    ) -> Result<Engine, DriverError> {
+        let origins = Origins::of_plan(&point.plan);
+        let (mut dropped, mut renamed) = (Vec::new(), Vec::new());
+        for step in self.job.steps.iter().filter(|step| step.operator.is_stateful()) {
+            let (id, heir) = (step.id.to_string(), heirs.get(&*step.id));
+            let is_known = |id: &str| then.steps.iter().any(|then| then.operator.is_stateful() && *then.id == *id);
+            if heir.is_none() && (is_known(&id) || step.was.as_deref().is_some_and(is_known)) {
+                let batch = point.plan.batch.0;
+                tracing::warn!(batch, state = id, "the state of then does not fit the job, which begins without it");
+            }
+            match heir.and_then(|then| origins.of(then)) {
+                Some(stored) => renamed.push((id, stored.to_owned())),
+                None => dropped.push(id),
+            }
         }
-        let dropped = [origins.dropped, &unfit].concat();
-        let mut engine = Engine::new(job, text, self.options.threads)?;
-        engine.restore_states(Origins { dropped: &dropped, ..origins }, |name| match point.before {
-            None => Ok(None),
-            Some(before) => state_image(&self.archive, name, before),
-        })?;
+        let mut engine = Engine::new(self.job.clone(), JobTextHash("given".into()), self.options.threads)?;
+        let origins = Origins { dropped: &dropped, renamed: &renamed };
+        engine.restore_states(origins, |name| self.image(name, point.before))?;
         Ok(engine)
+    }
+
+    fn image(&self, state: &str, before: Option<BatchId>) -> Result<Option<StateImage>, DriverError> {
+        before.map_or(Ok(None), |before| state_image(&self.archive, state, before))
     }
 
     fn is_purged(&self, batch: BatchId) -> bool {
@@ -306,16 +336,6 @@ impl Replay<'_> {
         let text = format!("{} {outputs} from the commit, of {batches} batches", self.differences.len());
         Err(self.differences.into_iter().fold(DriverError::new(Class::Difference, text), DriverError::detail))
     }
-}
-
-/// The states of `then` that cannot go on in `job`, as a run would drop them.
-fn unfit_states(then: &Job, job: &Job) -> Vec<String> {
-    let drops = job::compare(then, job).into_iter().filter_map(|difference| match difference.verdict {
-        Verdict::NeedsAcceptance { drops } => Some(drops),
-        Verdict::Allowed | Verdict::Refused { .. } => None,
-    });
-    let state = |dropped| if let Dropped::State { step } = dropped { Some(step) } else { None };
-    drops.flatten().filter_map(state).collect()
 }
 
 /// A run may skip what is lost; a replay gives what a batch gave, or nothing.

@@ -53,7 +53,7 @@ mod whereabouts;
 mod written;
 
 pub use client::{KafkaClient, Refusal, Side};
-pub use compare::{Difference, Dropped, Verdict, compare, taken_over};
+pub use compare::{Difference, Dropped, Verdict, compare, heirs, taken_over};
 pub use content::Content;
 pub use displaced::Displaced;
 pub use input_file::reason;

@@ -5,7 +5,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use state::taken_over;
+pub use state::{heirs, taken_over};
 
 use std::collections::BTreeMap;
 

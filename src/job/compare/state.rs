@@ -32,8 +32,49 @@ fn unnamed_state(job: &Job) -> BTreeMap<&'static str, Vec<&Step>> {
     found
 }
 
+/// The step of `old` whose state each step of `new` goes on with, by their ids. One that is not named begins without state: it
+/// is new, its state has another shape, or nobody knows which one it is.
+pub fn heirs(old: &Job, new: &Job) -> BTreeMap<String, String> {
+    let taken = taken_over(old, new);
+    let unclear: Vec<&str> = unclear(old, new).into_iter().map(|unclear| unclear.operator).collect();
+    let mut heirs = BTreeMap::new();
+    for after in new.steps.iter().filter(|step| step.operator.is_stateful()) {
+        let was = taken.iter().find(|(taker, _)| **taker == *after.id).map(|(_, was)| was.as_str());
+        let id = was.unwrap_or(&after.id);
+        let goes_on = |before: &&Step| {
+            *before.id == *id
+                && before.operator.is_stateful()
+                && other_shape(before, after).is_none()
+                && (was.is_some() || taken.iter().all(|(_, was)| *was != *before.id))
+        };
+        let is_clear = was.is_some() || after.named || !unclear.contains(&after.operator.name());
+        if is_clear && old.steps.iter().any(|before| goes_on(&before)) {
+            heirs.insert(after.id.to_string(), id.to_owned());
+        }
+    }
+    heirs
+}
+
 /// Steps known only by their ordinal: the state of one must not become another's unnoticed.
 pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
+    for Unclear { operator, steps, texts } in unclear(old, new) {
+        let ids: Vec<String> = steps.iter().map(|id| format!("`was = \"{id}\"`")).collect();
+        let hint = format!("name the steps `{operator}`, and say which takes over which state: {}", ids.join(", "));
+        let verdict = || Verdict::Refused { hint: hint.clone() };
+        differences.extend(texts.into_iter().map(|text| Difference { text, verdict: verdict() }));
+    }
+}
+
+/// Why nobody knows which of the unnamed steps of an operator is which one of before.
+struct Unclear<'a> {
+    operator: &'static str,
+    /// Those of before, by their ids.
+    steps: Vec<&'a str>,
+    texts: Vec<String>,
+}
+
+fn unclear<'a>(old: &'a Job, new: &Job) -> Vec<Unclear<'a>> {
+    let mut found = Vec::new();
     let current = unnamed_state(new);
     let taken = taken_over(old, new);
     for (operator, before) in unnamed_state(old) {
@@ -50,33 +91,25 @@ pub fn compare_unnamed_state(old: &Job, new: &Job, differences: &mut Vec<Differe
         if left.len() != after.len() {
             if !all_gone && !left.is_empty() {
                 let text = format!("the number of unnamed steps `{operator}` was {}, is {}", left.len(), after.len());
-                differences.push(Difference { text, verdict: refused_unnamed(operator, &left) });
+                found.push(Unclear { operator, steps: left.iter().map(|step| &*step.id).collect(), texts: vec![text] });
             }
             continue;
         }
         let [(were, are), as_written] =
             READINGS.map(|reading| (Around::each(old, &left, reading), Around::each(new, after, reading)));
-        let mut refused: Vec<String> = were
-            .iter()
-            .zip(&are)
-            .zip(&left)
-            .filter(|((was, is), _)| was.has_another_input(is))
-            .map(|(_, step)| format!("step `{}` has another input", step.id))
-            .collect();
+        let has_another = were.iter().zip(&are).zip(&left).filter(|((was, is), _)| was.has_another_input(is));
+        let mut texts: Vec<String> =
+            has_another.map(|(_, step)| format!("step `{}` has another input", step.id)).collect();
         let other_order =
             Around::have_changed_places(&were, &are) || Around::have_changed_places(&as_written.0, &as_written.1);
-        if refused.is_empty() && other_order {
-            refused.push(format!("the unnamed steps `{operator}` stand in another order"));
+        if texts.is_empty() && other_order {
+            texts.push(format!("the unnamed steps `{operator}` stand in another order"));
         }
-        let verdict = || refused_unnamed(operator, &left);
-        differences.extend(refused.into_iter().map(|text| Difference { text, verdict: verdict() }));
+        if !texts.is_empty() {
+            found.push(Unclear { operator, steps: left.iter().map(|step| &*step.id).collect(), texts });
+        }
     }
-}
-
-fn refused_unnamed(operator: &str, steps: &[&Step]) -> Verdict {
-    let ids: Vec<String> = steps.iter().map(|step| format!("`was = \"{}\"`", step.id)).collect();
-    let hint = format!("name the steps `{operator}`, and say which takes over which state: {}", ids.join(", "));
-    Verdict::Refused { hint }
+    found
 }
 
 /// A step that is known only by its ordinal, by what stands around it.
