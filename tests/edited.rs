@@ -365,6 +365,17 @@ fn a_replay_with_the_job_at_hand_mixes_no_states() {
     let other = replayed(&counted("name = \"w\"", "window = \"2s\""), "--batch 2");
     assert_eq!(values(&other.says(&["does not fit"]).out), ["('k', 1)"]);
 
+    // A step that was away for a while began anew, as it does in the replay.
+    let place_of_two = place(&counted("name = \"w\"", &sums(1)), &["['a']"; 6]);
+    let away = logged("map = \"lambda pair: ('k', 0)\"");
+    for (job, batches) in [(counted("name = \"w\"", &sums(1)), 2), (away, 2), (counted("name = \"w\"", &sums(1)), 2)] {
+        place_of_two.write("job.toml", job);
+        run(&place_of_two, &format!("--max-batches {batches} --accept-changes"));
+    }
+    let shown_again = values(&place_of_two.kstream("replay job.toml").expect(0).out);
+    let expected: Vec<_> = [1, 2, 1, 2, 3, 4].iter().map(|count| format!("('k', {count})")).collect();
+    assert_eq!(shown_again, expected, "given up with batch 2, and gone on with since");
+
     let branch = |word: &str| {
         let head = format!("[[steps]]\nfrom = \"source\"\nfilter = \"lambda word: word == '{word}'\"");
         format!(

@@ -182,6 +182,21 @@ fn another_checkpoint_of_the_same_job_needs_append() {
     assert_eq!(delivered(broker, output.name()).0, twice);
 }
 
+#[test]
+fn an_output_that_has_another_name_for_a_while_goes_on() {
+    let Some(broker) = broker() else { return };
+    let (input, output) = (broker.topic("in", PARTITIONS), broker.topic("out", 1));
+    let text = job(&unique_name("renamed"), &broker.brokers, input.name(), &format!("topic = \"{}\"", output.name()));
+    let place = Place::with_job("");
+    let mut lines = Vec::new();
+    for name in ["out", "other", "out", "other"] {
+        lines.extend(fill(broker, input.name(), 5));
+        place.write("job.toml", text.replace("name = \"out\"", &format!("name = \"{name}\"")));
+        place.catch_up();
+        assert_eq!(delivered(broker, output.name()).0, truth(lines.iter().map(String::as_str)), "{name}");
+    }
+}
+
 /// What a job of that name delivered is recorded with the topic of the output that it had first.
 #[test]
 fn another_checkpoint_that_begins_with_another_output_needs_append_too() {

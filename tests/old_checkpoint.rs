@@ -93,6 +93,36 @@ fn dead_letters_that_were_known_by_their_absolute_path_go_on() {
     assert_eq!(letters(&place), 3);
     place.kstream("replay job.toml --verify").expect(0).says(&["batches=4"]);
 
+    // Killed before its first commit of today, after a rest, after a move.
+    #[cfg(feature = "crash-points")]
+    {
+        let place = fixture("dead-letters");
+        queue(&place, "[\"z\"]\n[\"w\"]\n");
+        let mut killed = place.command("run job.toml");
+        killed.env("KSTREAM_CRASH_AT", "plan: logged");
+        assert_eq!(place.spawn(killed).wait().code, None, "killed");
+        place.kstream("run job.toml").expect(0).says(&["batches=1"]);
+        assert_eq!(letters(&place), 4);
+    }
+    let place = fixture("dead-letters");
+    let job = place.read("job.toml");
+    place.write("job.toml", job.replace("\"dead_letter\"\ndead_letter = { file = \"dead.jsonl\" }", "\"skip\""));
+    queue(&place, "[\"z\"]\n");
+    place.kstream("run job.toml").expect(0).says(&["poison=1"]);
+    assert_eq!(letters(&place), 2);
+    place.write("job.toml", &job);
+    queue(&place, "[\"w\"]\n");
+    place.kstream("run job.toml").expect(0).says(&["batches=1"]);
+    assert_eq!(letters(&place), 3);
+
+    // Taken back over an edit to another file.
+    let place = fixture("dead-letters");
+    place.write("job.toml", job.replace("dead.jsonl", "other.jsonl"));
+    queue(&place, "[\"z\"]\n");
+    place.kstream("run job.toml").expect(0).says(&["batches=1"]);
+    place.kstream("rewind job.toml --to 0 --yes").expect(0);
+    assert_eq!((letters(&place), place.read("other.jsonl").len()), (1, 0));
+
     // Behind a first run of today nobody knows any more how long the file was.
     let place = fixture("dead-letters");
     queue(&place, "[\"z\"]\n");

@@ -55,7 +55,10 @@ impl ConnectArgs {
     pub fn cluster(&self) -> Result<Cluster, Failure> {
         let brokers = parse_brokers(&self.brokers).map_err(|what| {
             let failure = Failure::new(Exit::Usage, "cannot read --brokers").detail(format!("{what}."));
-            failure.hint("Write host:port,...; a login is of --property: sasl.username=NAME, 'sasl.password={ env = \"NAME\" }'.")
+            failure.hint(match self.brokers.contains('@') {
+                true => "A login is of --property: sasl.username=NAME, and 'sasl.password={ env = \"NAME\" }'.",
+                false => "Write host:port,...",
+            })
         })?;
         Ok(Cluster { brokers, properties: self.properties()?, timeout: DEFAULT_TIMEOUT })
     }

@@ -1,6 +1,10 @@
 //! Dead letters as outputs: where a job sends them, and what a batch delivers to each place.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use super::{
     error::{Class, DriverError},
@@ -78,61 +82,64 @@ pub fn check_topics(job: &Job, patience: &mut Patience) -> Result<(), DriverErro
 pub const PREFIX: &str = "dead letters: ";
 
 /// The name under which the checkpoint knows the output; the same for a job file and for its text in the checkpoint, also
-/// where the directory it ran in was moved, or its brokers have another address.
+/// where the directory it ran in was moved.
 pub fn name(job: &Job, to: &OnError) -> String {
-    let namesakes = |wanted: &str| {
-        let of_topic = |to: &&OnError| matches!(to, OnError::DeadLetterTopic { topic, .. } if *topic == *wanted);
-        destinations(job).iter().filter(of_topic).count()
-    };
     match to {
-        OnError::DeadLetterTopic { topic, brokers: Some(brokers) } if namesakes(topic) > 1 => {
-            in_topic_on(topic) + brokers
-        }
-        OnError::DeadLetterTopic { topic, .. } => in_topic(topic),
+        OnError::DeadLetterTopic { topic, brokers: Some(brokers) } => format!("{TOPIC}{topic} on {brokers}"),
+        OnError::DeadLetterTopic { topic, brokers: None } => format!("{TOPIC}{topic}"),
         OnError::DeadLetterFile(path) => in_file(&job.as_named(path)),
         OnError::Fail | OnError::Skip => PREFIX.to_owned(),
     }
 }
 
+const TOPIC: &str = "dead letters: topic ";
+
 fn in_file(path: &Path) -> String {
-    format!("{PREFIX}{}", path.display())
+    let name = format!("{PREFIX}{}", path.display());
+    if name.starts_with(TOPIC) { format!("{PREFIX}./{}", path.display()) } else { name }
 }
 
-fn in_topic(topic: &str) -> String {
-    format!("{PREFIX}topic {topic}")
-}
-
-fn in_topic_on(topic: &str) -> String {
-    in_topic(topic) + " on "
-}
-
-/// Whether earlier versions stored a place of `stored`, a job of the checkpoint, as `found`: a file by where it was when the
-/// job ran, a topic by brokers that may have another address now.
-fn was_named(stored: &Job, to: &OnError, found: &str) -> bool {
-    match to {
-        OnError::DeadLetterFile(path) => *found == in_file(&stored.ran.directory.join(stored.as_named(path))),
-        OnError::DeadLetterTopic { topic, .. } => {
-            name(stored, to) == in_topic(topic) && found.starts_with(&in_topic_on(topic))
-        }
-        OnError::Fail | OnError::Skip => false,
-    }
-}
-
-/// Whether a commit of `stored` tells of `to`.
+/// Whether a commit of `stored` tells of `to`. Earlier versions knew a file by where it was when the job ran.
 pub fn is_named(stored: &Job, to: &OnError, found: &str) -> bool {
-    *found == name(stored, to) || was_named(stored, to, found)
+    let was_here = |path: &Path| *found == in_file(&stored.ran.directory.join(stored.as_named(path)));
+    *found == name(stored, to) || matches!(to, OnError::DeadLetterFile(path) if was_here(path))
 }
 
-/// Lets what earlier versions stored of the dead letters of `stored` be known by the names of today.
-pub fn rename<F: Clone>(sinks: &mut BTreeMap<String, F>, stored: &Job) {
-    for to in destinations(stored) {
-        let earlier: Vec<_> = sinks.iter().filter(|(found, _)| was_named(stored, &to, found)).collect();
-        // Of several clusters nobody knows which one it was.
-        if let [(_, known)] = &*earlier {
-            let known = (*known).clone();
-            sinks.entry(name(stored, &to)).or_insert(known);
+/// The names of today of files that earlier versions knew by where they were: the name then, and now. `jobs` are those of the
+/// checkpoint and the one at hand.
+pub fn renamed(jobs: &[&Job]) -> BTreeMap<String, String> {
+    let directories: BTreeSet<&Path> = jobs.iter().flat_map(|job| [&*job.directory, &*job.ran.directory]).collect();
+    let mut renamed = BTreeMap::new();
+    for job in jobs {
+        for to in destinations(job) {
+            let OnError::DeadLetterFile(path) = to else { continue };
+            let now = job.as_named(&path);
+            if now.is_relative() {
+                let earlier = directories.iter().map(|directory| in_file(&directory.join(&now)));
+                renamed.extend(earlier.map(|earlier| (earlier, in_file(&now))));
+            }
         }
     }
+    renamed
+}
+
+/// Lets what is stored under names that were `renamed` be found by those of today. `latest` chooses of several.
+pub fn rename<F: Clone>(
+    sinks: &mut BTreeMap<String, F>,
+    renamed: &BTreeMap<String, String>,
+    latest: impl Fn(F, F) -> F,
+) {
+    let mut found: BTreeMap<&String, F> = BTreeMap::new();
+    for (earlier, now) in renamed.iter().filter(|(_, now)| !sinks.contains_key(*now)) {
+        if let Some(known) = sinks.get(earlier).cloned() {
+            let known = match found.remove(now) {
+                Some(other) => latest(other, known),
+                None => known,
+            };
+            found.insert(now, known);
+        }
+    }
+    sinks.extend(found.into_iter().map(|(now, known)| (now.clone(), known)));
 }
 
 /// What of a batch's letters goes to `to`.

@@ -83,6 +83,11 @@ impl<'a> Origins<'a> {
         self.dropped.is_empty() && self.renamed.is_empty()
     }
 
+    /// Whether the state of that name, of whichever step, ends here.
+    pub fn ends(&self, state: &str) -> bool {
+        self.drops(state) && self.renamed.iter().all(|(_, old)| *old != *state)
+    }
+
     fn drops(&self, state: &str) -> bool {
         self.dropped.iter().any(|name| *name == *state)
     }
@@ -236,6 +241,12 @@ impl Engine {
             sink.restore(facts.get(&name).map(|(facts, _)| facts)).map_err(|error| sink_failed(&name, &error))?;
             let settings = "dead letters".to_owned();
             self.outputs.push(OutputSink { of: Delivers::DeadLetters(to), settings, name, sink });
+        }
+        let has = |name: &String| self.outputs.iter().any(|output| output.name == *name);
+        let beside: Vec<&SinkFacts> =
+            facts.iter().filter(|(name, _)| !has(name)).map(|(_, (facts, _))| facts).collect();
+        for output in &mut self.outputs {
+            beside.iter().for_each(|facts| output.sink.restore_beside(facts));
         }
         Ok(())
     }

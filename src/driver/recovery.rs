@@ -23,7 +23,10 @@ use super::{
     recorded,
     reporter::Reporter,
     rewind,
-    stored::{hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, standing, state_image},
+    stored::{
+        hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, rename_letters, renamed_letters,
+        standing, state_image,
+    },
     trigger::Ticks,
 };
 use crate::{
@@ -84,7 +87,8 @@ impl Before {
             rewind::check_left(unfinished, &archive, job)?;
         }
         let Some(last) = last_job(&archive, facts, job)? else { return Ok(Before::default()) };
-        dead_letters::rename(&mut facts.sinks, &last);
+        let renamed = renamed_letters(&archive, facts, job)?;
+        rename_letters(facts, &renamed);
         let accepted = edited(dir, &last, job, options)?;
         Ok(Before { last: Some(last), accepted })
     }
@@ -259,9 +263,8 @@ impl<'a> Run<'a> {
     ) -> Result<(), DriverError> {
         let archive = self.checkpoint.archive();
         let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
-        if let Some(last) = last_job(archive, &facts, job)? {
-            dead_letters::rename(&mut facts.sinks, &last);
-        }
+        let renamed = renamed_letters(archive, &facts, job)?;
+        rename_letters(&mut facts, &renamed);
         inputs.positions = positions(&facts);
         let given_up = self.accepted.give_up(job, &mut inputs.positions);
         self.accepted.note(given_up);

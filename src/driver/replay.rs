@@ -46,6 +46,7 @@ pub fn replay(job: &Job, options: &ReplayOptions, now_ms: i64, bars: &Bars) -> R
         reading: None,
         archive,
         engine: None,
+        then: None,
         differences: Vec::new(),
         incomparable: BTreeMap::new(),
     };
@@ -118,6 +119,8 @@ struct Replay<'a> {
     archive: Archive,
     /// The engine of the batch before, and that batch: its states have taken that batch's changes.
     engine: Option<(Engine, BatchId)>,
+    /// The job of a text of then, and whose states of it the job at hand goes on with ([`job::heirs`]).
+    then: Option<(JobTextHash, Job, BTreeMap<String, String>)>,
     differences: Vec<String>,
     /// Outputs whose digests of then and now cover different things, with the first such batch.
     incomparable: BTreeMap<String, BatchId>,
@@ -188,14 +191,26 @@ impl Replay<'_> {
                 Ok(engine)
             }
             ReplayMode::Show => {
-                let then = from_text(&point.job_text, self.job)?;
-                let heirs = job::heirs(&then, self.job);
+                let text = &point.plan.job_text;
+                let (then, heirs) = match self.then.take() {
+                    Some((of, then, heirs)) if of == *text => (then, heirs),
+                    _ => {
+                        let then = from_text(&point.job_text, self.job)?;
+                        let heirs = job::heirs(&then, self.job);
+                        (then, heirs)
+                    }
+                };
+                let (_, then, heirs) = self.then.insert((text.clone(), then, heirs));
                 if let Some(mut engine) = before {
                     // Its states are those of the job at hand by now, but for what the run dropped.
-                    let dropped = |step: &str| heirs.get(step).is_some_and(|then| origins.of(then).is_none());
+                    let dropped = |step: &str| match heirs.get(step) {
+                        Some(then) => origins.of(then).is_none(),
+                        None => origins.ends(step),
+                    };
                     engine.drop_states(dropped)?;
                     return Ok(engine);
                 }
+                let (then, heirs) = (then.clone(), heirs.clone());
                 self.at_hand(point, &then, &heirs)
             }
         }

@@ -13,7 +13,7 @@ use super::{
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
     patience::Patience,
-    stored::{hold, inspect, job_of, last_job, standing},
+    stored::{hold, inspect, job_of, rename_letters, rename_targets, renamed_letters, standing},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
@@ -34,8 +34,8 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     let failed = |error| checkpoint_failed(&error);
     let archive = Archive::open(&dir).map_err(failed)?;
     let world = World::default();
-    let newest = last_job(&archive, &facts, job)?;
-    newest.iter().for_each(|newest| dead_letters::rename(&mut facts.sinks, newest));
+    let renamed = renamed_letters(&archive, &facts, job)?;
+    rename_letters(&mut facts, &renamed);
     let mut resume = || match lock.take() {
         Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
         None => Err(DriverError::new(Class::Failed, "the checkpoint is open already")),
@@ -72,7 +72,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     }
     let mut writers = Writers::open(jobs, &facts.sinks, &world)?;
     let mut targets = archive.sinks_as_of(options.to).map_err(failed)?;
-    newest.iter().for_each(|newest| dead_letters::rename(&mut targets, newest));
+    rename_targets(&mut targets, &renamed);
     let left = writers.check(&facts, &targets, job, options)?;
     // Nothing has refused: from here on the checkpoint is written.
     let mut checkpoint = match resumed {
@@ -80,7 +80,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         None => resume()?,
     };
     let complete = |record: &mut RewindRecord| {
-        newest.iter().for_each(|newest| dead_letters::rename(&mut record.sinks, newest));
+        rename_targets(&mut record.sinks, &renamed);
         record.sinks.retain(|name, _| !left.contains(name));
         record.job_text = texts.first().cloned();
         record.earlier_job_texts = texts.iter().skip(1).cloned().collect();
@@ -299,6 +299,7 @@ pub fn finish_left(
         jobs.push(at_hand(job));
     }
     let mut record = record.clone();
-    dead_letters::rename(&mut record.sinks, &jobs[0].0);
+    let stored: Vec<&Job> = jobs.iter().map(|(stored, _)| stored).chain([job]).collect();
+    rename_targets(&mut record.sinks, &dead_letters::renamed(&stored));
     Writers::open(jobs, sinks, edges)?.finish(checkpoint, &record)
 }

@@ -1,8 +1,12 @@
 //! What is read of a stored checkpoint: its facts, once they may be used, its jobs, positions and states.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{
+    dead_letters,
     error::{Class, DriverError},
     failed::checkpoint_failed,
     inputs::Positions,
@@ -13,7 +17,7 @@ use crate::{
     model::{BatchId, BatchIdentity},
     planner::Position,
     protocol::{Decision, Expected, Facts, JobTextHash, decide},
-    sink::{Assume, Standing},
+    sink::{Assume, SinkFacts, Standing},
 };
 
 /// Takes the lock of a checkpoint directory, and takes back what a killed process left half written in it.
@@ -61,6 +65,34 @@ pub fn job_of(archive: &Archive, text: &JobTextHash, connection: &Job) -> Result
 pub fn last_job(archive: &Archive, facts: &Facts, connection: &Job) -> Result<Option<Job>, DriverError> {
     let last = facts.batches.values().next_back().and_then(|row| row.plan.as_ref());
     last.map(|plan| job_of(archive, &plan.job_text, connection)).transpose()
+}
+
+/// The files of dead letters that an earlier version stored by where they were, and their names of today.
+pub fn renamed_letters(
+    archive: &Archive,
+    facts: &Facts,
+    connection: &Job,
+) -> Result<BTreeMap<String, String>, DriverError> {
+    if !facts.sinks.keys().any(|name| name.starts_with(&format!("{}/", dead_letters::PREFIX))) {
+        return Ok(BTreeMap::new());
+    }
+    let texts: BTreeSet<_> = facts.batches.values().filter_map(|row| Some(&row.plan.as_ref()?.job_text.0)).collect();
+    let mut jobs = Vec::with_capacity(texts.len());
+    for text in texts {
+        jobs.push(job_of(archive, &JobTextHash(text.clone()), connection)?);
+    }
+    Ok(dead_letters::renamed(&jobs.iter().chain([connection]).collect::<Vec<_>>()))
+}
+
+/// [`renamed_letters`] in what the facts say of sinks.
+pub fn rename_letters(facts: &mut Facts, renamed: &BTreeMap<String, String>) {
+    let latest = |a: (SinkFacts, Option<BatchId>), b: (SinkFacts, Option<BatchId>)| if a.1 < b.1 { b } else { a };
+    dead_letters::rename(&mut facts.sinks, renamed, latest);
+}
+
+/// [`renamed_letters`] in what sinks are taken back to: where it was known by several names, nobody knows.
+pub fn rename_targets(targets: &mut BTreeMap<String, Option<SinkFacts>>, renamed: &BTreeMap<String, String>) {
+    dead_letters::rename(targets, renamed, |_, _| None);
 }
 
 /// `stored` as the job that reads its sources now: where `given` says that they are, as long as it has them.

@@ -299,6 +299,7 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         mirror_offsets_to: mirror?,
         directory: reader.directory.clone(),
         ran: std::mem::take(&mut reader.ran),
+        letters_at: std::collections::BTreeMap::new(),
         file_contents: reader.files.contents.clone(),
         places: std::mem::take(&mut reader.places),
     })

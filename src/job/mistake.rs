@@ -58,9 +58,14 @@ pub struct Text {
     pub shown: String,
 }
 
+/// The name of a text that is a list of brokers.
+pub const BROKERS_FLAG: &str = "--brokers";
+
 impl Text {
     pub fn new(name: impl Into<String>, text: &str) -> Self {
-        Self { name: name.into(), shown: secret::mask(text) }
+        let name = name.into();
+        let shown = if name == BROKERS_FLAG { secret::mask_login(text) } else { secret::mask(text) };
+        Self { name, shown }
     }
 }
 

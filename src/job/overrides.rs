@@ -1,7 +1,7 @@
 //! `--set KEY=VALUE` and `--brokers`: values of the command line take the place of values of the file.
 
 use super::{
-    mistake::{Mistake, Span},
+    mistake::{BROKERS_FLAG, Mistake, Span},
     reader::{Origin, Reader, all_of},
     suggest::did_you_mean,
     tree::{Entry, Node, Table, Tree},
@@ -35,7 +35,7 @@ pub fn apply(reader: &mut Reader<'_>, root: &mut Table, overrides: &Overrides) {
 
 fn set_brokers(reader: &mut Reader<'_>, root: &mut Table, brokers: &str) {
     let origin = reader.origins.len();
-    reader.origins.push(Origin { name: "--brokers".to_owned(), raw: brokers.to_owned() });
+    reader.origins.push(Origin { name: BROKERS_FLAG.to_owned(), raw: brokers.to_owned() });
     let span = Span::new(origin, 0..brokers.len());
     let entry = |span: &Span| Entry {
         key: "brokers".to_owned(),

@@ -31,6 +31,7 @@ pub fn mask(text: &str) -> String {
     });
     let Some(literal) = LITERAL.as_ref() else { return String::new() };
     let text = mask_logins(text);
+    let text = mask_brokers(&text);
     let masked: Cow<'_, str> = literal.replace_all(&text, |found: &Captures<'_>| {
         let group = |idx| found.get(idx).map_or("", |group| group.as_str());
         let (key, value) = (group(1), group(2));
@@ -54,6 +55,24 @@ fn mask_logins(text: &str) -> Cow<'_, str> {
         }
         _ => Cow::Borrowed(text),
     }
+}
+
+/// All of `brokers` in which a login stands: anything may be of its password.
+fn mask_brokers(text: &str) -> Cow<'_, str> {
+    static BROKERS: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(&format!(r#"(?i:brokers)["']?[ \t]*=[ \t]*({STRING}|[^\n]*)"#)).ok());
+    match BROKERS.as_ref() {
+        Some(brokers) if text.contains('@') => brokers.replace_all(text, |found: &Captures<'_>| {
+            let (whole, list) = (&found[0], &found[1]);
+            format!("{}{}", &whole[..whole.len() - list.len()], mask_login(list))
+        }),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// A list of brokers; of one with a login, stars.
+pub fn mask_login(list: &str) -> String {
+    if list.contains('@') { stars(list) } else { list.to_owned() }
 }
 
 const STRING: &str = r#""""[\s\S]*?(?:"""|\z)|'''[\s\S]*?(?:'''|\z)|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?"#;
@@ -104,7 +123,11 @@ mod tests {
 
     #[test]
     fn the_password_of_a_login_is_masked() {
-        check("brokers = \"me:hun:te/r@a:9092,b:9092\"", "brokers = \"me:********@a:9092,b:9092\"");
+        check("servers = \"me:hun:te/r@a:9092,b:9092\"", "servers = \"me:********@a:9092,b:9092\"");
+        check("brokers = 'me:can ary@a:1' # b", "brokers = **************** # b");
+        check("x = { brokers = \"me:can'a\\\"ry@a:1\" }", "x = { brokers = ****************** }");
+        check("source.brokers=me:can \"ary@a:1", "source.brokers=****************");
+        check("brokers = 'a:1' # @", "brokers = 'a:1' # @");
         check("SASL_SSL://me:p,w@a:9092,b:9092", "SASL_SSL://me:***@a:9092,b:9092");
         check("me:pw@a:9092,you:pw@b", "me:****************@b");
         check("'lambda line: line + \"@\"'", "'lambda line: line + \"@\"'");

@@ -11,19 +11,6 @@ pub enum OnError {
     DeadLetterTopic { topic: String, brokers: Option<String> },
 }
 
-impl OnError {
-    /// Takes over how the topic is reached, from what stands in the same place of the job at hand.
-    pub(super) fn connect_like(&mut self, current: Option<&OnError>) {
-        match (self, current) {
-            (
-                OnError::DeadLetterTopic { topic, brokers },
-                Some(OnError::DeadLetterTopic { topic: current, brokers: now }),
-            ) if topic == current => brokers.clone_from(now),
-            _ => {}
-        }
-    }
-}
-
 /// A literal, or where the secret is to be read from at start. Printing one never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {

@@ -43,6 +43,8 @@ pub struct Job {
     pub directory: PathBuf,
     /// Where it ran, if it is the job of a checkpoint.
     pub ran: Ran,
+    /// Where topics of dead letters are today, by topic and brokers as this job of a checkpoint has them.
+    pub letters_at: BTreeMap<(String, Option<String>), Option<String>>,
     /// What every `initial` and queue file held when the job was loaded, by its absolute path.
     pub file_contents: BTreeMap<PathBuf, Content>,
     /// Where its functions are written, for messages.

@@ -7,7 +7,7 @@
 //! checkpoint lies) is taken from the current start when the text is read, so that it may change between the two; brokers
 //! and properties are in the text only for sources and outputs that the current job no longer has.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use jiff::Timestamp;
 use toml::{Table, Value};
@@ -75,12 +75,9 @@ impl Job {
     fn connect_like(&mut self, connection: &Job) {
         self.memory_limit_bytes = connection.memory_limit_bytes;
         self.checkpoint_dir.clone_from(&connection.checkpoint_dir);
-        self.on_error.connect_like(Some(&connection.on_error));
+        self.letters_at = self.letters_like(connection);
         for source in &mut self.sources {
             let current = connection.sources.iter().find(|current| current.name == source.name);
-            if let Some(on_error) = &mut source.on_error {
-                on_error.connect_like(current.and_then(|current| current.on_error.as_ref()));
-            }
             if let (SourceKind::Kafka(kafka), Some(SourceKind::Kafka(current))) =
                 (&mut source.kind, current.map(|current| &current.kind))
             {
@@ -93,9 +90,6 @@ impl Job {
         }
         for step in &mut self.steps {
             let current = connection.steps.iter().find(|current| current.id == step.id);
-            if let Some(on_error) = &mut step.on_error {
-                on_error.connect_like(current.and_then(|current| current.on_error.as_ref()));
-            }
             if let (Operator::ToKafka(output), Some(Operator::ToKafka(current))) =
                 (&mut step.operator, current.map(|current| &current.operator))
             {
@@ -103,6 +97,28 @@ impl Job {
                 output.properties.clone_from(&current.properties);
             }
         }
+    }
+
+    /// The brokers of today for topics of dead letters, where they stand in the same place of `connection`.
+    fn letters_like(&self, connection: &Job) -> BTreeMap<(String, Option<String>), Option<String>> {
+        let of_source = |source: &SourceSpec| {
+            let current = connection.sources.iter().find(|current| current.name == source.name);
+            (source.on_error.clone(), current.and_then(|current| current.on_error.clone()))
+        };
+        let of_step = |step: &Step| {
+            let current = connection.steps.iter().find(|current| current.id == step.id);
+            (step.on_error.clone(), current.and_then(|current| current.on_error.clone()))
+        };
+        let of_job = (Some(self.on_error.clone()), Some(connection.on_error.clone()));
+        let places = self.sources.iter().map(of_source).chain(self.steps.iter().map(of_step)).chain([of_job]);
+        let letters_at = places.filter_map(|place| match place {
+            (
+                Some(OnError::DeadLetterTopic { topic, brokers }),
+                Some(OnError::DeadLetterTopic { topic: current, brokers: now }),
+            ) if topic == current => Some(((topic, brokers), now)),
+            _ => None,
+        });
+        letters_at.collect()
     }
 
     fn retention_table(&self) -> Table {
@@ -361,7 +377,7 @@ fn put_to_kafka(job: &Job, table: &mut Table, spec: &ToKafkaSpec) {
     put(table, "properties", properties_table(job, &spec.properties));
 }
 
-fn properties_table(job: &Job, properties: &std::collections::BTreeMap<String, Setting>) -> Table {
+fn properties_table(job: &Job, properties: &BTreeMap<String, Setting>) -> Table {
     let mut table = Table::new();
     for (name, setting) in properties {
         let mut reference = Table::new();

@@ -10,7 +10,6 @@ use super::{
     fields::Fields,
     mistake::{Mistake, Span},
     reader::{Reader, Texts, report_unknown_name},
-    secret,
     setting::Setting,
     spec::{Begin, Start, TopicSelection},
     tree::{Node, Tree},
@@ -47,12 +46,11 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     unfit.is_empty().then_some(text)
 }
 
-/// What of a list is no `host:port`: where it stands, and what it is instead. Not for every eye: where it is a login, its
-/// password is in it.
+/// What of a list is no `host:port`: where it stands, and what it is instead. A login is not shown: anything may be of its
+/// password.
 fn unfit_brokers(list: &str) -> Vec<(Range<usize>, String)> {
-    // A comma may be of the password.
     if list.contains('@') {
-        return vec![(0..list.len(), format!("`{list}` is no broker"))];
+        return vec![(0..list.len(), "a login is no part of a broker".to_owned())];
     }
     let what = |broker: &str| match broker {
         "" => "a broker is missing beside a comma".to_owned(),
@@ -67,13 +65,13 @@ fn unfit_brokers(list: &str) -> Vec<(Range<usize>, String)> {
     each_broker(list).filter(|(_, broker)| !is_broker(broker)).map(|(range, broker)| (range, what(broker))).collect()
 }
 
-/// The brokers of a cluster that exists outside a running job. What is wrong with a list of others shows no login.
+/// The brokers of a cluster that exists outside a running job, or what is wrong with them.
 pub fn parse_brokers(list: &str) -> Result<String, String> {
     let list = list.trim();
     match (list, unfit_brokers(list).into_iter().next()) {
         ("", _) => Err("there is no broker".to_owned()),
         (EMBEDDED, _) => Err("the embedded broker exists only inside a running job".to_owned()),
-        (_, Some((_, what))) => Err(secret::mask(&what)),
+        (_, Some((_, what))) => Err(what),
         (brokers, None) => Ok(brokers.to_owned()),
     }
 }

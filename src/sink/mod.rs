@@ -100,6 +100,9 @@ pub trait Sink: Send {
     /// Told at start: what the last commit (or else the plan) remembered. Looks at nothing.
     fn restore(&mut self, facts: Option<&SinkFacts>) -> Result<(), SinkError>;
 
+    /// Told after `restore`, of every output that the checkpoint knows and the job no longer has.
+    fn restore_beside(&mut self, _facts: &SinkFacts) {}
+
     /// Told after `restore`, before anything is written for this start: looks, and refuses what must not go on.
     fn inspect(&mut self, _standing: &Standing) -> Result<(), SinkError> {
         Ok(())

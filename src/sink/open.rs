@@ -75,7 +75,8 @@ pub fn open_dead_letters(
             Ok(Box::new(LogSink::new(name, path, None, Append::Never, zone, Arc::new(LocalDisk))))
         }
         OnError::DeadLetterTopic { topic, brokers } => {
-            kafka.open_dead_letters(job, name, topic, brokers.as_deref(), embedded)
+            let today = job.letters_at.get(&(topic.clone(), brokers.clone())).unwrap_or(brokers);
+            kafka.open_dead_letters(job, name, topic, today.as_deref(), embedded)
         }
         OnError::Fail | OnError::Skip => {
             Err(SinkError::new(SinkErrorKind::Failed, "no place for dead letters is named"))

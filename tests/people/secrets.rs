@@ -214,17 +214,30 @@ fn a_secret_that_cannot_be_read_is_named_and_nothing_else_of_it() {
 fn no_login_written_into_brokers_comes_to_light() {
     let place = Place::with_job("");
     embedded(&place, 1, 1, "", COUNTED);
-    for brokers in ["me:canary@127.0.0.1:1", "127.0.0.1:1,SASL_SSL://me:can,canary@127.0.0.1:1"] {
-        for args in [
-            &*format!("run job.toml --until-caught-up --brokers {brokers}"),
-            &format!("check job.toml --set source.brokers='{brokers}'"),
-            &format!("topics list --brokers {brokers}"),
-            &format!("produce lines --brokers {brokers}"),
-            &format!("consume lines --brokers {brokers} -v"),
+    let text = place.read("job.toml");
+    for brokers in [
+        "me:canary@127.0.0.1:1",
+        "127.0.0.1:1,SASL_SSL://me:x,canary@127.0.0.1:1",
+        "me:the canary@127.0.0.1:1",
+        "me:x'canary@127.0.0.1:1",
+        "me:x\\\"canary@127.0.0.1:1",
+    ] {
+        let quoted = format!("source.brokers=\"{brokers}\"");
+        for (args, value) in [
+            ("run job.toml --until-caught-up --brokers", brokers),
+            ("check job.toml --set", &quoted),
+            ("topics list --brokers", brokers),
+            ("produce lines --brokers", brokers),
+            ("consume lines -v --brokers", brokers),
+            ("check written.toml --set", "batch_interval=2s"),
         ] {
-            let ended = place.kstream(args).expect(2).says(&["is no broker", "sasl.password"]);
+            place.write("written.toml", text.replace("brokers = \"embedded\"", &format!("brokers = \"{brokers}\"")));
+            let mut command = place.command(args);
+            command.arg(value);
+            let ended =
+                place.spawn(command).wait().expect(2).says(&["a login is no part of a broker", "sasl.password"]);
             let said = format!("{}{}", ended.out, ended.err);
-            assert!(!said.contains("canary"), "{args}: {said}");
+            assert!(!said.contains("canary"), "{args} {value}: {said}");
         }
     }
 }

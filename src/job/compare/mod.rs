@@ -84,16 +84,18 @@ fn compare_names(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
     }
 }
 
+/// Whether a state counts time, so that it means nothing to another batch interval.
+fn is_timed(operator: &Operator) -> bool {
+    operator.window().is_some() || matches!(operator, Operator::MapWithState { timeout_ms: Some(_), .. })
+}
+
 fn compare_intervals(old: &Job, new: &Job, differences: &mut Vec<Difference>) {
     if old.batch_interval_ms == new.batch_interval_ms {
         return;
     }
     let (before, after) = (duration_text(old.batch_interval_ms), duration_text(new.batch_interval_ms));
     let text = format!("`batch_interval` was {before}, is {after}");
-    let timed = |step: &&Step| {
-        step.operator.window().is_some() || matches!(step.operator, Operator::MapWithState { timeout_ms: Some(_), .. })
-    };
-    let lost: Vec<Dropped> = old.steps.iter().filter(timed).map(state_of).collect();
+    let lost: Vec<Dropped> = old.steps.iter().filter(|step| is_timed(&step.operator)).map(state_of).collect();
     differences.push(match lost.is_empty() {
         true => allowed(text),
         false => drops(text, lost),

@@ -8,7 +8,7 @@ use super::{
         quantity::duration_text,
         spec::Job,
     },
-    Difference, Verdict, allowed, drops, state_of,
+    Difference, Verdict, allowed, drops, is_timed, state_of,
 };
 
 /// The steps that take over the state of another one by this edit: their ids, and that one's. A `was` that stood there
@@ -33,7 +33,7 @@ fn unnamed_state(job: &Job) -> BTreeMap<&'static str, Vec<&Step>> {
 }
 
 /// The step of `old` whose state each step of `new` goes on with, by their ids. One that is not named begins without state: it
-/// is new, its state has another shape, or nobody knows which one it is.
+/// is new, its state has another shape or counts another time, or nobody knows which one it is.
 pub fn heirs(old: &Job, new: &Job) -> BTreeMap<String, String> {
     let taken = taken_over(old, new);
     let unclear: Vec<&str> = unclear(old, new).into_iter().map(|unclear| unclear.operator).collect();
@@ -45,6 +45,7 @@ pub fn heirs(old: &Job, new: &Job) -> BTreeMap<String, String> {
             *before.id == *id
                 && before.operator.is_stateful()
                 && other_shape(before, after).is_none()
+                && (old.batch_interval_ms == new.batch_interval_ms || !is_timed(&before.operator))
                 && (was.is_some() || taken.iter().all(|(_, was)| *was != *before.id))
         };
         let is_clear = was.is_some() || after.named || !unclear.contains(&after.operator.name());
@@ -95,14 +96,11 @@ fn unclear<'a>(old: &'a Job, new: &Job) -> Vec<Unclear<'a>> {
             }
             continue;
         }
-        let [(were, are), as_written] =
-            READINGS.map(|reading| (Around::each(old, &left, reading), Around::each(new, after, reading)));
+        let (were, are) = (Around::each(old, &left), Around::each(new, after));
         let has_another = were.iter().zip(&are).zip(&left).filter(|((was, is), _)| was.has_another_input(is));
         let mut texts: Vec<String> =
             has_another.map(|(_, step)| format!("step `{}` has another input", step.id)).collect();
-        let other_order =
-            Around::have_changed_places(&were, &are) || Around::have_changed_places(&as_written.0, &as_written.1);
-        if texts.is_empty() && other_order {
+        if texts.is_empty() && Around::have_changed_places(&were, &are) {
             texts.push(format!("the unnamed steps `{operator}` stand in another order"));
         }
         if !texts.is_empty() {
@@ -115,21 +113,21 @@ fn unclear<'a>(old: &'a Job, new: &Job) -> Vec<Unclear<'a>> {
 /// A step that is known only by its ordinal, by what stands around it.
 struct Around<'a> {
     /// What it does, whole, and its functions alone.
-    does: String,
-    functions: String,
+    does: Written,
+    functions: Written,
     above: Upstream<'a>,
     /// The named steps that it is an input of, through others without a name.
     below: BTreeSet<&'a str>,
 }
 
 impl<'a> Around<'a> {
-    fn each(job: &'a Job, steps: &[&'a Step], reading: Reading) -> Vec<Around<'a>> {
+    fn each(job: &'a Job, steps: &[&'a Step]) -> Vec<Around<'a>> {
         let named = job.steps.iter().filter(|step| step.named);
-        let named: Vec<_> = named.map(|step| (&*step.id, Upstream::of(job, step, reading))).collect();
+        let named: Vec<_> = named.map(|step| (&*step.id, Upstream::of(job, step))).collect();
         let around = |step: &&'a Step| Around {
-            does: reading(&job.operator_text(&step.operator)),
-            functions: reading(&functions(&step.operator).concat()),
-            above: Upstream::of(job, step, reading),
+            does: Written(vec![job.operator_text(&step.operator)]),
+            functions: Written(functions(&step.operator).into_iter().map(str::to_owned).collect()),
+            above: Upstream::of(job, step),
             below: named.iter().filter(|(_, above)| above.unnamed.contains(&*step.id)).map(|(id, _)| *id).collect(),
         };
         steps.iter().map(around).collect()
@@ -145,20 +143,32 @@ impl<'a> Around<'a> {
         fn of<'s, T>(steps: &'s [Around<'_>], part: impl Fn(&'s Around<'_>) -> T) -> Vec<T> {
             steps.iter().map(part).collect()
         }
-        moved(&of(before, |step| &step.does), &of(after, |step| &step.does))
-            || moved(&of(before, |step| &step.functions), &of(after, |step| &step.functions))
-            || moved(&of(before, |step| &step.above.texts), &of(after, |step| &step.above.texts))
+        Written::have_moved(&of(before, |step| &step.does), &of(after, |step| &step.does))
+            || Written::have_moved(&of(before, |step| &step.functions), &of(after, |step| &step.functions))
+            || Written::have_moved(&of(before, |step| &step.above.texts), &of(after, |step| &step.above.texts))
             || went_round(&of(before, |step| &step.below), &of(after, |step| &step.below))
     }
 }
 
-/// How texts of functions are compared: white space is of their layout, or of a string in them.
-type Reading = fn(&str) -> String;
+/// Texts of functions and steps. White space in them is of their layout, or of a string.
+#[derive(Default, PartialEq, Eq)]
+struct Written(Vec<String>);
 
-const READINGS: [Reading; 2] = [dense, str::to_owned];
+impl Written {
+    fn dense(&self) -> Vec<String> {
+        self.0.iter().map(|text| text.split_whitespace().collect()).collect()
+    }
 
-fn dense(text: &str) -> String {
-    text.split_whitespace().collect()
+    /// Whether they have changed places, whatever their layout is; and of those that differ in white space alone, by that.
+    fn have_moved(before: &[&Written], after: &[&Written]) -> bool {
+        let dense = |places: &[&Written]| -> Vec<_> { places.iter().map(|written| written.dense()).collect() };
+        let (were, are) = (dense(before), dense(after));
+        let alike = |places: &[&'_ Written]| -> Vec<Vec<String>> {
+            let kept = places.iter().zip(were.iter().zip(&are)).filter(|(_, (was, is))| was == is);
+            kept.map(|(written, _)| written.0.clone()).collect()
+        };
+        moved(&were, &are) || moved(&alike(before), &alike(after))
+    }
 }
 
 /// Whether what stood at one place stands at another one now, and is no longer where it stood.
@@ -194,11 +204,11 @@ struct Upstream<'a> {
     /// The steps between that keep state and have no name.
     unnamed: BTreeSet<&'a str>,
     /// What the steps between do.
-    texts: Vec<String>,
+    texts: Written,
 }
 
 impl<'a> Upstream<'a> {
-    fn of(job: &'a Job, step: &Step, reading: Reading) -> Upstream<'a> {
+    fn of(job: &'a Job, step: &Step) -> Upstream<'a> {
         let mut found = Upstream::default();
         let mut seen = vec![false; job.steps.len()];
         let mut open: Vec<Input> = step.inputs.iter().rev().copied().collect();
@@ -222,7 +232,7 @@ impl<'a> Upstream<'a> {
                         (false, true) => found.unnamed.insert(&step.id),
                         (false, false) => false,
                     };
-                    found.texts.push(reading(&job.operator_text(&step.operator)));
+                    found.texts.0.push(job.operator_text(&step.operator));
                     open.extend(step.inputs.iter().rev().copied());
                 }
             }

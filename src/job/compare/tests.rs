@@ -155,6 +155,10 @@ fn branches_of_unnamed_state_steps_may_not_change_places() {
     check(&[first, &a, &b, &c], &[first, &edited_a, &edited_b, &edited_c], &[]);
     let (one, two) = (branch("", "== 'a b'", UPDATE), branch("", "== 'a  b'", UPDATE));
     check(&[&one, &two], &[&two, &one], &[order]);
+    let update = |func: &str| format!("from = \"in\"\nupdate_state_by_key = \"lambda n,{func}\"");
+    let (tight, wide, twice) =
+        (update("o:(o or 0)+len(n)"), update(" o: (o or 0) + len(n)"), update(" o: (o or 0) + 2 * len(n)"));
+    check(&[first, &tight, &wide], &[first, &wide, &twice], &[]);
     let gone = ["1", "2"].map(|nth| format!("accept State step: update_state_by_key#{nth}"));
     check(&[first, &a, &b], &[first], &[&gone[0], &gone[1]]);
 }

@@ -123,6 +123,17 @@ impl Cluster {
         self.staged.clear();
     }
 
+    /// As [`Cluster::remember`], of an output that had the same entry as those that the job still has: it may tell of a later
+    /// delivery, where the others were away for a while.
+    pub fn remember_beside(&mut self, home: Home) {
+        fn place(home: &Home) -> (&str, &str, i32) {
+            (&home.cluster, &home.topic, home.partition)
+        }
+        if self.home.as_ref().is_some_and(|known| place(known) == place(&home)) {
+            self.remember(home);
+        }
+    }
+
     pub fn home(&self) -> Option<Home> {
         let mut home = self.home.clone()?;
         home.delivered = self.delivered.clone().or(home.delivered);

@@ -67,6 +67,12 @@ impl Sink for KafkaOutput {
         Ok(())
     }
 
+    fn restore_beside(&mut self, facts: &SinkFacts) {
+        if let Ok(home) = Home::decode(facts) {
+            self.cluster().remember_beside(home);
+        }
+    }
+
     fn inspect(&mut self, standing: &Standing) -> Result<(), SinkError> {
         let mut cluster = self.cluster();
         cluster.inspect(standing)?;

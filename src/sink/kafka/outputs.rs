@@ -112,11 +112,15 @@ impl KafkaOutputs {
         let (brokers, _) = connection(job, &spec)?;
         if brokers == EMBEDDED {
             spec.delivery = Delivery::AtLeastOnce;
-        } else if let Some((brokers, properties)) = exactly_once(job).find(|(other, _)| *other == brokers) {
+        } else if let Some((brokers, properties)) =
+            exact_outputs(job).filter_map(|spec| connection(job, spec).ok()).find(|(other, _)| *other == brokers)
+        {
             // A batch is one transaction on a cluster: beside such an output they go through its producer.
             (spec.brokers, spec.properties) = (Some(brokers), properties);
         }
-        self.open_as(job, name.to_owned(), &spec, None, embedded)
+        // Where all outputs of the job write behind what is there, its letters do.
+        let append = exact_outputs(job).map(|spec| spec.append).reduce(|all, one| all && one);
+        self.open_as(job, name.to_owned(), &spec, append, embedded)
     }
 
     fn cluster(
@@ -138,10 +142,10 @@ impl KafkaOutputs {
     }
 }
 
-/// The connections of the steps whose output is part of a batch's transaction.
-fn exactly_once(job: &Job) -> impl Iterator<Item = Connection> {
+/// The steps whose output is part of a batch's transaction.
+fn exact_outputs(job: &Job) -> impl Iterator<Item = &ToKafkaSpec> {
     job.steps.iter().filter_map(|step| match &step.operator {
-        Operator::ToKafka(spec) if spec.delivery == Delivery::ExactlyOnce => connection(job, spec).ok(),
+        Operator::ToKafka(spec) if spec.delivery == Delivery::ExactlyOnce => Some(&**spec),
         _ => None,
     })
 }

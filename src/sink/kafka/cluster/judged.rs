@@ -85,7 +85,7 @@ impl Cluster {
             format!("what Kafka cluster {} says of this job does not fit the checkpoint", self.id_or_brokers());
         SinkError::new(SinkErrorKind::Refused, message).with(
             format!("{detail} (group '{}')", self.group()),
-            "Put back the newest checkpoint; or start anew: another checkpoint_dir with append = true on the output. Each \
+            "Put back the newest checkpoint; or start anew: another checkpoint_dir with append = true on its outputs. Each \
              `kstream rewind JOB --to ID --leave-published` begins a higher timeline: above that of the output the job goes on, \
              and delivers again what it takes back.",
         )
