@@ -108,7 +108,9 @@ pub fn is_named(stored: &Job, to: &OnError, found: &str) -> bool {
 /// The names of today of files that earlier versions knew by where they were: the name then, and now. `jobs` are those of the
 /// checkpoint and the one at hand.
 pub fn renamed(jobs: &[&Job]) -> BTreeMap<String, String> {
-    let directories: BTreeSet<&Path> = jobs.iter().flat_map(|job| [&*job.directory, &*job.ran.directory]).collect();
+    let directories = jobs.iter().flat_map(|job| [&*job.directory, &*job.ran.directory]);
+    // Empty for a job that is not of the checkpoint.
+    let directories: BTreeSet<&Path> = directories.filter(|directory| directory.is_absolute()).collect();
     let mut renamed = BTreeMap::new();
     for job in jobs {
         for to in destinations(job) {
@@ -121,25 +123,6 @@ pub fn renamed(jobs: &[&Job]) -> BTreeMap<String, String> {
         }
     }
     renamed
-}
-
-/// Lets what is stored under names that were `renamed` be found by those of today. `latest` chooses of several.
-pub fn rename<F: Clone>(
-    sinks: &mut BTreeMap<String, F>,
-    renamed: &BTreeMap<String, String>,
-    latest: impl Fn(F, F) -> F,
-) {
-    let mut found: BTreeMap<&String, F> = BTreeMap::new();
-    for (earlier, now) in renamed.iter().filter(|(_, now)| !sinks.contains_key(*now)) {
-        if let Some(known) = sinks.get(earlier).cloned() {
-            let known = match found.remove(now) {
-                Some(other) => latest(other, known),
-                None => known,
-            };
-            found.insert(now, known);
-        }
-    }
-    sinks.extend(found.into_iter().map(|(now, known)| (now.clone(), known)));
 }
 
 /// What of a batch's letters goes to `to`.

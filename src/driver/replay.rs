@@ -4,7 +4,7 @@
 //! digest, and is told. The given job says where the sources are; without that a batch cannot be compared.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
 
@@ -192,19 +192,22 @@ impl Replay<'_> {
             }
             ReplayMode::Show => {
                 let text = &point.plan.job_text;
+                let mut come = BTreeSet::new();
                 let (then, heirs) = match self.then.take() {
                     Some((of, then, heirs)) if of == *text => (then, heirs),
-                    _ => {
+                    earlier => {
                         let then = from_text(&point.job_text, self.job)?;
                         let heirs = job::heirs(&then, self.job);
+                        let had = |step: &&String| earlier.as_ref().is_none_or(|(.., had)| had.contains_key(*step));
+                        come = heirs.keys().filter(|step| !had(step)).cloned().collect();
                         (then, heirs)
                     }
                 };
                 let (_, then, heirs) = self.then.insert((text.clone(), then, heirs));
                 if let Some(mut engine) = before {
-                    // Its states are those of the job at hand by now, but for what the run dropped.
+                    // Its states are those of the job at hand by now, but for what the run dropped or began.
                     let dropped = |step: &str| match heirs.get(step) {
-                        Some(then) => origins.of(then).is_none(),
+                        Some(then) => origins.of(then).is_none() || come.contains(step),
                         None => origins.ends(step),
                     };
                     engine.drop_states(dropped)?;

@@ -13,7 +13,7 @@ use super::{
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
     patience::Patience,
-    stored::{hold, inspect, job_of, rename_letters, rename_targets, renamed_letters, standing},
+    stored::{hold, inspect, job_of, rename_letters, renamed_letters, standing},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
@@ -35,6 +35,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     let archive = Archive::open(&dir).map_err(failed)?;
     let world = World::default();
     let renamed = renamed_letters(&archive, &facts, job)?;
+    check_renamed(&facts, &renamed, options.to)?;
     rename_letters(&mut facts, &renamed);
     let mut resume = || match lock.take() {
         Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
@@ -71,8 +72,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         resumed = Some(checkpoint);
     }
     let mut writers = Writers::open(jobs, &facts.sinks, &world)?;
-    let mut targets = archive.sinks_as_of(options.to).map_err(failed)?;
-    rename_targets(&mut targets, &renamed);
+    let targets = archive.sinks_as_of(options.to).map_err(failed)?;
     let left = writers.check(&facts, &targets, job, options)?;
     // Nothing has refused: from here on the checkpoint is written.
     let mut checkpoint = match resumed {
@@ -80,7 +80,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         None => resume()?,
     };
     let complete = |record: &mut RewindRecord| {
-        rename_targets(&mut record.sinks, &renamed);
+        record.sinks.retain(|name, _| !renamed.contains_key(name));
         record.sinks.retain(|name, _| !left.contains(name));
         record.job_text = texts.first().cloned();
         record.earlier_job_texts = texts.iter().skip(1).cloned().collect();
@@ -90,6 +90,18 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         tell_where_it_began(&facts, job);
     }
     writers.finish(&mut checkpoint, &record)
+}
+
+/// What an earlier version wrote into a file that it knew by another name is not cut: of several names nobody knows which one
+/// told of what.
+fn check_renamed(facts: &Facts, renamed: &BTreeMap<String, String>, to: Option<BatchId>) -> Result<(), DriverError> {
+    let is_after = |said_by: &Option<BatchId>| said_by.is_some_and(|batch| to.is_none_or(|to| batch > to));
+    let later = renamed.keys().filter_map(|name| facts.sinks.get(name)).filter(|(_, said_by)| is_after(said_by));
+    let Some(last) = later.filter_map(|(_, said_by)| *said_by).max() else { return Ok(()) };
+    let what = "an earlier version of kstream wrote the dead letters, and knew their file by another name";
+    Err(DriverError::new(Class::Refused, what)
+        .detail(format!("Its last batch was {last}."))
+        .hint(format!("Rewind to batch {last} or a later one, or begin anew with another checkpoint_dir.")))
 }
 
 /// A job, and the name of its text.
@@ -228,7 +240,8 @@ const ALL_THE_SAME: &str =
     "Or run with --leave-published to rewind all the same: files are cut back, what is delivered stays.";
 
 fn nobody_knows(output: &str, to: Option<BatchId>) -> DriverError {
-    let what = format!("output {output} cannot be cut back to batch {}", target(to));
+    let place = to.map_or_else(|| "the start".to_owned(), |to| format!("batch {to}"));
+    let what = format!("output {output} cannot be cut back to {place}");
     DriverError::new(Class::Refused, what)
         .detail("An earlier version of kstream wrote the checkpoint, and what it knew of the file then is no longer kept.".to_owned())
         .hint(
@@ -300,6 +313,11 @@ pub fn finish_left(
     }
     let mut record = record.clone();
     let stored: Vec<&Job> = jobs.iter().map(|(stored, _)| stored).chain([job]).collect();
-    rename_targets(&mut record.sinks, &dead_letters::renamed(&stored));
+    for (earlier, now) in dead_letters::renamed(&stored) {
+        // An earlier version began it.
+        if let (false, Some(target)) = (record.sinks.contains_key(&now), record.sinks.get(&earlier).cloned()) {
+            record.sinks.insert(now, target);
+        }
+    }
     Writers::open(jobs, sinks, edges)?.finish(checkpoint, &record)
 }

@@ -17,7 +17,7 @@ use crate::{
     model::{BatchId, BatchIdentity},
     planner::Position,
     protocol::{Decision, Expected, Facts, JobTextHash, decide},
-    sink::{Assume, SinkFacts, Standing},
+    sink::{Assume, Standing},
 };
 
 /// Takes the lock of a checkpoint directory, and takes back what a killed process left half written in it.
@@ -84,15 +84,17 @@ pub fn renamed_letters(
     Ok(dead_letters::renamed(&jobs.iter().chain([connection]).collect::<Vec<_>>()))
 }
 
-/// [`renamed_letters`] in what the facts say of sinks.
+/// Lets what the facts say of files that were `renamed` be found by their names of today, unless they are known by those.
 pub fn rename_letters(facts: &mut Facts, renamed: &BTreeMap<String, String>) {
-    let latest = |a: (SinkFacts, Option<BatchId>), b: (SinkFacts, Option<BatchId>)| if a.1 < b.1 { b } else { a };
-    dead_letters::rename(&mut facts.sinks, renamed, latest);
-}
-
-/// [`renamed_letters`] in what sinks are taken back to: where it was known by several names, nobody knows.
-pub fn rename_targets(targets: &mut BTreeMap<String, Option<SinkFacts>>, renamed: &BTreeMap<String, String>) {
-    dead_letters::rename(targets, renamed, |_, _| None);
+    let mut found = BTreeMap::new();
+    for (earlier, now) in renamed.iter().filter(|(_, now)| !facts.sinks.contains_key(*now)) {
+        let Some(known) = facts.sinks.get(earlier) else { continue };
+        let latest = found.entry(now.clone()).or_insert_with(|| known.clone());
+        if latest.1 < known.1 {
+            latest.clone_from(known);
+        }
+    }
+    facts.sinks.extend(found);
 }
 
 /// `stored` as the job that reads its sources now: where `given` says that they are, as long as it has them.

@@ -51,15 +51,6 @@ impl Job {
         displaced
     }
 
-    /// A path as the job file names it, wherever the job ran.
-    pub fn as_named(&self, path: &Path) -> PathBuf {
-        let inner = match path.is_relative() {
-            true => within(&self.directory, &self.absolute(path)),
-            false => self.ran.inner(path),
-        };
-        inner.map_or_else(|| path.to_owned(), PathBuf::from)
-    }
-
     /// Every path that starts from the working directory, of outputs and of what is read.
     pub(super) fn relative_paths(&self) -> BTreeSet<String> {
         let queues = self.sources.iter().filter_map(|source| match &source.kind {

@@ -23,6 +23,7 @@ mod displaced;
 mod fields;
 mod graph;
 mod input_file;
+mod letters;
 mod load;
 mod mistake;
 mod name;

@@ -19,6 +19,7 @@ use super::{
     mistake::{JOB_FILE, Mistake, Span},
     places::{Places, within},
     quantity,
+    secret::stars,
     suggest::{closest, did_you_mean},
     tree::{Node, Table, Tree, parse_value},
     whereabouts::Ran,
@@ -277,6 +278,15 @@ impl<'e> Reader<'e> {
         let items = self.list(node)?;
         let texts: Vec<_> = items.iter().filter_map(|item| Some((self.nonempty(item)?, item.span.clone()))).collect();
         Some(Texts { whole: texts.len() == items.len(), texts })
+    }
+
+    /// Lets no message show what stands there.
+    pub fn hide(&mut self, span: &Span) {
+        if let Some(origin) = self.origins.get_mut(span.origin)
+            && let Some(hidden) = origin.raw.get(span.range.clone()).map(stars)
+        {
+            origin.raw.replace_range(span.range.clone(), &hidden);
+        }
     }
 
     /// The place of a part of a string's text, where the text stands as it is meant.

@@ -57,16 +57,20 @@ fn mask_logins(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// All of `brokers` in which a login stands: anything may be of its password.
+/// All that follows something like `brokers` on its line, where a login may stand in it: anything may be of its password.
 fn mask_brokers(text: &str) -> Cow<'_, str> {
-    static BROKERS: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(&format!(r#"(?i:brokers)["']?[ \t]*=[ \t]*({STRING}|[^\n]*)"#)).ok());
+    static BROKERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let name = r"(?i:brok[a-z]*|bootstrap[._]servers|metadata\.broker\.list)";
+        Regex::new(&format!(r#"{name}(?:\.[A-Za-z]+)?["']?\s*[=:]\s*((?:{STRING})?[^\n]*)"#)).ok()
+    });
     match BROKERS.as_ref() {
-        Some(brokers) if text.contains('@') => brokers.replace_all(text, |found: &Captures<'_>| {
+        Some(brokers) => brokers.replace_all(text, |found: &Captures<'_>| {
             let (whole, list) = (&found[0], &found[1]);
-            format!("{}{}", &whole[..whole.len() - list.len()], mask_login(list))
+            let is_open = |quote: char| list.starts_with(quote) && list.matches(quote).count() == 1;
+            let shown = if is_open('"') || is_open('\'') { stars(list) } else { mask_login(list) };
+            format!("{}{shown}", &whole[..whole.len() - list.len()])
         }),
-        _ => Cow::Borrowed(text),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -91,7 +95,7 @@ fn mask_table(table: &str) -> String {
     masked.into_owned()
 }
 
-fn stars(text: &str) -> String {
+pub fn stars(text: &str) -> String {
     text.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect()
 }
 
@@ -124,10 +128,12 @@ mod tests {
     #[test]
     fn the_password_of_a_login_is_masked() {
         check("servers = \"me:hun:te/r@a:9092,b:9092\"", "servers = \"me:********@a:9092,b:9092\"");
-        check("brokers = 'me:can ary@a:1' # b", "brokers = **************** # b");
-        check("x = { brokers = \"me:can'a\\\"ry@a:1\" }", "x = { brokers = ****************** }");
-        check("source.brokers=me:can \"ary@a:1", "source.brokers=****************");
-        check("brokers = 'a:1' # @", "brokers = 'a:1' # @");
+        check("brokers = 'me:can ary@a:1' # b", "brokers = ********************");
+        check("brokers = \"me:x\"y z@a:1\"\nx = 1", "brokers = **************\nx = 1");
+        check("bootstrap_servers: 'me:x y", "bootstrap_servers: *******");
+        check("x = { brokers = \"me:c'y@a:1\" }", "x = { brokers = **************");
+        check("source.brokers=me:c \"y@a:1", "source.brokers=***********");
+        check("brokers = 'a:1' # b", "brokers = 'a:1' # b");
         check("SASL_SSL://me:p,w@a:9092,b:9092", "SASL_SSL://me:***@a:9092,b:9092");
         check("me:pw@a:9092,you:pw@b", "me:****************@b");
         check("'lambda line: line + \"@\"'", "'lambda line: line + \"@\"'");

@@ -99,28 +99,6 @@ impl Job {
         }
     }
 
-    /// The brokers of today for topics of dead letters, where they stand in the same place of `connection`.
-    fn letters_like(&self, connection: &Job) -> BTreeMap<(String, Option<String>), Option<String>> {
-        let of_source = |source: &SourceSpec| {
-            let current = connection.sources.iter().find(|current| current.name == source.name);
-            (source.on_error.clone(), current.and_then(|current| current.on_error.clone()))
-        };
-        let of_step = |step: &Step| {
-            let current = connection.steps.iter().find(|current| current.id == step.id);
-            (step.on_error.clone(), current.and_then(|current| current.on_error.clone()))
-        };
-        let of_job = (Some(self.on_error.clone()), Some(connection.on_error.clone()));
-        let places = self.sources.iter().map(of_source).chain(self.steps.iter().map(of_step)).chain([of_job]);
-        let letters_at = places.filter_map(|place| match place {
-            (
-                Some(OnError::DeadLetterTopic { topic, brokers }),
-                Some(OnError::DeadLetterTopic { topic: current, brokers: now }),
-            ) if topic == current => Some(((topic, brokers), now)),
-            _ => None,
-        });
-        letters_at.collect()
-    }
-
     fn retention_table(&self) -> Table {
         let mut table = Table::new();
         put(&mut table, "batches", integer(self.retention.batches));

@@ -43,6 +43,9 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         };
         reader.report(Mistake::at(&span, what).hint(hint.to_owned()));
     }
+    if text.contains('@') {
+        reader.hide(&node.span);
+    }
     unfit.is_empty().then_some(text)
 }
 

@@ -110,16 +110,16 @@ impl KafkaOutputs {
             properties: BTreeMap::new(),
         };
         let (brokers, _) = connection(job, &spec)?;
+        let mut beside = exact_outputs(job).filter_map(|spec| connection(job, spec).ok());
+        // Where no output says so for them, all outputs of the job do.
+        let mut append = exact_outputs(job).map(|spec| spec.append).reduce(|all, one| all && one);
         if brokers == EMBEDDED {
             spec.delivery = Delivery::AtLeastOnce;
-        } else if let Some((brokers, properties)) =
-            exact_outputs(job).filter_map(|spec| connection(job, spec).ok()).find(|(other, _)| *other == brokers)
-        {
+        } else if let Some((brokers, properties)) = beside.find(|(other, _)| *other == brokers) {
             // A batch is one transaction on a cluster: beside such an output they go through its producer.
             (spec.brokers, spec.properties) = (Some(brokers), properties);
+            append = None;
         }
-        // Where all outputs of the job write behind what is there, its letters do.
-        let append = exact_outputs(job).map(|spec| spec.append).reduce(|all, one| all && one);
         self.open_as(job, name.to_owned(), &spec, append, embedded)
     }
 

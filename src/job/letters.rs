@@ -1,0 +1,48 @@
+//! Dead letters of a job of a checkpoint: how their topics are reached today, and what their files are called.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    operator::Step,
+    setting::OnError,
+    spec::{Job, SourceSpec},
+    whereabouts::within,
+};
+
+impl Job {
+    /// The brokers of today for topics of dead letters, where they stand in the same place of `connection`.
+    pub(super) fn letters_like(&self, connection: &Job) -> BTreeMap<(String, Option<String>), Option<String>> {
+        let of_source = |source: &SourceSpec| {
+            let current = connection.sources.iter().find(|current| current.name == source.name);
+            (source.on_error.clone(), current.and_then(|current| current.on_error.clone()))
+        };
+        let of_step = |step: &Step| {
+            let current = connection.steps.iter().find(|current| current.id == step.id);
+            (step.on_error.clone(), current.and_then(|current| current.on_error.clone()))
+        };
+        let of_job = (Some(self.on_error.clone()), Some(connection.on_error.clone()));
+        let places =
+            [of_job].into_iter().chain(self.sources.iter().map(of_source)).chain(self.steps.iter().map(of_step));
+        let letters_at = places.filter_map(|place| match place {
+            (
+                Some(OnError::DeadLetterTopic { topic, brokers }),
+                Some(OnError::DeadLetterTopic { topic: current, brokers: now }),
+            ) if topic == current => Some(((topic, brokers), now)),
+            _ => None,
+        });
+        letters_at.collect()
+    }
+
+    /// A path as seen from the directory that the job ran in, so that it stays the same where that was moved; one that lies
+    /// elsewhere is absolute.
+    pub fn as_named(&self, path: &Path) -> PathBuf {
+        let inner = match path.is_absolute() && !self.ran.directory.as_os_str().is_empty() {
+            true => within(&self.ran.directory, path),
+            false => within(&self.directory, &self.absolute(path)),
+        };
+        inner.map_or_else(|| path.to_owned(), PathBuf::from)
+    }
+}
