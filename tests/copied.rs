@@ -178,6 +178,45 @@ fn dead_letters_are_taken_back_over_any_number_of_moves() {
 }
 
 #[test]
+fn dead_letters_by_an_absolute_path_are_the_same_from_any_directory() {
+    let trees = Trees::run("[\"1\", \"x\"]\n", 0);
+    let at = trees.place.path("one");
+    let absolute = |file: &str| at.join(file).display().to_string();
+    let mut job = trees.place.read("one/job.toml");
+    for (key, file) in [
+        ("path", "queue.jsonl"),
+        ("file", "dead.jsonl"),
+        ("to", "logs/out.log"),
+        ("path", "parts"),
+        ("checkpoint_dir", "checkpoint"),
+    ] {
+        job = job.replace(&format!("{key} = \"{file}\""), &format!("{key} = \"{}\"", absolute(file)));
+    }
+    for dir in ["one/checkpoint", "one/parts", "one/logs"] {
+        fs::remove_dir_all(trees.place.path(dir)).unwrap();
+    }
+    fs::remove_file(trees.place.path("one/dead.jsonl")).unwrap();
+    fs::remove_file(trees.place.path("apart.log")).unwrap();
+    fs::create_dir_all(trees.place.path("one/logs")).unwrap();
+    fs::create_dir_all(trees.place.path("two")).unwrap();
+    let run = |tree: &str, lines: usize| {
+        let queue: String = (0..lines).map(|line| format!("[\"{line}\", \"x\"]\n")).collect();
+        trees.place.write("one/queue.jsonl", queue.replace("\"0\"", "\"5\""));
+        trees.place.write(&format!("{tree}/absolute.toml"), &job);
+        trees.kstream(tree, "run absolute.toml").expect(0).says(&["batches=1"]);
+        assert_eq!(trees.letters("one"), lines);
+    };
+    for (lines, tree) in [(1, "one"), (2, "two"), (3, "one")] {
+        run(tree, lines);
+    }
+    for tree in ["one", "two"] {
+        trees.kstream(tree, "replay absolute.toml --verify").expect(0).says(&["batches=3"]);
+    }
+    trees.kstream("two", "rewind absolute.toml --to 0 --yes --leave-published").expect(0);
+    assert_eq!(trees.letters("one"), 1);
+}
+
+#[test]
 fn dead_letters_that_rest_for_a_while_go_on_after_a_move() {
     let trees = Trees::run("[\"1\", \"x\"]\n", 0);
     let job = trees.place.read("one/job.toml");

@@ -365,6 +365,8 @@ fn a_replay_with_the_job_at_hand_mixes_no_states() {
     let other = replayed(&counted("name = \"w\"", "window = \"2s\""), "--batch 2");
     assert_eq!(values(&other.says(&["does not fit"]).out), ["('k', 1)"]);
 
+    let plain = counted("name = \"w\"", &sums(1));
+    assert_eq!(values(&replayed(&plain, "").out), ["('k', 1)", "('k', 2)", "('k', 3)", "('k', 4)"]);
     // A step that was away for a while began anew, as it does in the replay.
     let place_of_two = place(&counted("name = \"w\"", &sums(1)), &["['a']"; 6]);
     let away = logged("map = \"lambda pair: ('k', 0)\"");

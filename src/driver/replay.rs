@@ -203,6 +203,13 @@ impl Replay<'_> {
                         (then, heirs)
                     }
                 };
+                // One that the run has gone on with goes on here.
+                for step in std::mem::take(&mut come) {
+                    let stored = heirs.get(&step).and_then(|then| origins.of(then));
+                    if stored.map_or(Ok(None), |stored| self.image(stored, point.before))?.is_none() {
+                        come.insert(step);
+                    }
+                }
                 let (_, then, heirs) = self.then.insert((text.clone(), then, heirs));
                 if let Some(mut engine) = before {
                     // Its states are those of the job at hand by now, but for what the run dropped or began.

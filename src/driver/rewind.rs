@@ -72,7 +72,8 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         resumed = Some(checkpoint);
     }
     let mut writers = Writers::open(jobs, &facts.sinks, &world)?;
-    let targets = archive.sinks_as_of(options.to).map_err(failed)?;
+    let mut targets = archive.sinks_as_of(options.to).map_err(failed)?;
+    add_renamed(&mut targets, &facts, &renamed);
     let left = writers.check(&facts, &targets, job, options)?;
     // Nothing has refused: from here on the checkpoint is written.
     let mut checkpoint = match resumed {
@@ -80,6 +81,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         None => resume()?,
     };
     let complete = |record: &mut RewindRecord| {
+        add_renamed(&mut record.sinks, &facts, &renamed);
         record.sinks.retain(|name, _| !renamed.contains_key(name));
         record.sinks.retain(|name, _| !left.contains(name));
         record.job_text = texts.first().cloned();
@@ -102,6 +104,15 @@ fn check_renamed(facts: &Facts, renamed: &BTreeMap<String, String>, to: Option<B
     Err(DriverError::new(Class::Refused, what)
         .detail(format!("Its last batch was {last}."))
         .hint(format!("Rewind to batch {last} or a later one, or begin anew with another checkpoint_dir.")))
+}
+
+/// Files that nothing is known of yet by their names of today go back to what they were ([`check_renamed`] has found nothing later).
+fn add_renamed(targets: &mut BTreeMap<String, Option<SinkFacts>>, facts: &Facts, renamed: &BTreeMap<String, String>) {
+    for now in renamed.values() {
+        if let (false, Some((known, _))) = (targets.contains_key(now), facts.sinks.get(now)) {
+            targets.insert(now.clone(), Some(known.clone()));
+        }
+    }
 }
 
 /// A job, and the name of its text.

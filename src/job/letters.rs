@@ -36,12 +36,11 @@ impl Job {
         letters_at.collect()
     }
 
-    /// A path as seen from the directory that the job ran in, so that it stays the same where that was moved; one that lies
-    /// elsewhere is absolute.
+    /// A path as the job file names it, wherever the job ran and runs.
     pub fn as_named(&self, path: &Path) -> PathBuf {
-        let inner = match path.is_absolute() && !self.ran.directory.as_os_str().is_empty() {
-            true => within(&self.ran.directory, path),
-            false => within(&self.directory, &self.absolute(path)),
+        let inner = match path.is_relative() {
+            true => within(&self.directory, &self.absolute(path)),
+            false => self.ran.inner(path),
         };
         inner.map_or_else(|| path.to_owned(), PathBuf::from)
     }

@@ -60,8 +60,8 @@ fn mask_logins(text: &str) -> Cow<'_, str> {
 /// All that follows something like `brokers` on its line, where a login may stand in it: anything may be of its password.
 fn mask_brokers(text: &str) -> Cow<'_, str> {
     static BROKERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let name = r"(?i:brok[a-z]*|bootstrap[._]servers|metadata\.broker\.list)";
-        Regex::new(&format!(r#"{name}(?:\.[A-Za-z]+)?["']?\s*[=:]\s*((?:{STRING})?[^\n]*)"#)).ok()
+        let name = r"(?i:brok[a-z_-]*|bootstrap[a-z._-]*|servers|hosts?|metadata\.broker\.list)";
+        Regex::new(&format!(r#"{name}(?:\.[A-Za-z]+)*["']?\s*[=:]\s*((?:{STRING}|\[[^\]]*\]?)?[^\n]*)"#)).ok()
     });
     match BROKERS.as_ref() {
         Some(brokers) => brokers.replace_all(text, |found: &Captures<'_>| {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_password_of_a_login_is_masked() {
-        check("servers = \"me:hun:te/r@a:9092,b:9092\"", "servers = \"me:********@a:9092,b:9092\"");
+        check("x = \"me:hun:te/r@a:9092,b:9092\"", "x = \"me:********@a:9092,b:9092\"");
         check("brokers = 'me:can ary@a:1' # b", "brokers = ********************");
         check("brokers = \"me:x\"y z@a:1\"\nx = 1", "brokers = **************\nx = 1");
         check("bootstrap_servers: 'me:x y", "bootstrap_servers: *******");

@@ -27,7 +27,12 @@ pub fn brokers(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         });
         let joined = texts.collect::<Vec<_>>().join(",");
         let mistake = Mistake::at(&node.span, "expected a string, found a list");
-        reader.report(mistake.hint(format!("write `brokers = \"{joined}\"`")));
+        if joined.contains('@') {
+            reader.hide(&node.span);
+            reader.report(mistake.hint("write `brokers = \"host:port,...\"`".to_owned()));
+        } else {
+            reader.report(mistake.hint(format!("write `brokers = \"{joined}\"`")));
+        }
         return None;
     }
     let text = reader.nonempty(node)?;
