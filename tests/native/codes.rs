@@ -25,7 +25,8 @@ fn every_error_code_passes_or_ends_with_its_kind() {
     }
     // The same without end.
     for code in [-1, 1, 2, 3, 6, 29, 56, 74, 75, 78, 100, 103, 999] {
-        plane.stall_timeout_ms = 150;
+        // These end of themselves.
+        plane.stall_timeout_ms = if [1, 2, 29].contains(&code) { 5_000 } else { 150 };
         broker.change(|state| state.lasting_fault = Some(Fault::Error(code)));
         let error = plane.read(0, 0, 20).unwrap_err();
         let as_expected = match code {
