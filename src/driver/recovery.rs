@@ -24,8 +24,8 @@ use super::{
     reporter::Reporter,
     rewind,
     stored::{
-        hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, rename_letters, renamed_letters,
-        standing, state_image,
+        hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, rename_letters, standing,
+        state_image,
     },
     trigger::Ticks,
 };
@@ -87,8 +87,7 @@ impl Before {
             rewind::check_left(unfinished, &archive, job)?;
         }
         let Some(last) = last_job(&archive, facts, job)? else { return Ok(Before::default()) };
-        let renamed = renamed_letters(&archive, facts, job)?;
-        rename_letters(facts, &renamed);
+        rename_letters(&archive, facts, job)?;
         let accepted = edited(dir, &last, job, options)?;
         Ok(Before { last: Some(last), accepted })
     }
@@ -263,8 +262,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), DriverError> {
         let archive = self.checkpoint.archive();
         let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
-        let renamed = renamed_letters(archive, &facts, job)?;
-        rename_letters(&mut facts, &renamed);
+        rename_letters(archive, &mut facts, job)?;
         inputs.positions = positions(&facts);
         let given_up = self.accepted.give_up(job, &mut inputs.positions);
         self.accepted.note(given_up);

@@ -13,7 +13,7 @@ use super::{
     failed::{checkpoint_failed, sink_failed},
     options::{LeavePublished, RewindOptions},
     patience::Patience,
-    stored::{hold, inspect, job_of, rename_letters, renamed_letters, standing},
+    stored::{hold, inspect, job_of, rename_letters, standing},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
@@ -34,9 +34,8 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     let failed = |error| checkpoint_failed(&error);
     let archive = Archive::open(&dir).map_err(failed)?;
     let world = World::default();
-    let renamed = renamed_letters(&archive, &facts, job)?;
+    let renamed = rename_letters(&archive, &mut facts, job)?;
     check_renamed(&facts, &renamed, options.to)?;
-    rename_letters(&mut facts, &renamed);
     let mut resume = || match lock.take() {
         Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
         None => Err(DriverError::new(Class::Failed, "the checkpoint is open already")),

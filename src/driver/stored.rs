@@ -67,13 +67,15 @@ pub fn last_job(archive: &Archive, facts: &Facts, connection: &Job) -> Result<Op
     last.map(|plan| job_of(archive, &plan.job_text, connection)).transpose()
 }
 
-/// The files of dead letters that an earlier version stored by where they were, and their names of today.
-pub fn renamed_letters(
+/// Lets what the facts say of files of dead letters that an earlier version stored by where they were be found by their names
+/// of today, unless they are known by those. Gives the names then, and now.
+pub fn rename_letters(
     archive: &Archive,
-    facts: &Facts,
+    facts: &mut Facts,
     connection: &Job,
 ) -> Result<BTreeMap<String, String>, DriverError> {
-    if !facts.sinks.keys().any(|name| name.starts_with(&format!("{}/", dead_letters::PREFIX))) {
+    let by_place = format!("{}/", dead_letters::PREFIX);
+    if !facts.sinks.keys().any(|name| name.starts_with(&by_place)) {
         return Ok(BTreeMap::new());
     }
     let texts: BTreeSet<_> = facts.batches.values().filter_map(|row| Some(&row.plan.as_ref()?.job_text.0)).collect();
@@ -81,11 +83,7 @@ pub fn renamed_letters(
     for text in texts {
         jobs.push(job_of(archive, &JobTextHash(text.clone()), connection)?);
     }
-    Ok(dead_letters::renamed(&jobs.iter().chain([connection]).collect::<Vec<_>>()))
-}
-
-/// Lets what the facts say of files that were `renamed` be found by their names of today, unless they are known by those.
-pub fn rename_letters(facts: &mut Facts, renamed: &BTreeMap<String, String>) {
+    let renamed = dead_letters::renamed(&jobs.iter().chain([connection]).collect::<Vec<_>>());
     let mut found = BTreeMap::new();
     for (earlier, now) in renamed.iter().filter(|(_, now)| !facts.sinks.contains_key(*now)) {
         let Some(known) = facts.sinks.get(earlier) else { continue };
@@ -95,6 +93,7 @@ pub fn rename_letters(facts: &mut Facts, renamed: &BTreeMap<String, String>) {
         }
     }
     facts.sinks.extend(found);
+    Ok(renamed)
 }
 
 /// `stored` as the job that reads its sources now: where `given` says that they are, as long as it has them.
