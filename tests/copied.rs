@@ -237,6 +237,46 @@ fn dead_letters_that_rest_for_a_while_go_on_after_a_move() {
 }
 
 #[test]
+fn dead_letters_go_on_and_back_however_their_path_is_written() {
+    for spellings in [[0, 1, 1, 0, 1], [1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [1, 1, 0, 1, 1]] {
+        let trees = Trees::run("", 0);
+        let job = trees.place.read("one/job.toml");
+        let absolute = trees.place.path("one/dead.jsonl").display().to_string();
+        let run = |line: usize, batches: usize| {
+            let spelled = if spellings[line] == 1 { job.replace("dead.jsonl", &absolute) } else { job.clone() };
+            trees.place.write("one/job.toml", spelled);
+            // The first batch has no letter.
+            let queue = (0..=line)
+                .map(|line| if line == 0 { "[\"5\"]\n".to_owned() } else { format!("[\"{line}\", \"x\"]\n") });
+            trees.place.write("one/queue.jsonl", queue.collect::<String>());
+            trees.kstream("one", "run job.toml").expect(0).says(&[&format!("batches={batches}")]);
+            let letters = fs::read_to_string(trees.place.path("one/dead.jsonl")).unwrap_or_default().lines().count();
+            assert_eq!((trees.log("one").len(), letters), (line + 1, line), "{spellings:?}");
+        };
+        (0..5).for_each(|line| run(line, 1));
+        for to in ["3", "2", "1", "0", "start"] {
+            trees.kstream("one", &format!("rewind job.toml --to {to} --yes --leave-published")).expect(0);
+            let left = to.parse().map_or(0, |to: usize| to + 1);
+            assert_eq!(
+                (trees.log("one").len(), trees.letters("one")),
+                (left, left.saturating_sub(1)),
+                "{spellings:?} {to}"
+            );
+            if to == "start" {
+                fs::remove_dir_all(trees.place.path("one/parts")).unwrap();
+            }
+            // By each of the two jobs.
+            let line = 4 - usize::from(to == "2");
+            run(line, line + 1 - left);
+            if line < 4 {
+                run(4, 1);
+            }
+        }
+        trees.kstream("one", "replay job.toml --verify").expect(0).says(&["batches=5"]);
+    }
+}
+
+#[test]
 fn an_output_that_an_edit_moves_is_finished_where_it_was() {
     let trees = Trees::run("[\"1\", \"x\"]\n[\"9\", \"y\"]\n[\"5\"]\n", 1);
     trees.place.write("one/ok", "");

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use kstream::{job::Isolation, source::SourceErrorKind};
 
 use self::plane::{Plane, all, config, expected};
-use crate::broker::{Broker, End, NewRecord, broker, flush, own_broker, send, unique_name};
+use crate::{
+    broker::{Broker, End, NewRecord, broker, flush, own_broker, send, unique_name},
+    support::wait_until,
+};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -252,6 +255,31 @@ fn a_topic_deleted_or_made_again_is_data_loss() {
     assert!(matches!(error.kind, SourceErrorKind::DataLoss { .. }), "{error:?}");
     plane.topic_id = None;
     assert_eq!(plane.read(0, 10, 20).unwrap().len(), 10);
+}
+
+#[test]
+fn a_plan_for_a_topic_made_anew_is_read_whole_wherever_the_old_one_was_left() {
+    let Some(broker) = broker() else { return };
+    let config = config(&broker.brokers, Isolation::ReadCommitted);
+    for read in [0, 5] {
+        let topic = broker.topic("native-anew", 1);
+        // Offset 0 of the old topic is not read: what was fetched of it ahead is none of the new one's.
+        broker.produce(topic.name(), 0, ["old"; 5]);
+        let mut plane = Plane::open(&config, topic.name(), &[0]);
+        wait_until("what is fetched ahead", || plane.queued_bytes(0) > 0);
+        assert_eq!(plane.read(0, 0, read).unwrap().len(), read as usize);
+        broker.delete_topic(topic.name());
+        broker.create_topic(topic.name(), 1, &[]);
+        broker.produce(topic.name(), 0, (0..7).map(|i| i.to_string()));
+        let newer = Plane::open(&config, topic.name(), &[0]);
+        wait_until("its topic's id", || newer.known_topic_id(0).is_some());
+        plane.topic_id = newer.known_topic_id(0);
+        let records = plane.read(0, 0, 7).unwrap_or_else(|error| panic!("after {read}: {error:?}"));
+        assert_eq!(records.len(), 7);
+        assert!(records.iter().all(|record| record.value.as_deref() != Some(b"old".as_slice())), "{records:?}");
+        broker.produce(topic.name(), 0, ["7", "8"]);
+        assert_eq!(plane.read(0, 7, 9).unwrap().len(), 2);
+    }
 }
 
 #[test]

@@ -19,15 +19,19 @@ use crate::{
 };
 
 impl Archive {
-    /// What each sink remembered after `to`, as a rewind would find it; `None` where nobody knows any more.
-    pub fn sinks_as_of(&self, to: Option<BatchId>) -> Result<BTreeMap<String, Option<SinkFacts>>, CheckpointError> {
+    /// What each sink remembered after `to`, as a rewind would find it, with the batch that said so; `None` where nobody knows
+    /// any more.
+    pub fn sinks_as_of(
+        &self,
+        to: Option<BatchId>,
+    ) -> Result<BTreeMap<String, Option<(SinkFacts, Option<BatchId>)>>, CheckpointError> {
         self.read(|conn| {
             let batches = facts::batches(conn, facts::ALL)?;
             let rows = facts::sink_rows(conn)?.into_iter();
             Ok(rows
                 .map(|(name, row)| {
                     let then = as_of(&name, &row, &batches, to);
-                    (name, then.map(|then| then.facts))
+                    (name, then.map(|then| (then.facts, then.batch)))
                 })
                 .collect())
         })
@@ -55,7 +59,13 @@ impl Checkpoint {
         }
         let record = self.transact("rewind", |conn, head| {
             let mut record = rewind(conn, head, to)?;
+            let unknown: Vec<String> =
+                record.sinks.iter().filter(|(_, then)| then.is_none()).map(|(name, _)| name.clone()).collect();
             complete(&mut record);
+            // Known by another name: the next start finds it by that.
+            for name in unknown.iter().filter(|name| record.sinks.get(*name).is_some_and(Option::is_some)) {
+                conn.execute("DELETE FROM sinks WHERE name = ?", params![name])?;
+            }
             facts::put_meta(conn, "rewind", &record)?;
             crash::point("rewind: written");
             Ok(record)

@@ -1,10 +1,6 @@
 //! Dead letters as outputs: where a job sends them, and what a batch delivers to each place.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     error::{Class, DriverError},
@@ -94,35 +90,21 @@ pub fn name(job: &Job, to: &OnError) -> String {
 
 const TOPIC: &str = "dead letters: topic ";
 
-fn in_file(path: &Path) -> String {
+pub fn in_file(path: &Path) -> String {
     let name = format!("{PREFIX}{}", path.display());
     if name.starts_with(TOPIC) { format!("{PREFIX}./{}", path.display()) } else { name }
+}
+
+/// The file of dead letters that an output of this name is, as [`Job::as_named`] gives it.
+pub fn file_of(name: &str) -> Option<&Path> {
+    let file = name.strip_prefix(PREFIX).filter(|_| !name.starts_with(TOPIC))?;
+    Some(Path::new(file))
 }
 
 /// Whether a commit of `stored` tells of `to`. Earlier versions knew a file by where it was when the job ran.
 pub fn is_named(stored: &Job, to: &OnError, found: &str) -> bool {
     let was_here = |path: &Path| *found == in_file(&stored.ran.directory.join(stored.as_named(path)));
     *found == name(stored, to) || matches!(to, OnError::DeadLetterFile(path) if was_here(path))
-}
-
-/// The names of today of files that earlier versions knew by where they were: the name then, and now. `jobs` are those of the
-/// checkpoint and the one at hand.
-pub fn renamed(jobs: &[&Job]) -> BTreeMap<String, String> {
-    let directories = jobs.iter().flat_map(|job| [&*job.directory, &*job.ran.directory]);
-    // Empty for a job that is not of the checkpoint.
-    let directories: BTreeSet<&Path> = directories.filter(|directory| directory.is_absolute()).collect();
-    let mut renamed = BTreeMap::new();
-    for job in jobs {
-        for to in destinations(job) {
-            let OnError::DeadLetterFile(path) = to else { continue };
-            let now = job.as_named(&path);
-            if now.is_relative() {
-                let earlier = directories.iter().map(|directory| in_file(&directory.join(&now)));
-                renamed.extend(earlier.map(|earlier| (earlier, in_file(&now))));
-            }
-        }
-    }
-    renamed
 }
 
 /// What of a batch's letters goes to `to`.

@@ -19,6 +19,7 @@ pub mod failed;
 pub mod fixture;
 pub mod in_hand;
 pub mod inputs;
+mod letter_files;
 mod next;
 pub mod options;
 mod patience;

@@ -18,15 +18,13 @@ use super::{
     failed::checkpoint_failed,
     in_hand::{Hand, Next, Run},
     inputs::{Inputs, Positions},
+    letter_files::LetterFiles,
     options::{RunOptions, Until},
     patience::Patience,
     recorded,
     reporter::Reporter,
     rewind,
-    stored::{
-        hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, rename_letters, standing,
-        state_image,
-    },
+    stored::{hold, inspect, inspect_before_lock, job_of, last_job, positions, reading_job, standing, state_image},
     trigger::Ticks,
 };
 use crate::{
@@ -87,7 +85,7 @@ impl Before {
             rewind::check_left(unfinished, &archive, job)?;
         }
         let Some(last) = last_job(&archive, facts, job)? else { return Ok(Before::default()) };
-        rename_letters(&archive, facts, job)?;
+        LetterFiles::of(&archive, facts, job)?.know_by_each(&mut facts.sinks);
         let accepted = edited(dir, &last, job, options)?;
         Ok(Before { last: Some(last), accepted })
     }
@@ -262,7 +260,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), DriverError> {
         let archive = self.checkpoint.archive();
         let mut facts = archive.facts().map_err(|error| checkpoint_failed(&error))?;
-        rename_letters(archive, &mut facts, job)?;
+        LetterFiles::of(archive, &facts, job)?.know_by_each(&mut facts.sinks);
         inputs.positions = positions(&facts);
         let given_up = self.accepted.give_up(job, &mut inputs.positions);
         self.accepted.note(given_up);

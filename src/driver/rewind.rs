@@ -11,9 +11,10 @@ use super::{
     engine::{Engine, OutputSink},
     error::{Class, DriverError},
     failed::{checkpoint_failed, sink_failed},
+    letter_files::{self, LetterFiles},
     options::{LeavePublished, RewindOptions},
     patience::Patience,
-    stored::{hold, inspect, job_of, rename_letters, standing},
+    stored::{hold, inspect, job_of, standing},
 };
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
@@ -34,8 +35,9 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     let failed = |error| checkpoint_failed(&error);
     let archive = Archive::open(&dir).map_err(failed)?;
     let world = World::default();
-    let renamed = rename_letters(&archive, &mut facts, job)?;
-    check_renamed(&facts, &renamed, options.to)?;
+    let files = LetterFiles::of(&archive, &facts, job)?;
+    files.know_by_each(&mut facts.sinks);
+    check_version(&archive, &facts, job, options.to)?;
     let mut resume = || match lock.take() {
         Some(lock) => Checkpoint::resume(lock, &facts).map_err(failed),
         None => Err(DriverError::new(Class::Failed, "the checkpoint is open already")),
@@ -70,18 +72,16 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         finish_left(unfinished, job, &mut checkpoint, &facts.sinks, &world)?;
         resumed = Some(checkpoint);
     }
-    let mut writers = Writers::open(jobs, &facts.sinks, &world)?;
-    let mut targets = archive.sinks_as_of(options.to).map_err(failed)?;
-    add_renamed(&mut targets, &facts, &renamed);
-    let left = writers.check(&facts, &targets, job, options)?;
+    let targets = files.targets(archive.sinks_as_of(options.to).map_err(failed)?);
+    let mut writers = Writers::open(jobs, &facts.sinks, &files, &world)?;
+    let left = writers.check(&facts, &targets, &files, job, options)?;
     // Nothing has refused: from here on the checkpoint is written.
     let mut checkpoint = match resumed {
         Some(checkpoint) => checkpoint,
         None => resume()?,
     };
     let complete = |record: &mut RewindRecord| {
-        add_renamed(&mut record.sinks, &facts, &renamed);
-        record.sinks.retain(|name, _| !renamed.contains_key(name));
+        record.sinks.extend(targets.clone());
         record.sinks.retain(|name, _| !left.contains(name));
         record.job_text = texts.first().cloned();
         record.earlier_job_texts = texts.iter().skip(1).cloned().collect();
@@ -93,25 +93,13 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
     writers.finish(&mut checkpoint, &record)
 }
 
-/// What an earlier version wrote into a file that it knew by another name is not cut: of several names nobody knows which one
-/// told of what.
-fn check_renamed(facts: &Facts, renamed: &BTreeMap<String, String>, to: Option<BatchId>) -> Result<(), DriverError> {
-    let is_after = |said_by: &Option<BatchId>| said_by.is_some_and(|batch| to.is_none_or(|to| batch > to));
-    let later = renamed.keys().filter_map(|name| facts.sinks.get(name)).filter(|(_, said_by)| is_after(said_by));
-    let Some(last) = later.filter_map(|(_, said_by)| *said_by).max() else { return Ok(()) };
+/// What an earlier version wrote into a file that it knew by where it was is not cut.
+fn check_version(archive: &Archive, facts: &Facts, job: &Job, to: Option<BatchId>) -> Result<(), DriverError> {
+    let Some(last) = letter_files::of_earlier_version(archive, facts, job, to)? else { return Ok(()) };
     let what = "an earlier version of kstream wrote the dead letters, and knew their file by another name";
     Err(DriverError::new(Class::Refused, what)
         .detail(format!("Its last batch was {last}."))
         .hint(format!("Rewind to batch {last} or a later one, or begin anew with another checkpoint_dir.")))
-}
-
-/// Files that nothing is known of yet by their names of today go back to what they were ([`check_renamed`] has found nothing later).
-fn add_renamed(targets: &mut BTreeMap<String, Option<SinkFacts>>, facts: &Facts, renamed: &BTreeMap<String, String>) {
-    for now in renamed.values() {
-        if let (false, Some((known, _))) = (targets.contains_key(now), facts.sinks.get(now)) {
-            targets.insert(now.clone(), Some(known.clone()));
-        }
-    }
 }
 
 /// A job, and the name of its text.
@@ -142,6 +130,7 @@ impl Writers {
     fn open(
         jobs: Vec<(Job, JobTextHash)>,
         sinks: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+        files: &LetterFiles,
         edges: &dyn Edges,
     ) -> Result<Writers, DriverError> {
         let mut names = BTreeSet::new();
@@ -153,7 +142,8 @@ impl Writers {
             engine.open_sinks(sinks, edges)?;
             engine.outputs.retain(|output| {
                 // Of another kind it was another output: a log that is shown on stdout since is still cut.
-                let kind = (output.name.clone(), output.sink.publication_order(), output.sink.takes_back());
+                let name = files.names(&output.name).min().map(str::to_owned);
+                let kind = (name, output.sink.publication_order(), output.sink.takes_back());
                 names.insert(kind) && !(is_foreign && output.sink.takes_back())
             });
             engines.push(engine);
@@ -171,6 +161,7 @@ impl Writers {
         &mut self,
         facts: &Facts,
         targets: &BTreeMap<String, Option<SinkFacts>>,
+        files: &LetterFiles,
         job: &Job,
         options: &RewindOptions,
     ) -> Result<BTreeSet<String>, DriverError> {
@@ -180,7 +171,8 @@ impl Writers {
         let in_flight = after.last().is_some_and(|(_, row)| row.commit.is_none());
         let wrote = |name: &str| {
             let commits = after.iter().filter_map(|(_, row)| row.commit.as_ref());
-            in_flight || commits.flat_map(|commit| &commit.outputs).any(|output| output.name == *name)
+            let mut outputs = commits.flat_map(|commit| &commit.outputs);
+            in_flight || outputs.any(|output| files.names(name).any(|name| output.name == *name))
         };
         let stays = |output: &&mut OutputSink| !output.sink.takes_back() && wrote(&output.name);
         let stays: BTreeSet<String> = self.outputs().filter(stays).map(|output| output.name.clone()).collect();
@@ -322,12 +314,7 @@ pub fn finish_left(
         jobs.push(at_hand(job));
     }
     let mut record = record.clone();
-    let stored: Vec<&Job> = jobs.iter().map(|(stored, _)| stored).chain([job]).collect();
-    for (earlier, now) in dead_letters::renamed(&stored) {
-        // An earlier version began it.
-        if let (false, Some(target)) = (record.sinks.contains_key(&now), record.sinks.get(&earlier).cloned()) {
-            record.sinks.insert(now, target);
-        }
-    }
-    Writers::open(jobs, sinks, edges)?.finish(checkpoint, &record)
+    let files = LetterFiles::new(&jobs.iter().map(|(stored, _)| stored).collect::<Vec<_>>(), job);
+    files.complete(&mut record.sinks);
+    Writers::open(jobs, sinks, &files, edges)?.finish(checkpoint, &record)
 }

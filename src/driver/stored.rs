@@ -1,12 +1,8 @@
 //! What is read of a stored checkpoint: its facts, once they may be used, its jobs, positions and states.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::path::Path;
 
 use super::{
-    dead_letters,
     error::{Class, DriverError},
     failed::checkpoint_failed,
     inputs::Positions,
@@ -65,35 +61,6 @@ pub fn job_of(archive: &Archive, text: &JobTextHash, connection: &Job) -> Result
 pub fn last_job(archive: &Archive, facts: &Facts, connection: &Job) -> Result<Option<Job>, DriverError> {
     let last = facts.batches.values().next_back().and_then(|row| row.plan.as_ref());
     last.map(|plan| job_of(archive, &plan.job_text, connection)).transpose()
-}
-
-/// Lets what the facts say of files of dead letters that an earlier version stored by where they were be found by their names
-/// of today, unless they are known by those. Gives the names then, and now.
-pub fn rename_letters(
-    archive: &Archive,
-    facts: &mut Facts,
-    connection: &Job,
-) -> Result<BTreeMap<String, String>, DriverError> {
-    let by_place = format!("{}/", dead_letters::PREFIX);
-    if !facts.sinks.keys().any(|name| name.starts_with(&by_place)) {
-        return Ok(BTreeMap::new());
-    }
-    let texts: BTreeSet<_> = facts.batches.values().filter_map(|row| Some(&row.plan.as_ref()?.job_text.0)).collect();
-    let mut jobs = Vec::with_capacity(texts.len());
-    for text in texts {
-        jobs.push(job_of(archive, &JobTextHash(text.clone()), connection)?);
-    }
-    let renamed = dead_letters::renamed(&jobs.iter().chain([connection]).collect::<Vec<_>>());
-    let mut found = BTreeMap::new();
-    for (earlier, now) in renamed.iter().filter(|(_, now)| !facts.sinks.contains_key(*now)) {
-        let Some(known) = facts.sinks.get(earlier) else { continue };
-        let latest = found.entry(now.clone()).or_insert_with(|| known.clone());
-        if latest.1 < known.1 {
-            latest.clone_from(known);
-        }
-    }
-    facts.sinks.extend(found);
-    Ok(renamed)
 }
 
 /// `stored` as the job that reads its sources now: where `given` says that they are, as long as it has them.

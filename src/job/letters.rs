@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     operator::Step,
+    path::resolved,
     setting::OnError,
     spec::{Job, SourceSpec},
     whereabouts::within,
@@ -43,5 +44,15 @@ impl Job {
             false => self.ran.inner(path),
         };
         inner.map_or_else(|| path.to_owned(), PathBuf::from)
+    }
+
+    /// What a path that this job names leads to.
+    pub fn place(&self, path: &Path) -> PathBuf {
+        resolved(&self.absolute(path))
+    }
+
+    /// A path in the directory of this job, without that.
+    pub fn relative(&self, path: &Path) -> Option<PathBuf> {
+        within(&self.directory, path).map(PathBuf::from)
     }
 }

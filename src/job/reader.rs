@@ -280,10 +280,11 @@ impl<'e> Reader<'e> {
         Some(Texts { whole: texts.len() == items.len(), texts })
     }
 
-    /// Lets no message show what stands there.
+    /// Lets no message show what stands there, unless that is only where it comes from.
     pub fn hide(&mut self, span: &Span) {
+        let is_reference = |text: &&str| text.contains("${") && !text.contains('@');
         if let Some(origin) = self.origins.get_mut(span.origin)
-            && let Some(hidden) = origin.raw.get(span.range.clone()).map(stars)
+            && let Some(hidden) = origin.raw.get(span.range.clone()).filter(|text| !is_reference(text)).map(stars)
         {
             origin.raw.replace_range(span.range.clone(), &hidden);
         }

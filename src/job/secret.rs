@@ -57,18 +57,21 @@ fn mask_logins(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// All that follows something like `brokers` on its line, where a login may stand in it: anything may be of its password.
+/// All that follows something like the key `brokers` on its line, where a login may stand in it: anything may be of its
+/// password.
 fn mask_brokers(text: &str) -> Cow<'_, str> {
     static BROKERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let name = r"(?i:brok[a-z_-]*|bootstrap[a-z._-]*|servers|hosts?|metadata\.broker\.list)";
-        Regex::new(&format!(r#"{name}(?:\.[A-Za-z]+)*["']?\s*[=:]\s*((?:{STRING}|\[[^\]]*\]?)?[^\n]*)"#)).ok()
+        let name = r"(?i:b[ro]{1,2}k[a-z_-]*ers?[a-z_-]*|bootstrap[a-z._-]*|metadata\.broker\.list)";
+        let key = format!(r#"["']?{name}[ \t]*["']?(?:\.["']?\w+["']?)*"#);
+        let place = format!(r"(?m:(?:^|[{{,.`])[ \t]*{key}\s*=\s*|(?:^|`)[ \t]*{key}[ \t]*[: \t][ \t]*)");
+        Regex::new(&format!(r#"({place})((?:{STRING}|\[[^\]]*\]?)?[^\n]*)"#)).ok()
     });
     match BROKERS.as_ref() {
         Some(brokers) => brokers.replace_all(text, |found: &Captures<'_>| {
-            let (whole, list) = (&found[0], &found[1]);
-            let is_open = |quote: char| list.starts_with(quote) && list.matches(quote).count() == 1;
+            let (key, list) = (&found[1], &found[2]);
+            let is_open = |quote: char| list.starts_with(quote) && list.matches(quote).count() % 2 == 1;
             let shown = if is_open('"') || is_open('\'') { stars(list) } else { mask_login(list) };
-            format!("{}{shown}", &whole[..whole.len() - list.len()])
+            format!("{key}{shown}")
         }),
         None => Cow::Borrowed(text),
     }
@@ -134,9 +137,26 @@ mod tests {
         check("x = { brokers = \"me:c'y@a:1\" }", "x = { brokers = **************");
         check("source.brokers=me:c \"y@a:1", "source.brokers=***********");
         check("brokers = 'a:1' # b", "brokers = 'a:1' # b");
+        check("brokers \"me:x y@a:1\"", "brokers ************");
+        check("brokers = \"\"\"a:1,me:x y", "brokers = *************");
+        check("\"brokers \".x_1 = \"me:x y@a:1\"", "\"brokers \".x_1 = ************");
+        check("borkers = \"me:x y@a:1\"", "borkers = ************");
+        check("unknown key `brokers me:x y@a`", "unknown key `brokers *********");
         check("SASL_SSL://me:p,w@a:9092,b:9092", "SASL_SSL://me:***@a:9092,b:9092");
         check("me:pw@a:9092,you:pw@b", "me:****************@b");
-        check("'lambda line: line + \"@\"'", "'lambda line: line + \"@\"'");
+        for code in [
+            "'lambda line: line + \"@\"'",
+            "'lambda x: \"host:\" + 1'",
+            "\"lambda r: 'localhost:' + r[0].foo()\"",
+            "\"lambda host: 'a' + host.nam('@')\"",
+            "host = x.split(\"@\")[0] + zz",
+            "return {\"host\": host.split(\"@\")[0] + 1}",
+            "'lambda r: {\"servers\": r, \"mail\": \"me@x\", \"q\": zz}'",
+            "broken = 'x' # me@b",
+            "'''lambda x: 'brokers='''\nname = \"a @ b\"",
+        ] {
+            check(code, code);
+        }
     }
 
     #[test]

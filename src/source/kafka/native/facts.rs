@@ -35,6 +35,14 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The reader wants the topic of this id: of another one's log nothing holds.
+    pub fn go_over_to(&mut self, topic_id: Uuid) {
+        if ![self.topic_id, topic_id].iter().any(Uuid::is_nil) && self.topic_id != topic_id {
+            let (broker, throttled_until) = (self.broker.take(), self.throttled_until);
+            *self = Facts { broker, throttled_until, topic_id, ..Facts::default() };
+        }
+    }
+
     /// The offsets that exist, by an answer after which the next is due within `pause`; negative ones are not known.
     pub fn heard_bounds(&mut self, earliest: i64, latest: i64, pause: Duration) {
         let holds_until = Instant::now() + pause + HOLDS_FOR;

@@ -304,6 +304,10 @@ impl Lane {
         self.generation = order.generation;
         self.position = order.position;
         self.planned_id = order.topic_id;
+        if ![self.topic_id, order.topic_id].iter().any(Uuid::is_nil) && self.topic_id != order.topic_id {
+            // The plan is for a topic that was made anew; nothing that was known of the one before holds for it.
+            (self.topic_id, self.leader_epoch) = (order.topic_id, -1);
+        }
         self.read = None;
         self.is_parked = false;
         self.stuck = 0;
@@ -417,6 +421,7 @@ impl Feed {
             let mut order = lock(&self.shared.order);
             let topic_id = topic_id.unwrap_or_default();
             *order = Order { generation: self.generation, position, known, topic_id };
+            self.shared.change_facts(|facts| facts.go_over_to(topic_id));
             // Who sees the generation takes the order.
             self.shared.revision.fetch_add(1, Ordering::Release);
             self.shared.generation.store(self.generation, Ordering::Release);

@@ -113,14 +113,17 @@ impl Reading {
 
     /// Makes the lane deliver what `range` needs, from its start.
     fn begin(&mut self, range: &OffsetRange, topic_id: Option<Uuid>) {
-        let stays = self.feed.position == range.start;
+        let facts = self.feed.shared.facts();
+        // The topic was made anew since: what was fetched at the same offset is the old one's.
+        let is_another = topic_id.is_some_and(|planned| !facts.topic_id.is_nil() && facts.topic_id != planned);
+        let stays = self.feed.position == range.start && !is_another;
         self.read_epoch = self.read_epoch.filter(|_| stays);
         let read = self.read_epoch.map(|epoch| EpochCheck { epoch, until: range.start });
         let planned = start_check(range);
         let known = Known { start: planned.or(read), end: end_check(range) };
         // Before the leader is looked at: one that takes over later finds this, one that has before is seen.
         self.feed.tell(known);
-        let facts = self.feed.shared.facts();
+        let facts = if is_another { facts } else { self.feed.shared.facts() };
         let is_others = |check: EpochCheck| [facts.leader_epoch, facts.compared_epoch] != [Some(check.epoch); 2];
         // A range planned in an older epoch than the leader's may have been cut since: nothing of it may come before its
         // end has been compared. Of one planned in a newer epoch than what was fetched, that may be another log.

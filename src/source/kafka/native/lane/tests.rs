@@ -112,3 +112,24 @@ fn a_response_counts_until_the_last_of_its_sets_is_read() {
     drop(slow.receive(Instant::now()).unwrap());
     assert_eq!(memory.held(), 0);
 }
+
+#[test]
+fn a_plan_for_a_topic_made_anew_forgets_the_one_before() {
+    let ((mut lane, mut feed), _other) = two();
+    let id = Uuid::from_u128;
+    (lane.topic_id, lane.leader_epoch) = (id(1), 9);
+    lane.shared
+        .change_facts(|facts| (facts.topic_id, facts.leader_epoch, facts.held_until) = (id(1), Some(9), Some(5)));
+    for (planned, expected) in [(None, (id(1), 9)), (Some(id(1)), (id(1), 9)), (Some(id(2)), (id(2), -1))] {
+        feed.seek(0, Known::default(), planned);
+        lane.take_order();
+        assert_eq!((lane.topic_id, lane.leader_epoch), expected, "{planned:?}");
+        assert_eq!(lane.shared.facts().topic_id, expected.0);
+    }
+    assert_eq!((lane.shared.facts().leader_epoch, lane.shared.facts().held_until), (None, None));
+    // Where brokers tell no ids, there is nothing to compare.
+    lane.topic_id = Uuid::nil();
+    feed.seek(0, Known::default(), Some(id(3)));
+    lane.take_order();
+    assert!(lane.topic_id.is_nil() && lane.planned_id == id(3));
+}
