@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{BatchId, BatchTime, RunEpoch, Timeline},
-    protocol::{BatchFacts, CommitRecord, FORMAT, PlanRecord, Position, Reason, SinkFacts},
+    protocol::{BatchFacts, CommitRecord, FORMAT, PlanRecord, Position, Reason, SaidOfSink, SinkFacts},
 };
 
 /// `meta` row `format`. Lenient, unlike all others: a newer program may say more here.
@@ -294,7 +294,7 @@ pub fn positions(conn: &Connection) -> Result<Vec<Position>, ReadError> {
 }
 
 /// What every sink remembers, and the batch that said so.
-pub fn sinks(conn: &Connection) -> Result<BTreeMap<String, (SinkFacts, Option<BatchId>)>, ReadError> {
+pub fn sinks(conn: &Connection) -> Result<BTreeMap<String, SaidOfSink>, ReadError> {
     Ok(sink_rows(conn)?.into_iter().map(|(name, row)| (name, (row.facts, row.batch))).collect())
 }
 

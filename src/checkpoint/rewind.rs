@@ -15,16 +15,13 @@ use super::{
 use crate::{
     crash,
     model::{BatchId, OffsetRange, Timeline, TopicPartition},
-    protocol::{BatchFacts, LossReason, LostRange, Position, RewindRecord, SinkFacts},
+    protocol::{BatchFacts, LossReason, LostRange, Position, RewindRecord, SaidOfSink, SinkFacts},
 };
 
 impl Archive {
     /// What each sink remembered after `to`, as a rewind would find it, with the batch that said so; `None` where nobody knows
     /// any more.
-    pub fn sinks_as_of(
-        &self,
-        to: Option<BatchId>,
-    ) -> Result<BTreeMap<String, Option<(SinkFacts, Option<BatchId>)>>, CheckpointError> {
+    pub fn sinks_as_of(&self, to: Option<BatchId>) -> Result<BTreeMap<String, Option<SaidOfSink>>, CheckpointError> {
         self.read(|conn| {
             let batches = facts::batches(conn, facts::ALL)?;
             let rows = facts::sink_rows(conn)?.into_iter();

@@ -22,10 +22,10 @@ use crate::{
     executor::{Executor, ExecutorSettings},
     expr::Limits,
     job::{Job, OnError, Operator},
-    model::{BatchId, BatchTime, encode::DecodeError},
+    model::{BatchTime, encode::DecodeError},
     operator,
     planner::WindowInput,
-    protocol::{JobTextHash, PlanRecord, SinkFacts},
+    protocol::{JobTextHash, PlanRecord, SaidOfSink, SinkFacts},
     sink::{Sink, Standing},
     state::{self, StepState, window::WindowState},
 };
@@ -220,11 +220,7 @@ impl Engine {
     }
 
     /// Opens the sinks of all outputs and tells them what they remembered.
-    pub fn open_sinks(
-        &mut self,
-        facts: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
-        edges: &dyn Edges,
-    ) -> Result<(), DriverError> {
+    pub fn open_sinks(&mut self, facts: &BTreeMap<String, SaidOfSink>, edges: &dyn Edges) -> Result<(), DriverError> {
         for &step in &self.executor.lineage().outputs {
             let job = self.executor.job();
             let spec = &job.steps[step];
@@ -280,7 +276,7 @@ impl Engine {
     /// Bases of sinks that the checkpoint does not know yet, for the plan of the first batch that writes to them.
     pub fn bases(
         &mut self,
-        known: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+        known: &BTreeMap<String, SaidOfSink>,
         patience: &mut Patience,
     ) -> Result<BTreeMap<String, SinkFacts>, DriverError> {
         let limit = self.job().unreachable_limit();

@@ -16,11 +16,8 @@ use super::{
     trigger::{Ticks, Trigger},
 };
 use crate::{
-    checkpoint::Checkpoint,
-    kafka_admin::embedded::EmbeddedBroker,
-    model::{BatchId, BatchTime},
-    planner::Interval,
-    protocol::SinkFacts,
+    checkpoint::Checkpoint, kafka_admin::embedded::EmbeddedBroker, model::BatchTime, planner::Interval,
+    protocol::SaidOfSink,
 };
 
 /// Everything a run works with.
@@ -40,7 +37,7 @@ pub struct Run<'a> {
     pub(super) reporter: Reporter,
     pub(super) last_time: Option<BatchTime>,
     /// What sinks remembered, by output.
-    pub(super) known_sinks: BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+    pub(super) known_sinks: BTreeMap<String, SaidOfSink>,
     /// What the user let go, for the next plan.
     pub(super) accepted: Accepted,
     pub(super) hand: Hand,

@@ -15,11 +15,8 @@ use crate::{
     checkpoint::Archive,
     job::{Job, OnError},
     model::BatchId,
-    protocol::{Facts, JobTextHash, SinkFacts},
+    protocol::{Facts, JobTextHash, SaidOfSink, SinkFacts},
 };
-
-/// What a sink remembered, and the batch that said so; none for a base.
-type Said = (SinkFacts, Option<BatchId>);
 
 /// The names of each file that has several.
 #[derive(Debug, Default)]
@@ -82,7 +79,7 @@ impl LetterFiles {
     }
 
     /// Lets a file be known by each of its names, as whichever was told of last.
-    pub fn know_by_each(&self, sinks: &mut BTreeMap<String, Said>) {
+    pub fn know_by_each(&self, sinks: &mut BTreeMap<String, SaidOfSink>) {
         for names in &self.0 {
             let known = names.iter().filter_map(|name| sinks.get(name));
             if let Some(last) = known.max_by_key(|(_, said_by)| *said_by).cloned() {
@@ -92,8 +89,8 @@ impl LetterFiles {
     }
 
     /// Gives each file one target under all of its names: what was told of it last. `None` where nobody knows.
-    pub fn targets(&self, as_of: BTreeMap<String, Option<Said>>) -> BTreeMap<String, Option<SinkFacts>> {
-        let facts = |said: &Option<Said>| said.as_ref().map(|(facts, _)| facts.clone());
+    pub fn targets(&self, as_of: BTreeMap<String, Option<SaidOfSink>>) -> BTreeMap<String, Option<SinkFacts>> {
+        let facts = |said: &Option<SaidOfSink>| said.as_ref().map(|(facts, _)| facts.clone());
         let mut targets: BTreeMap<_, _> = as_of.iter().map(|(name, said)| (name.clone(), facts(said))).collect();
         for names in &self.0 {
             let known: Vec<_> = names.iter().filter_map(|name| as_of.get(name)).collect();

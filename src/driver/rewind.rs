@@ -21,7 +21,7 @@ use crate::{
     crash,
     job::{Begin, Job, SourceKind, Start, Whereabouts},
     model::BatchId,
-    protocol::{Facts, JobTextHash, PlanRecord, RewindRecord},
+    protocol::{Facts, JobTextHash, PlanRecord, RewindRecord, SaidOfSink},
     sink::SinkFacts,
 };
 
@@ -129,7 +129,7 @@ impl Writers {
     /// `jobs` are in the order of [`written_by`].
     fn open(
         jobs: Vec<(Job, JobTextHash)>,
-        sinks: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+        sinks: &BTreeMap<String, SaidOfSink>,
         files: &LetterFiles,
         edges: &dyn Edges,
     ) -> Result<Writers, DriverError> {
@@ -302,7 +302,7 @@ pub fn finish_left(
     record: &RewindRecord,
     job: &Job,
     checkpoint: &mut Checkpoint,
-    sinks: &BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+    sinks: &BTreeMap<String, SaidOfSink>,
     edges: &dyn Edges,
 ) -> Result<(), DriverError> {
     let mut jobs = Vec::new();

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{BoundedEnd, CommitRecord, JobTextHash, PlanRecord, Position, SinkFacts};
 use crate::model::{BatchId, BatchTime, RunEpoch, Timeline};
 
+/// What a sink remembered, and the batch that said so; none for a base.
+pub type SaidOfSink = (SinkFacts, Option<BatchId>);
+
 /// A checkpoint's facts at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -30,8 +33,8 @@ pub struct Facts {
     pub batches: BTreeMap<BatchId, BatchFacts>,
     /// Where each topic partition continues, sorted by source, topic and partition.
     pub positions: Vec<Position>,
-    /// What each sink remembered last, by output name, and the batch that said so (none: its base, from a plan).
-    pub sinks: BTreeMap<String, (SinkFacts, Option<BatchId>)>,
+    /// What each sink remembered last, by output name.
+    pub sinks: BTreeMap<String, SaidOfSink>,
     pub bounded_end: Option<BoundedEnd>,
     /// A rewind whose sinks may not have followed yet.
     pub rewind: Option<RewindRecord>,

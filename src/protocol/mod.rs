@@ -21,7 +21,7 @@ mod store;
 #[cfg(test)]
 pub(crate) use memory::tests_support;
 
-pub use facts::{BatchFacts, Facts, MissingState, RewindRecord};
+pub use facts::{BatchFacts, Facts, MissingState, RewindRecord, SaidOfSink};
 pub use memory::{MemoryError, MemoryStore};
 pub use record::{
     BoundedEnd, CommitRecord, DroppedPartition, JobTextHash, LossReason, LostRange, OutputRecord, PlanRecord,
