@@ -103,8 +103,13 @@ pub fn file_of(name: &str) -> Option<&Path> {
 
 /// Whether a commit of `stored` tells of `to`. Earlier versions knew a file by where it was when the job ran.
 pub fn is_named(stored: &Job, to: &OnError, found: &str) -> bool {
-    let was_here = |path: &Path| *found == in_file(&stored.ran.directory.join(stored.as_named(path)));
-    *found == name(stored, to) || matches!(to, OnError::DeadLetterFile(path) if was_here(path))
+    match (to, file_of(found)) {
+        (OnError::DeadLetterFile(path), Some(found)) => {
+            let path = stored.as_named(path);
+            *found == *path || *found == *stored.ran.directory.join(path)
+        }
+        _ => *found == name(stored, to),
+    }
 }
 
 /// What of a batch's letters goes to `to`.

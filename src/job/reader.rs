@@ -282,7 +282,7 @@ impl<'e> Reader<'e> {
 
     /// Lets no message show what stands there, unless that is only where it comes from.
     pub fn hide(&mut self, span: &Span) {
-        let is_reference = |text: &&str| text.contains("${") && !text.contains('@');
+        let is_reference = |text: &&str| is_one_variable(text.trim_matches(['"', '\'']));
         if let Some(origin) = self.origins.get_mut(span.origin)
             && let Some(hidden) = origin.raw.get(span.range.clone()).filter(|text| !is_reference(text)).map(stars)
         {

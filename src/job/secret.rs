@@ -61,14 +61,22 @@ fn mask_logins(text: &str) -> Cow<'_, str> {
 /// password.
 fn mask_brokers(text: &str) -> Cow<'_, str> {
     static BROKERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        let name = r"(?i:b[ro]{1,2}k[a-z_-]*ers?[a-z_-]*|bootstrap[a-z._-]*|metadata\.broker\.list)";
+        let slips = r"(?:bro?e?k[a-z]{0,4}[sr]|bo?rkers?|r?bo?kers?)(?:[_-][a-z]+)*";
+        let name = format!(r"(?i:(?:[a-z]+_)?{slips}|bootstrap[a-z._-]*|metadata\.broker\.list)");
         let key = format!(r#"["']?{name}[ \t]*["']?(?:\.["']?\w+["']?)*"#);
         let place = format!(r"(?m:(?:^|[{{,.`])[ \t]*{key}\s*=\s*|(?:^|`)[ \t]*{key}[ \t]*[: \t][ \t]*)");
-        Regex::new(&format!(r#"({place})((?:{STRING}|\[[^\]]*\]?)?[^\n]*)"#)).ok()
+        // Anywhere else it must look like a login: code may hold such a word.
+        let apart = format!(r#"\b{key}\s*[=:]\s*["'][^\n"']*:[^\n]*@[^\n]*"#);
+        let place = format!(r#"({place})((?:{STRING}|\[[^\]]*\]?)?[^\n]*)"#);
+        Regex::new(&format!("{place}|({apart})")).ok()
     });
     match BROKERS.as_ref() {
         Some(brokers) => brokers.replace_all(text, |found: &Captures<'_>| {
-            let (key, list) = (&found[1], &found[2]);
+            let group = |idx| found.get(idx).map_or("", |group| group.as_str());
+            let (key, list) = match group(3).split_once(['=', ':']) {
+                Some((key, _)) => group(3).split_at(key.len() + 1),
+                None => (group(1), group(2)),
+            };
             let is_open = |quote: char| list.starts_with(quote) && list.matches(quote).count() % 2 == 1;
             let shown = if is_open('"') || is_open('\'') { stars(list) } else { mask_login(list) };
             format!("{key}{shown}")
@@ -140,6 +148,20 @@ mod tests {
         check("brokers \"me:x y@a:1\"", "brokers ************");
         check("brokers = \"\"\"a:1,me:x y", "brokers = *************");
         check("\"brokers \".x_1 = \"me:x y@a:1\"", "\"brokers \".x_1 = ************");
+        for (key, value) in [
+            ("source = { brokers: ", "\"me:x y@a\" }"),
+            ("{\"x\": 1, \"bootstrap.servers\": ", "\"me:x y@a\"}"),
+            ("[source] brokers = ", "\"me:x y@a\""),
+            ("kind = \"kafka\"; brokers = ", "\"me:x y@a\""),
+            ("- brokers: ", "'me:x y@a'"),
+            ("kafka_brokers = ", "\"me:x y@a\""),
+            ("brokes = ", "\"me:x y@a\""),
+            ("broekrs = ", "\"me:x y@a\""),
+        ] {
+            let shown = key.trim_end();
+            let masked = mask(&format!("{key}{value}"));
+            assert!(masked.starts_with(shown) && !masked.contains("x y"), "{masked}");
+        }
         check("borkers = \"me:x y@a:1\"", "borkers = ************");
         check("unknown key `brokers me:x y@a`", "unknown key `brokers *********");
         check("SASL_SSL://me:p,w@a:9092,b:9092", "SASL_SSL://me:***@a:9092,b:9092");

@@ -38,6 +38,9 @@ const SMALL_RESPONSE_BYTES: usize = 64 << 10;
 const SMALL_RESPONSE_PAUSE: Duration = Duration::from_millis(200);
 /// How long a request waits at the broker for a lane whose reader waits, while other lanes are full.
 const AWAITED_WAIT: Duration = Duration::from_millis(20);
+/// What a request asks for where a reader waits while the bound is reached: many batches at once where they are small, as
+/// those of transactions are.
+const AWAITED_BYTES: usize = 64 << 10;
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// Responses without the progress they owe, before the lane fails.
 const STUCK_MAX: u32 = 3;
@@ -213,13 +216,9 @@ impl Fetcher {
         if wanted.is_empty() {
             return Ok(IDLE_WAIT);
         }
-        // Brokers fill a response in the order asked: first the lanes whose readers wait, those that got nothing of the
-        // last ones, those with most room.
-        wanted.sort_by_key(|&(idx, room)| match self.lanes.get(idx) {
-            Some(lane) => (!lane.shared.is_waiting(), u32::MAX - lane.passed_over, usize::MAX - room),
-            None => (true, u32::MAX, usize::MAX),
-        });
-        let max_bytes = self.memory.room();
+        by_need(&self.lanes, &mut wanted);
+        let least = if awaited { AWAITED_BYTES } else { 0 };
+        let max_bytes = self.memory.room().max(least);
         let settings = &self.dialer.settings;
         let max_wait = match (full, awaited) {
             (false, _) => settings.fetch_wait_max,
@@ -376,6 +375,16 @@ impl Fetcher {
     }
 }
 
+/// Brokers fill a response in the order asked: first the lanes whose readers wait, those that got nothing of the last ones,
+/// those with most room.
+fn by_need(lanes: &[Lane], wanted: &mut [(usize, usize)]) {
+    // Each lane is looked at once: readers begin and end to wait meanwhile.
+    wanted.sort_by_cached_key(|&(idx, room)| match lanes.get(idx) {
+        Some(lane) => (!lane.shared.is_waiting(), u32::MAX - lane.passed_over, usize::MAX - room),
+        None => (true, u32::MAX, usize::MAX),
+    });
+}
+
 /// A record set as it came.
 struct Received<'r> {
     bytes: Bytes,
@@ -430,5 +439,38 @@ fn take_records(lane: &mut Lane, received: Received<'_>, limit: usize) {
             }
         }
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::{
+        super::{lane::lane, settings::BackoffRange},
+        *,
+    };
+    use crate::model::TopicPartition;
+
+    #[test]
+    fn lanes_are_put_in_order_while_their_readers_begin_and_end_to_wait() {
+        let retry = BackoffRange { first: Duration::from_millis(1), most: Duration::from_millis(1) };
+        let memory = Memory::new(1 << 20);
+        let (lanes, feeds): (Vec<_>, Vec<_>) = (0..64)
+            .map(|partition| lane(TopicPartition::new("t", partition), 0, 1 << 10, memory.clone(), retry))
+            .unzip();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    feeds.iter().for_each(|feed| drop(feed.receive(Instant::now() + Duration::from_micros(1))));
+                }
+            });
+            let order =
+                || (0..20_000).for_each(|_| by_need(&lanes, &mut (0..64).map(|idx| (idx, 1)).collect::<Vec<_>>()));
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(order));
+            is_over.store(true, Ordering::Release);
+            assert!(ended.is_ok());
+        });
     }
 }

@@ -152,9 +152,21 @@ impl Router {
             Place::At(leader) => {
                 let known_id = if lane.topic_id.is_nil() { lane.planned_id } else { lane.topic_id };
                 let both_known = !known_id.is_nil() && !leader.topic_id.is_nil();
+                // The plan has just told another id than the lane had: a broker may be behind.
+                let is_news = lane.leader_epoch < 0 && lane.topic_id == lane.planned_id;
                 if both_known && leader.topic_id != known_id {
-                    lane.park(recreated(lane, "has another topic id"));
-                    false
+                    let since = *waiting.stale_since.get_or_insert_with(Instant::now);
+                    waiting.stale_epochs += 1;
+                    let is_old =
+                        is_news && (waiting.stale_epochs <= STALE_EPOCHS_MAX || since.elapsed() < STALE_EPOCHS_FOR);
+                    if is_old {
+                        let trouble = format!("broker {} says {} has another topic id", directory.asked(), lane.tp());
+                        lane.shared.change_facts(|facts| facts.trouble = Some(trouble));
+                        waiting.ready_at = Instant::now() + lane.backoff.fail();
+                    } else {
+                        lane.park(recreated(lane, "has another topic id"));
+                    }
+                    is_old
                 } else if known_epoch(lane, &leader) <= leader.epoch {
                     self.hand_over(waiting.lane, leader);
                     return false;
