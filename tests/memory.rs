@@ -185,7 +185,7 @@ fn a_batch_that_stdout_may_have_been_given_is_not_halved_but_can_be_taken_back()
     place.spawn(command).wait();
     assert!(place.read("report").contains("plan: logged"));
     let ended = place.kstream(&bounded).expect(1);
-    ended.says(&["memory_limit", "its plan stands", "rewind --to start"]);
+    ended.says(&["memory_limit", "its plan stands", "rewind JOB --to start"]);
     place.kstream("rewind job.toml --to start --yes --leave-published").expect(0);
     place.kstream(&bounded).expect(0).says(&["reading half of the batch"]);
 }

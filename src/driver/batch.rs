@@ -323,7 +323,7 @@ impl Run<'_> {
 
     /// A batch that outputs hold in part can neither be read again nor be planned anew.
     fn published_and_lost(&self, batch: &PlannedBatch, trouble: &Trouble) -> DriverError {
-        let back = format!("`kstream rewind --to {} --leave-published`", target(batch.plan().batch.previous()));
+        let back = format!("`kstream rewind JOB --to {} --leave-published`", target(batch.plan().batch.previous()));
         self.explain(batch, trouble)
             .detail("Outputs may hold some of the batch already, so its plan stands.")
             .hint(format!("To go on without the lost records: {back}, then run with on_data_loss = \"skip\"."))
@@ -335,7 +335,7 @@ impl Run<'_> {
         let error = DriverError { detail: Vec::new(), ..self.explain(batch, trouble) };
         error.detail("Outputs may hold some of the batch already, so its plan stands, and half of it is no way on.").hint(
             format!(
-                "Raise memory_limit; or take the plan back with `kstream rewind --to {to}` (`--leave-published` where an \
+                "Raise memory_limit; or take the plan back with `kstream rewind JOB --to {to}` (`--leave-published` where an \
                  output cannot be taken back), and the next run plans it anew."
             ),
         )
