@@ -238,17 +238,15 @@ fn dead_letters_that_rest_for_a_while_go_on_after_a_move() {
 
 #[test]
 fn dead_letters_go_on_and_back_however_their_path_is_written() {
-    for spellings in [[0, 1, 1, 0, 1], [1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [1, 1, 0, 1, 1]] {
+    for spellings in [[0, 1, 2, 0, 1], [1, 0, 0, 1, 0], [0, 0, 2, 0, 0], [2, 1, 0, 2, 2]] {
         let trees = Trees::run("", 0);
         let job = trees.place.read("one/job.toml");
         let absolute = trees.place.path("one/dead.jsonl").display().to_string();
         let run = |line: usize, batches: usize| {
-            let spelled = if spellings[line] == 1 { job.replace("dead.jsonl", &absolute) } else { job.clone() };
+            let paths = ["dead.jsonl".to_owned(), absolute.clone(), absolute.replace("/dead", "/.//dead")];
+            let spelled = job.replace("dead.jsonl", &paths[spellings[line]]);
             trees.place.write("one/job.toml", spelled);
-            // The first batch has no letter.
-            let queue = (0..=line)
-                .map(|line| if line == 0 { "[\"5\"]\n".to_owned() } else { format!("[\"{line}\", \"x\"]\n") });
-            trees.place.write("one/queue.jsonl", queue.collect::<String>());
+            trees.place.write("one/queue.jsonl", lines(line));
             trees.kstream("one", "run job.toml").expect(0).says(&[&format!("batches={batches}")]);
             let letters = fs::read_to_string(trees.place.path("one/dead.jsonl")).unwrap_or_default().lines().count();
             assert_eq!((trees.log("one").len(), letters), (line + 1, line), "{spellings:?}");
@@ -279,36 +277,6 @@ fn dead_letters_go_on_and_back_however_their_path_is_written() {
 /// A line of the queue: the first one makes no letter.
 fn lines(to: usize) -> String {
     (0..=to).map(|line| if line == 0 { "[\"5\"]\n".to_owned() } else { format!("[\"{line}\", \"x\"]\n") }).collect()
-}
-
-#[test]
-fn dead_letters_whose_path_was_absolute_move_with_the_relative_ones() {
-    let trees = Trees::run("", 0);
-    let job = trees.place.read("one/job.toml");
-    let absolute = trees.place.path("one/dead.jsonl").display().to_string();
-    let run = |tree: &str, line: usize, spelled: String| {
-        trees.place.write(&format!("{tree}/job.toml"), spelled);
-        trees.place.write(&format!("{tree}/queue.jsonl"), lines(line));
-        trees.kstream(tree, "run job.toml").expect(0).says(&["batches=1"]);
-        assert_eq!((trees.log(tree).len(), trees.letters(tree)), (line + 1, line));
-    };
-    for (line, spelled) in [&job, &job, &job.replace("dead.jsonl", &absolute), &job].into_iter().enumerate().skip(1) {
-        let first = if line == 1 { lines(0) } else { String::new() };
-        if !first.is_empty() {
-            trees.place.write("one/queue.jsonl", first);
-            trees.kstream("one", "run job.toml").expect(0);
-        }
-        run("one", line, spelled.clone());
-    }
-    fs::rename(trees.place.path("one"), trees.place.path("two")).unwrap();
-    run("two", 4, job.clone());
-    for to in [3, 2, 1, 0] {
-        trees.kstream("two", &format!("rewind job.toml --to {to} --yes --leave-published")).expect(0);
-        assert_eq!((trees.log("two").len(), trees.letters("two")), (to + 1, to), "{to}");
-    }
-    trees.kstream("two", "run job.toml").expect(0).says(&["batches=4"]);
-    assert_eq!((trees.log("two").len(), trees.letters("two")), (5, 4));
-    assert!(!trees.place.path("one").exists());
 }
 
 #[cfg(feature = "crash-points")]
@@ -343,35 +311,6 @@ fn a_batch_in_flight_keeps_its_letters_whose_path_is_written_otherwise_since() {
         trees.kstream("one", "run job.toml").expect(0);
         assert_eq!((trees.log("one").len(), trees.letters("one")), (3, 2), "{from} {point}");
     }
-}
-
-#[test]
-fn a_job_that_is_run_from_elsewhere_by_absolute_paths_goes_on_with_its_letters() {
-    let trees = Trees::run(&lines(1), 0);
-    let at = trees.place.path("one");
-    let mut job = trees.place.read("one/job.toml");
-    for (key, file) in [
-        ("path", "queue.jsonl"),
-        ("file", "dead.jsonl"),
-        ("to", "logs/out.log"),
-        ("path", "parts"),
-        ("checkpoint_dir", "checkpoint"),
-    ] {
-        let absolute = at.join(file).display().to_string();
-        job = job.replace(&format!("{key} = \"{file}\""), &format!("{key} = \"{absolute}\""));
-    }
-    fs::create_dir_all(trees.place.path("two")).unwrap();
-    trees.place.write("two/job.toml", &job);
-    trees.place.write("one/queue.jsonl", lines(2));
-    trees.kstream("two", "run job.toml").expect(0).says(&["batches=1"]);
-    assert_eq!((trees.log("one").len(), trees.letters("one")), (3, 2));
-    // What the job wrote there, and does not name here any more, is not cut from here; nor is that hidden.
-    trees.place.write("two/job.toml", job.replace("dead.jsonl", "other.jsonl"));
-    trees.place.write("one/queue.jsonl", lines(3));
-    trees.kstream("two", "run job.toml").expect(0).says(&["batches=1"]);
-    let refused = trees.kstream("two", "rewind job.toml --to 0 --yes").expect(3);
-    refused.says(&["--leave-published"]);
-    assert_eq!(trees.log("one").len(), 4);
 }
 
 #[test]

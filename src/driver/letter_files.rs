@@ -18,21 +18,14 @@ use crate::{
     protocol::{Facts, JobTextHash, SaidOfSink, SinkFacts},
 };
 
-/// The names of each file, and where it is today.
+/// The names of each file that has several.
 #[derive(Debug, Default)]
-pub struct LetterFiles(Vec<LetterFile>);
-
-#[derive(Debug)]
-struct LetterFile {
-    names: BTreeSet<String>,
-    place: PathBuf,
-}
+pub struct LetterFiles(Vec<BTreeSet<String>>);
 
 impl LetterFiles {
-    /// Those that the checkpoint knows, of every job that it keeps, and of `job`, the one at hand.
+    /// Those of every job that the checkpoint keeps, and of `job`, the one at hand.
     pub fn of(archive: &Archive, facts: &Facts, job: &Job) -> Result<LetterFiles, DriverError> {
-        let known: BTreeSet<&Path> = facts.sinks.keys().filter_map(|name| dead_letters::file_of(name)).collect();
-        if known.is_empty() {
+        if !facts.sinks.keys().any(|name| dead_letters::file_of(name).is_some()) {
             return Ok(LetterFiles::default());
         }
         let texts: BTreeSet<_> =
@@ -41,73 +34,58 @@ impl LetterFiles {
         for text in texts {
             stored.push(job_of(archive, &JobTextHash(text.clone()), job)?);
         }
-        Ok(LetterFiles::new(&stored.iter().collect::<Vec<_>>(), &known, job))
+        Ok(LetterFiles::new(&stored.iter().collect::<Vec<_>>(), &facts.sinks, job))
     }
 
-    /// `known` are paths as names of outputs have them.
-    pub fn new(stored: &[&Job], known: &BTreeSet<&Path>, job: &Job) -> LetterFiles {
+    pub fn new(stored: &[&Job], sinks: &BTreeMap<String, SaidOfSink>, job: &Job) -> LetterFiles {
         let jobs = || stored.iter().copied().chain([job]);
         let directories: BTreeSet<&Path> =
             jobs().flat_map(|job| [&*job.directory, &*job.ran.directory]).filter(|path| path.is_absolute()).collect();
         let named: BTreeSet<PathBuf> = jobs().flat_map(files).collect();
-        let at_hand = files(job);
         let mut of_files = LetterFiles::default();
-        // The job at hand last: what it means by a path holds.
-        let paths = known.iter().copied().chain(named.iter().map(PathBuf::as_path));
-        for path in paths.chain(at_hand.iter().map(PathBuf::as_path)) {
+        for path in &named {
             let place = job.place(path);
             let mut names = BTreeSet::from([in_file(path)]);
-            let relative = if path.is_relative() { Some(path.to_owned()) } else { job.relative(path) };
+            let relative = if path.is_relative() { Some(path.clone()) } else { job.relative(path) };
             if let Some(relative) = relative {
                 names.insert(in_file(&relative));
-                let earlier = directories.iter().map(|directory| directory.join(&relative));
+                let earlier = directories.iter().map(|directory| (directory, directory.join(&relative)));
                 // What a job means by an absolute path is another file, unless all of its directory was moved.
-                let is_it = earlier
-                    .filter(|earlier| job.place(earlier) == place || !(named.contains(earlier) && earlier.exists()));
-                names.extend(is_it.map(|earlier| in_file(&earlier)));
+                let is_it = earlier.filter(|(directory, earlier)| {
+                    job.place(earlier) == place || !(named.contains(earlier) && directory.exists())
+                });
+                names.extend(is_it.map(|(_, earlier)| in_file(&earlier)));
             }
-            of_files.add(names, place);
+            of_files.add(names);
         }
-        // A job that ran elsewhere meant what is there.
-        for (stored, path) in stored.iter().flat_map(|stored| files(stored).into_iter().map(move |path| (stored, path)))
-        {
-            let there = stored.place_elsewhere(&path).filter(|_| path.is_relative() && !at_hand.contains(&path));
-            let same = there.and_then(|there| of_files.0.iter().find(|file| file.place == there));
-            if let Some(LetterFile { names, place }) = same {
-                let (names, place) = (names.iter().cloned().chain([in_file(&path)]).collect(), place.clone());
-                of_files.add(names, place);
+        // Earlier versions knew a path as it was written, with each `//` of it.
+        for name in sinks.keys().filter(|name| dead_letters::file_of(name).is_some()) {
+            let is_same = |known: &String| dead_letters::file_of(known) == dead_letters::file_of(name);
+            if let Some(names) = of_files.0.iter_mut().find(|names| names.iter().any(is_same)) {
+                names.insert(name.clone());
             }
         }
+        of_files.0.retain(|names| names.len() > 1);
         of_files
     }
 
-    fn add(&mut self, mut names: BTreeSet<String>, place: PathBuf) {
-        let is_same = |file: &LetterFile| file.place == place || !file.names.is_disjoint(&names);
-        let (same, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(is_same);
+    fn add(&mut self, mut names: BTreeSet<String>) {
+        let (same, others) = std::mem::take(&mut self.0).into_iter().partition(|known| !known.is_disjoint(&names));
         self.0 = others;
-        names.extend(same.into_iter().flat_map(|file| file.names));
-        self.0.push(LetterFile { names, place });
-    }
-
-    /// Lets a job of the checkpoint write its letters to where their files are today.
-    pub fn lead(&self, job: &mut Job) {
-        for path in files(job) {
-            let name = in_file(&path);
-            if let Some(file) = self.0.iter().find(|file| file.names.contains(&name)) {
-                job.letter_places.insert(job.absolute(&path), file.place.clone());
-            }
-        }
+        let same: Vec<BTreeSet<String>> = same;
+        names.extend(same.into_iter().flatten());
+        self.0.push(names);
     }
 
     /// All names of the output that has this one.
     pub fn names<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'n str> {
-        let of_file = self.0.iter().map(|file| &file.names).find(|names| names.contains(name));
+        let of_file = self.0.iter().find(|names| names.contains(name));
         of_file.into_iter().flatten().map(String::as_str).chain(of_file.is_none().then_some(name))
     }
 
     /// Lets a file be known by each of its names, as whichever was told of last.
     pub fn know_by_each(&self, sinks: &mut BTreeMap<String, SaidOfSink>) {
-        for LetterFile { names, .. } in &self.0 {
+        for names in &self.0 {
             let known = names.iter().filter_map(|name| sinks.get(name));
             if let Some(last) = known.max_by_key(|(_, said_by)| *said_by).cloned() {
                 sinks.extend(names.iter().map(|name| (name.clone(), last.clone())));
@@ -119,7 +97,7 @@ impl LetterFiles {
     pub fn targets(&self, as_of: BTreeMap<String, Option<SaidOfSink>>) -> BTreeMap<String, Option<SinkFacts>> {
         let facts = |said: &Option<SaidOfSink>| said.as_ref().map(|(facts, _)| facts.clone());
         let mut targets: BTreeMap<_, _> = as_of.iter().map(|(name, said)| (name.clone(), facts(said))).collect();
-        for LetterFile { names, .. } in &self.0 {
+        for names in &self.0 {
             let known: Vec<_> = names.iter().filter_map(|name| as_of.get(name)).collect();
             if known.is_empty() {
                 continue;
@@ -133,7 +111,7 @@ impl LetterFiles {
 
     /// A rewind that an earlier version began knows a file by one of its names only.
     pub fn complete(&self, targets: &mut BTreeMap<String, Option<SinkFacts>>) {
-        for LetterFile { names, .. } in &self.0 {
+        for names in &self.0 {
             if let Some(target) = names.iter().find_map(|name| targets.get(name)).cloned() {
                 for name in names {
                     targets.entry(name.clone()).or_insert_with(|| target.clone());

@@ -312,9 +312,7 @@ fn planned_by_another(
 ) -> Result<Option<(Job, JobTextHash)>, DriverError> {
     let Some(plan) = facts.in_flight().filter(|plan| plan.job_text != *job_text) else { return Ok(None) };
     let archive = checkpoint::Archive::open(lock.dir()).map_err(|error| checkpoint_failed(&error))?;
-    let mut planned = job_of(&archive, &plan.job_text, job)?;
-    LetterFiles::of(&archive, facts, job)?.lead(&mut planned);
-    Ok(Some((planned, plan.job_text.clone())))
+    Ok(Some((job_of(&archive, &plan.job_text, job)?, plan.job_text.clone())))
 }
 
 /// The engine of the batch in flight, or else of the next one. Nothing is written.

@@ -123,8 +123,6 @@ fn written_by(facts: &Facts, to: Option<BatchId>) -> Vec<JobTextHash> {
 /// The outputs of the jobs that wrote what is taken back: each as the last of these jobs has it that has one of its kind.
 struct Writers {
     engines: Vec<Engine>,
-    /// Outputs that no later job has, in a directory that this one is a copy of, or the job runs away from.
-    elsewhere: Vec<String>,
 }
 
 impl Writers {
@@ -137,9 +135,7 @@ impl Writers {
     ) -> Result<Writers, DriverError> {
         let mut names = BTreeSet::new();
         let mut engines = Vec::with_capacity(jobs.len());
-        let mut elsewhere = Vec::new();
-        for (mut job, text) in jobs {
-            files.lead(&mut job);
+        for (job, text) in jobs {
             // The last one was checked. What an earlier one wrote in the directory of the original is not cut from a copy.
             let is_foreign = !engines.is_empty() && matches!(job.ran.whereabouts, Whereabouts::Elsewhere { .. });
             let mut engine = Engine::new(job, text, None)?;
@@ -148,18 +144,11 @@ impl Writers {
                 // Of another kind it was another output: a log that is shown on stdout since is still cut.
                 let name = files.names(&output.name).min().map(str::to_owned);
                 let kind = (name, output.sink.publication_order(), output.sink.takes_back());
-                if !names.insert(kind) {
-                    return false;
-                }
-                if is_foreign && output.sink.takes_back() {
-                    elsewhere.push(output.name.clone());
-                    return false;
-                }
-                true
+                names.insert(kind) && !(is_foreign && output.sink.takes_back())
             });
             engines.push(engine);
         }
-        Ok(Writers { engines, elsewhere })
+        Ok(Writers { engines })
     }
 
     fn outputs(&mut self) -> impl Iterator<Item = &mut OutputSink> {
@@ -195,16 +184,6 @@ impl Writers {
         // Where nothing was planned, nothing is cut.
         if refuses && !facts.batches.is_empty() {
             self.inspect(facts)?;
-        }
-        let elsewhere: Vec<&str> = self.elsewhere.iter().map(String::as_str).filter(|name| wrote(name)).collect();
-        if !elsewhere.is_empty() {
-            let what = "what these outputs have written lies where the job ran then, and is not cut from here";
-            let error = DriverError::new(Class::Refused, what).detail(format!("Outputs: {}.", elsewhere.join(", ")));
-            if refuses {
-                return Err(error
-                    .hint("Rewind where the job ran, or run with --leave-published to leave it as it is.".to_owned()));
-            }
-            tracing::warn!(outputs = elsewhere.join(", "), "what was written elsewhere is left as it is");
         }
         let now = |name: &str| job.steps.iter().any(|step| *step.id == *name) || name.starts_with(dead_letters::PREFIX);
         let mut left = BTreeSet::new();
@@ -335,8 +314,7 @@ pub fn finish_left(
         jobs.push(at_hand(job));
     }
     let mut record = record.clone();
-    let known = sinks.keys().filter_map(|name| dead_letters::file_of(name)).collect();
-    let files = LetterFiles::new(&jobs.iter().map(|(stored, _)| stored).collect::<Vec<_>>(), &known, job);
+    let files = LetterFiles::new(&jobs.iter().map(|(stored, _)| stored).collect::<Vec<_>>(), sinks, job);
     files.complete(&mut record.sinks);
     Writers::open(jobs, sinks, &files, edges)?.finish(checkpoint, &record)
 }

@@ -10,7 +10,7 @@ use super::{
     path::resolved,
     setting::OnError,
     spec::{Job, SourceSpec},
-    whereabouts::{Whereabouts, within},
+    whereabouts::within,
 };
 
 impl Job {
@@ -49,14 +49,6 @@ impl Job {
     /// What a path that this job names leads to.
     pub fn place(&self, path: &Path) -> PathBuf {
         resolved(&self.absolute(path))
-    }
-
-    /// What a relative path of this job, read from the text of a checkpoint, leads to where that is not here.
-    pub fn place_elsewhere(&self, path: &Path) -> Option<PathBuf> {
-        match &self.ran.whereabouts {
-            Whereabouts::Elsewhere { at } => Some(resolved(&at.join(path))),
-            Whereabouts::Here | Whereabouts::Moved { .. } => None,
-        }
     }
 
     /// A path in the directory of this job, without that.

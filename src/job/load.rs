@@ -300,7 +300,6 @@ fn job(reader: &mut Reader<'_>, root: &Table, recorded: Option<&Recorded<'_>>) -
         directory: reader.directory.clone(),
         ran: std::mem::take(&mut reader.ran),
         letters_at: std::collections::BTreeMap::new(),
-        letter_places: std::collections::BTreeMap::new(),
         file_contents: reader.files.contents.clone(),
         places: std::mem::take(&mut reader.places),
     })

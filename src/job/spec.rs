@@ -45,8 +45,6 @@ pub struct Job {
     pub ran: Ran,
     /// Where topics of dead letters are today, by topic and brokers as this job of a checkpoint has them.
     pub letters_at: BTreeMap<(String, Option<String>), Option<String>>,
-    /// Where files of dead letters of a job of a checkpoint are today, by where that says they are.
-    pub letter_places: BTreeMap<PathBuf, PathBuf>,
     /// What every `initial` and queue file held when the job was loaded, by its absolute path.
     pub file_contents: BTreeMap<PathBuf, Content>,
     /// Where its functions are written, for messages.

@@ -71,10 +71,8 @@ pub fn open_dead_letters(
 ) -> Result<Box<dyn Sink>, SinkError> {
     match to {
         OnError::DeadLetterFile(path) => {
-            let path = job.absolute(path);
-            let today = job.letter_places.get(&path).cloned().unwrap_or(path);
-            let zone = job.time_zone.clone();
-            Ok(Box::new(LogSink::new(name, today, None, Append::Never, zone, Arc::new(LocalDisk))))
+            let (path, zone) = (job.absolute(path), job.time_zone.clone());
+            Ok(Box::new(LogSink::new(name, path, None, Append::Never, zone, Arc::new(LocalDisk))))
         }
         OnError::DeadLetterTopic { topic, brokers } => {
             let today = job.letters_at.get(&(topic.clone(), brokers.clone())).unwrap_or(brokers);

@@ -2,7 +2,7 @@
 //!
 //! Each lane's quota splits the bound evenly, but a record batch may be larger than a quota, and a lane cannot fetch less
 //! than one. So the plane counts as well: once the bound is reached, nothing is fetched but for readers that wait. What is
-//! held beyond it is at most a response of each leader and a batch of each reader.
+//! held beyond it is at most a response of each leader and a batch, or 64 KiB, of each reader.
 //!
 //! What counts is memory and not what is wanted of it: a set that is a view into its response keeps all of that alive,
 //! however little of it the set is, so the response counts, once, until the last of its sets has been read. A set that is

@@ -161,7 +161,10 @@ impl Router {
                         is_news && (waiting.stale_epochs <= STALE_EPOCHS_MAX || since.elapsed() < STALE_EPOCHS_FOR);
                     if is_old {
                         let trouble = format!("broker {} says {} has another topic id", directory.asked(), lane.tp());
-                        lane.shared.change_facts(|facts| facts.trouble = Some(trouble));
+                        lane.shared.change_facts(|facts| {
+                            facts.trouble = Some(trouble);
+                            facts.forget_unknown();
+                        });
                         waiting.ready_at = Instant::now() + lane.backoff.fail();
                     } else {
                         lane.park(recreated(lane, "has another topic id"));
