@@ -118,6 +118,62 @@ fn a_rewind_in_a_copy_does_not_cut_the_files_of_the_original() {
 }
 
 #[test]
+fn a_copy_of_a_job_with_absolute_paths_leaves_the_files_of_the_original() {
+    for in_flight in [false, true] {
+        let trees = Trees::run("[\"5\", \"x\"]\n[\"9\", \"y\"]\n", 1);
+        let absolute = |tree: &str| {
+            let mut job = trees.place.read("one/job.toml");
+            for (key, file) in [
+                ("path", "queue.jsonl"),
+                ("file", "dead.jsonl"),
+                ("to", "logs/out.log"),
+                ("path", "parts"),
+                ("checkpoint_dir", "checkpoint"),
+            ] {
+                let path = trees.place.path(tree).join(file).display().to_string();
+                job = job.replace(&format!("{key} = \"{file}\""), &format!("{key} = \"{path}\""));
+            }
+            // Where the command looks for `ok`.
+            trees.place.write(&format!("{tree}/absolute.toml"), job.replace("apart.log", &format!("{tree}.log")));
+        };
+        fs::remove_dir_all(trees.place.path("one/checkpoint")).unwrap();
+        for file in ["one/dead.jsonl", "one/logs/out.log", "apart.log"] {
+            fs::remove_file(trees.place.path(file)).unwrap();
+        }
+        fs::remove_dir_all(trees.place.path("one/parts")).unwrap();
+        absolute("one");
+        if !in_flight {
+            trees.place.write("one/ok", "");
+        }
+        trees.kstream("one", "run absolute.toml").expect(i32::from(in_flight));
+        trees.copy("one", "two");
+        fs::copy(trees.place.path("one.log"), trees.place.path("two.log")).unwrap();
+        absolute("two");
+        let (one, two) = (trees.written("one"), trees.written("two"));
+        trees
+            .kstream("two", "rewind absolute.toml --to 0 --yes --leave-published")
+            .expect(3)
+            .says(&["Nothing was changed"]);
+        if in_flight {
+            trees.place.write("two/ok", "");
+            trees.kstream("two", "run absolute.toml").expect(3).says(&["Nothing was changed"]);
+        } else {
+            assert_eq!((trees.written("one"), trees.written("two")), (one.clone(), two.clone()));
+            // Letters are known by their path: the copy begins its own. After a batch it cuts its own files.
+            trees.kstream("two", "run absolute.toml").expect(3).says(&["dead.jsonl", "Move the file away"]);
+            fs::remove_file(trees.place.path("two/dead.jsonl")).unwrap();
+            trees.place.write("two/queue.jsonl", "[\"5\", \"x\"]\n[\"9\", \"y\"]\n[\"7\", \"z\"]\n");
+            trees.kstream("two", "run absolute.toml").expect(0).says(&["batches=1"]);
+            assert_eq!((trees.log("two").len(), trees.letters("two")), (3, 1));
+            trees.kstream("two", "rewind absolute.toml --to 1 --yes --leave-published").expect(0);
+            assert_eq!((trees.log("two").len(), trees.letters("two")), (2, 0));
+        }
+        assert_eq!(trees.written("one"), one);
+        trees.kstream("one", "replay absolute.toml --verify").expect(0);
+    }
+}
+
+#[test]
 fn a_batch_in_flight_is_not_finished_in_the_original_of_a_copy() {
     let trees = Trees::run("[\"1\", \"x\"]\n[\"9\", \"y\"]\n", 1);
     trees.copy("one", "two");

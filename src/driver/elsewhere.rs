@@ -17,12 +17,13 @@ pub enum About {
 /// Refuses to write, by a stored job, to files that belong to the directory it ran in and are none of the job at hand.
 pub fn check(stored: &Job, current: &Job, about: About) -> Result<(), DriverError> {
     let at = match &stored.ran.whereabouts {
+        Whereabouts::Elsewhere { at } => at.display(),
+        _ if stored.is_of_copy() => stored.ran.checkpoint.parent().unwrap_or(&stored.ran.checkpoint).display(),
         Whereabouts::Here => return Ok(()),
         Whereabouts::Moved { from } => {
             tracing::info!(from = %from.display(), to = %current.directory.display(), "the directory of the job was moved");
             return Ok(());
         }
-        Whereabouts::Elsewhere { at } => at.display(),
     };
     let is_written = |displaced: &Displaced| about == About::FinishingABatch || displaced.is_cut;
     let displaced: Vec<Displaced> = stored.displaced(current).into_iter().filter(is_written).collect();

@@ -137,7 +137,8 @@ impl Writers {
         let mut engines = Vec::with_capacity(jobs.len());
         for (job, text) in jobs {
             // The last one was checked. What an earlier one wrote in the directory of the original is not cut from a copy.
-            let is_foreign = !engines.is_empty() && matches!(job.ran.whereabouts, Whereabouts::Elsewhere { .. });
+            let is_elsewhere = matches!(job.ran.whereabouts, Whereabouts::Elsewhere { .. }) || job.is_of_copy();
+            let is_foreign = is_elsewhere && !engines.is_empty();
             let mut engine = Engine::new(job, text, None)?;
             engine.open_sinks(sinks, edges)?;
             engine.outputs.retain(|output| {

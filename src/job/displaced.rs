@@ -13,6 +13,9 @@ use super::{
     whereabouts::{Whereabouts, within},
 };
 
+/// The file of a checkpoint that makes its directory one.
+const DATABASE: &str = "checkpoint.db";
+
 /// An output of a stored job that would be written elsewhere than the job at hand writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Displaced {
@@ -32,16 +35,39 @@ struct Written {
 }
 
 impl Job {
+    /// Whether this job is read from the text of a copied checkpoint: its own one is still there.
+    pub fn is_of_copy(&self) -> bool {
+        let (then, now) = (&self.ran.checkpoint, self.absolute(&self.checkpoint_dir));
+        !then.as_os_str().is_empty() && resolved(then) != resolved(&now) && then.join(DATABASE).exists()
+    }
+
+    /// Whether an output is written to a path that leads to one file from everywhere, from copies of the job as well.
+    pub(super) fn writes_absolute_paths(&self) -> bool {
+        self.written().iter().any(|written| written.path.is_absolute())
+    }
+
     /// The outputs of this job, read from the text of a checkpoint, that belong to the directory it ran in, while `current`
-    /// runs here. An output that `current` names itself may be written, wherever it is.
+    /// runs here, or to the checkpoint that `current` has a copy of. An output that `current` names itself may be written,
+    /// wherever it is.
     pub fn displaced(&self, current: &Job) -> Vec<Displaced> {
-        let Whereabouts::Elsewhere { .. } = self.ran.whereabouts else { return Vec::new() };
+        let is_elsewhere = matches!(self.ran.whereabouts, Whereabouts::Elsewhere { .. });
+        let is_of_copy = self.is_of_copy();
+        if !is_elsewhere && !is_of_copy {
+            return Vec::new();
+        }
         let known: Vec<PathBuf> =
             current.written().iter().map(|written| resolved(&current.absolute(&written.path))).collect();
         let mut displaced = Vec::new();
+        let todays = current.written();
         for written in self.written() {
-            let Some(inner) = self.ran.inner(&written.path) else { continue };
-            let here = current.directory.join(inner);
+            let here = match self.ran.inner(&written.path).filter(|_| is_elsewhere) {
+                Some(inner) => current.directory.join(inner),
+                None if is_of_copy && written.path.is_absolute() => {
+                    let today = todays.iter().find(|today| today.output == written.output);
+                    current.absolute(today.map_or(Path::new(""), |today| &today.path))
+                }
+                None => continue,
+            };
             let spot = resolved(&written.path);
             if spot != resolved(&here) && !known.contains(&spot) {
                 let Written { output, path: recorded, grows: is_cut } = written;

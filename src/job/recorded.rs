@@ -42,6 +42,9 @@ impl Recorded<'_> {
             let relative = relative.iter().filter_map(|node| reader.text(node)).collect();
             reader.ran = Ran::new(directory.into(), relative, &reader.directory);
         }
+        if let Some(checkpoint) = fields.get("checkpoint").and_then(|node| reader.text(node)) {
+            reader.ran.checkpoint = checkpoint.into();
+        }
         let files = fields.get("files").and_then(|node| reader.table(node));
         for entry in files.iter().flat_map(|files| &files.entries) {
             let Some(text) = reader.text(&entry.node) else { continue };

@@ -115,6 +115,9 @@ impl Job {
         let mut table = Table::new();
         put(&mut table, "value_encoding", VALUE_ENCODING);
         put(&mut table, "partitioning_hash", PARTITIONING_HASH);
+        if self.writes_absolute_paths() {
+            put(&mut table, "checkpoint", literal(&self.absolute(&self.checkpoint_dir).to_string_lossy()));
+        }
         let relative = self.relative_paths();
         if !relative.is_empty() {
             put(&mut table, "directory", literal(&self.directory.to_string_lossy()));

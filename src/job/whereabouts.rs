@@ -29,6 +29,8 @@ pub struct Ran {
     pub directory: PathBuf,
     /// Paths that started from it, without it. A slash at the end counts, it may be part of a prefix.
     pub relative: BTreeSet<String>,
+    /// Where its checkpoint was; empty where no absolute path is written.
+    pub checkpoint: PathBuf,
     pub whereabouts: Whereabouts,
 }
 
@@ -41,7 +43,7 @@ impl Ran {
         } else {
             Whereabouts::Moved { from: directory.clone() }
         };
-        Ran { directory, relative, whereabouts }
+        Ran { directory, relative, whereabouts, ..Ran::default() }
     }
 
     /// A path of the text as the job names it: one that was relative is so again, unless it leads elsewhere.
