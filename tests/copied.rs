@@ -87,6 +87,21 @@ impl Trees {
         blocks.into_iter().map(|block| block.lines.join(" ")).collect()
     }
 
+    /// The job of tree `one`, with all of its paths absolute and in `tree`.
+    fn by_absolute_paths(&self, tree: &str) -> String {
+        let at = self.place.path(tree);
+        let keys = [
+            ("path", "queue.jsonl"),
+            ("file", "dead.jsonl"),
+            ("to", "logs/out.log"),
+            ("path", "parts"),
+            ("checkpoint_dir", "checkpoint"),
+        ];
+        keys.iter().fold(self.place.read("one/job.toml"), |job, (key, file)| {
+            job.replace(&format!("{key} = \"{file}\""), &format!("{key} = \"{}\"", at.join(file).display()))
+        })
+    }
+
     fn letters(&self, tree: &str) -> usize {
         self.place.read(&format!("{tree}/dead.jsonl")).lines().count()
     }
@@ -122,18 +137,7 @@ fn a_copy_of_a_job_with_absolute_paths_leaves_the_files_of_the_original() {
     for in_flight in [false, true] {
         let trees = Trees::run("[\"5\", \"x\"]\n[\"9\", \"y\"]\n", 1);
         let absolute = |tree: &str| {
-            let mut job = trees.place.read("one/job.toml");
-            for (key, file) in [
-                ("path", "queue.jsonl"),
-                ("file", "dead.jsonl"),
-                ("to", "logs/out.log"),
-                ("path", "parts"),
-                ("checkpoint_dir", "checkpoint"),
-            ] {
-                let path = trees.place.path(tree).join(file).display().to_string();
-                job = job.replace(&format!("{key} = \"{file}\""), &format!("{key} = \"{path}\""));
-            }
-            // Where the command looks for `ok`.
+            let job = trees.by_absolute_paths(tree);
             trees.place.write(&format!("{tree}/absolute.toml"), job.replace("apart.log", &format!("{tree}.log")));
         };
         fs::remove_dir_all(trees.place.path("one/checkpoint")).unwrap();
@@ -236,18 +240,7 @@ fn dead_letters_are_taken_back_over_any_number_of_moves() {
 #[test]
 fn dead_letters_by_an_absolute_path_are_the_same_from_any_directory() {
     let trees = Trees::run("[\"1\", \"x\"]\n", 0);
-    let at = trees.place.path("one");
-    let absolute = |file: &str| at.join(file).display().to_string();
-    let mut job = trees.place.read("one/job.toml");
-    for (key, file) in [
-        ("path", "queue.jsonl"),
-        ("file", "dead.jsonl"),
-        ("to", "logs/out.log"),
-        ("path", "parts"),
-        ("checkpoint_dir", "checkpoint"),
-    ] {
-        job = job.replace(&format!("{key} = \"{file}\""), &format!("{key} = \"{}\"", absolute(file)));
-    }
+    let job = trees.by_absolute_paths("one");
     for dir in ["one/checkpoint", "one/parts", "one/logs"] {
         fs::remove_dir_all(trees.place.path(dir)).unwrap();
     }
