@@ -12,6 +12,11 @@ use uuid::Uuid;
 /// How long an answer holds behind the time at which the next one is due.
 const HOLDS_FOR: Duration = Duration::from_secs(2);
 
+/// Whether two topic ids are known, nil being unknown, and of two topics.
+pub fn are_of_two_topics(one: Uuid, other: Uuid) -> bool {
+    !one.is_nil() && !other.is_nil() && one != other
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// The leader that was asked last.
@@ -37,7 +42,7 @@ pub struct Facts {
 impl Facts {
     /// The reader wants the topic of this id: of another one's log nothing holds.
     pub fn go_over_to(&mut self, topic_id: Uuid) {
-        if ![self.topic_id, topic_id].iter().any(Uuid::is_nil) && self.topic_id != topic_id {
+        if are_of_two_topics(self.topic_id, topic_id) {
             let (broker, throttled_until) = (self.broker.take(), self.throttled_until);
             *self = Facts { broker, throttled_until, topic_id, ..Facts::default() };
         }

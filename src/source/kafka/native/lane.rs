@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
-    facts::Facts,
+    facts::{Facts, are_of_two_topics},
     known::{EpochCheck, Known},
     memory::{Hold, Memory},
     settings::BackoffRange,
@@ -304,7 +304,7 @@ impl Lane {
         self.generation = order.generation;
         self.position = order.position;
         self.planned_id = order.topic_id;
-        if ![self.topic_id, order.topic_id].iter().any(Uuid::is_nil) && self.topic_id != order.topic_id {
+        if are_of_two_topics(self.topic_id, order.topic_id) {
             // The plan is for a topic that was made anew; nothing that was known of the one before holds for it.
             (self.topic_id, self.leader_epoch) = (order.topic_id, -1);
         }

@@ -14,6 +14,7 @@ use super::{
     buffer::BufferPool,
     chunk::ChunkShape,
     compression::Decompressor,
+    facts::are_of_two_topics,
     failure::{corrupt, refused, unreachable},
     known::{EpochCheck, Known},
     lane::{Content, Feed, Fetched, FetchedSet, Nothing},
@@ -115,7 +116,7 @@ impl Reading {
     fn begin(&mut self, range: &OffsetRange, topic_id: Option<Uuid>) {
         let facts = self.feed.shared.facts();
         // The topic was made anew since: what was fetched at the same offset is the old one's.
-        let is_another = topic_id.is_some_and(|planned| !facts.topic_id.is_nil() && facts.topic_id != planned);
+        let is_another = topic_id.is_some_and(|planned| are_of_two_topics(planned, facts.topic_id));
         let stays = self.feed.position == range.start && !is_another;
         self.read_epoch = self.read_epoch.filter(|_| stays);
         let read = self.read_epoch.map(|epoch| EpochCheck { epoch, until: range.start });

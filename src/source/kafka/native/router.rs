@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use super::{
     backoff::Backoff,
     connection::Dialer,
+    facts::are_of_two_topics,
     failure::is_refused,
     fetcher::{Assignment, Fetcher},
     lane::{Content, Lane},
@@ -151,10 +152,9 @@ impl Router {
         let doubtful = match directory.place(lane.tp()) {
             Place::At(leader) => {
                 let known_id = if lane.topic_id.is_nil() { lane.planned_id } else { lane.topic_id };
-                let both_known = !known_id.is_nil() && !leader.topic_id.is_nil();
                 // The plan has just told another id than the lane had: a broker may be behind.
                 let is_news = lane.leader_epoch < 0 && lane.topic_id == lane.planned_id;
-                if both_known && leader.topic_id != known_id {
+                if are_of_two_topics(known_id, leader.topic_id) {
                     let since = *waiting.stale_since.get_or_insert_with(Instant::now);
                     waiting.stale_epochs += 1;
                     let is_old =
