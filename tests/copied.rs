@@ -161,7 +161,18 @@ fn a_copy_of_a_job_with_absolute_paths_leaves_the_files_of_the_original() {
         if in_flight {
             trees.place.write("two/ok", "");
             trees.kstream("two", "run absolute.toml").expect(3).says(&["Nothing was changed"]);
-        } else {
+        }
+        // Where the original is does not matter.
+        let log = trees.place.read("one.log");
+        fs::rename(trees.place.path("one"), trees.place.path("renamed")).unwrap();
+        for command in ["run absolute.toml", "rewind absolute.toml --to 0 --yes --leave-published"] {
+            if in_flight || command.starts_with("rewind") {
+                trees.kstream("two", command).expect(3).says(&["one.log", "The checkpoint was then in"]);
+            }
+        }
+        assert_eq!(trees.place.read("one.log"), log);
+        fs::rename(trees.place.path("renamed"), trees.place.path("one")).unwrap();
+        if !in_flight {
             assert_eq!((trees.written("one"), trees.written("two")), (one.clone(), two.clone()));
             // Letters are known by their path: the copy begins its own. After a batch it cuts its own files.
             trees.kstream("two", "run absolute.toml").expect(3).says(&["dead.jsonl", "Move the file away"]);
@@ -175,6 +186,26 @@ fn a_copy_of_a_job_with_absolute_paths_leaves_the_files_of_the_original() {
         assert_eq!(trees.written("one"), one);
         trees.kstream("one", "replay absolute.toml --verify").expect(0);
     }
+}
+
+#[test]
+fn what_the_job_of_a_copy_dropped_is_left_and_told() {
+    let trees = Trees::run(QUEUE, 0);
+    trees.copy("one", "two");
+    let one = trees.written("one");
+    let job = trees.place.read("two/job.toml");
+    trees
+        .place
+        .write("two/job.toml", job.replace("name = \"log\"", "name = \"other\"").replace("out.log", "other.log"));
+    trees.place.write("two/queue.jsonl", format!("{QUEUE}[\"4\"]\n"));
+    trees.kstream("two", "run job.toml").expect(0).says(&["batches=1"]);
+    let rewind = "rewind job.toml --to 0 --yes --leave-published";
+    trees.kstream("two", rewind).expect(0).says(&["it is left as it is", "output=\"log\""]);
+    assert_eq!((trees.written("one"), trees.log("two").len()), (one, 3));
+    trees.kstream("two", "run job.toml").expect(0).says(&["batches=3"]);
+    assert_eq!((blocks(&trees.place.read("two/logs/other.log")).len(), trees.letters("two")), (3, 2));
+    trees.place.write("two/job.toml", job);
+    trees.kstream("two", "run job.toml").expect(3).says(&["does not fit", "give the step another `name`"]);
 }
 
 #[test]

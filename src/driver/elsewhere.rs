@@ -1,9 +1,12 @@
-//! A checkpoint that was copied together with what its job writes: its stored job names the files of the original.
+//! A checkpoint that was copied: its stored jobs name the files of the original.
 //!
 //! Only a batch in flight and a rewind are done by a stored job; whatever else runs is the job at hand, with its own files.
 
-use super::error::{Class, DriverError};
-use crate::job::{Displaced, Job, Whereabouts};
+use super::{
+    dead_letters,
+    error::{Class, DriverError},
+};
+use crate::job::{Displaced, Job, Whereabouts, Writer};
 
 /// What is about to be done by the stored job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,44 +17,78 @@ pub enum About {
     CuttingBack,
 }
 
-/// Refuses to write, by a stored job, to files that belong to the directory it ran in and are none of the job at hand.
+/// The outputs of a stored job that would be written, and are none of the job at hand.
+pub fn displaced(stored: &Job, current: &Job, about: About) -> Vec<Displaced> {
+    let mut displaced = stored.displaced(current);
+    if about == About::CuttingBack {
+        // The same checkpoint knows what they hold, wherever the job is run.
+        let are_ours = stored.ran_with_this_checkpoint() == Some(true);
+        let is_there = |output: &Displaced| output.recorded.try_exists().unwrap_or(true);
+        displaced.retain(|output| output.is_cut && !are_ours && is_there(output));
+    }
+    displaced
+}
+
+/// The name under which the checkpoint knows an output.
+pub fn name(stored: &Job, displaced: &Displaced) -> String {
+    match &displaced.of {
+        Writer::Step(step) => step.to_string(),
+        Writer::DeadLetters => dead_letters::in_file(&stored.as_named(&displaced.recorded)),
+    }
+}
+
+/// Refuses to write, by a stored job, to files that may be another job's.
 pub fn check(stored: &Job, current: &Job, about: About) -> Result<(), DriverError> {
-    let at = match &stored.ran.whereabouts {
-        Whereabouts::Elsewhere { at } => at.display(),
-        _ if stored.is_of_copy() => stored.ran.checkpoint.parent().unwrap_or(&stored.ran.checkpoint).display(),
-        Whereabouts::Here => return Ok(()),
-        Whereabouts::Moved { from } => {
-            tracing::info!(from = %from.display(), to = %current.directory.display(), "the directory of the job was moved");
-            return Ok(());
-        }
-    };
-    let is_written = |displaced: &Displaced| about == About::FinishingABatch || displaced.is_cut;
-    let displaced: Vec<Displaced> = stored.displaced(current).into_iter().filter(is_written).collect();
+    if let Whereabouts::Moved { from } = &stored.ran.whereabouts {
+        tracing::info!(from = %from.display(), to = %current.directory.display(), "the directory of the job was moved");
+    }
+    let displaced = displaced(stored, current, about);
     if displaced.is_empty() {
         return Ok(());
     }
     let what = match about {
-        About::FinishingABatch => "the batch in flight was planned for outputs in another directory",
-        About::CuttingBack => "the outputs to cut back are in another directory",
+        About::FinishingABatch => "the batch in flight was planned for files that the job at hand does not write",
+        About::CuttingBack => "the files to cut back are none that the job at hand writes",
     };
-    let error = DriverError::new(Class::Refused, what);
-    let error = displaced.iter().fold(error, |error, Displaced { output, recorded, here, .. }| {
-        error.detail(format!(
-            "By the checkpoint {output} is {}, here it would be {}.",
-            recorded.display(),
-            here.display()
-        ))
+    let error = displaced.iter().fold(DriverError::new(Class::Refused, what), |error, output| {
+        let of = match &output.of {
+            Writer::Step(step) => format!("output {step}"),
+            Writer::DeadLetters => "the file of dead letters".to_owned(),
+        };
+        let here = output.here.as_ref().map(|here| format!(", here it would be {}", here.display()));
+        let (recorded, here) = (output.recorded.display(), here.unwrap_or_default());
+        error.detail(format!("By the checkpoint {of} is {recorded}{here}."))
     });
-    let here = current.directory.display();
-    let hint = match about {
-        About::FinishingABatch => format!(
-            "Run the job in {at}. If {here} is a copy of it, copy it again once the batch is committed there, or set another \
-             checkpoint_dir; a directory that was moved goes on as soon as {at} is gone."
-        ),
-        About::CuttingBack => format!(
-            "Rewind in {at}. If {here} is a copy of it, run the copy for a batch first, and its own files are cut; a \
-             directory that was moved goes on as soon as {at} is gone."
-        ),
+    let by_directory = match &stored.ran.whereabouts {
+        Whereabouts::Elsewhere { at } if displaced.iter().any(|output| output.here.is_some()) => Some(at),
+        _ => None,
+    };
+    let error = match (by_directory, &stored.ran.checkpoint) {
+        (None, Some(then)) => error.detail(format!("The checkpoint was then in {}.", then.display())),
+        _ => error,
+    };
+    let hint = match (by_directory, about) {
+        (Some(at), About::FinishingABatch) => {
+            let (at, here) = (at.display(), current.directory.display());
+            format!(
+                "Run the job in {at}. If {here} is a copy of it, copy it again once the batch is committed there, or set \
+                 another checkpoint_dir; a directory that was moved goes on as soon as {at} is gone."
+            )
+        }
+        (Some(at), About::CuttingBack) => {
+            let (at, here) = (at.display(), current.directory.display());
+            format!(
+                "Rewind in {at}. If {here} is a copy of it, run the copy for a batch first, and its own files are cut; a \
+                 directory that was moved goes on as soon as {at} is gone."
+            )
+        }
+        (None, About::FinishingABatch) => "If this is a copy of that checkpoint, run the job with that one and copy it again once \
+             the batch is committed, or set another checkpoint_dir. If it was moved, move it and the files back, or give the \
+             job the outputs that it had until the batch is committed."
+            .to_owned(),
+        (None, About::CuttingBack) => "If this is a copy of that checkpoint, run it for a batch first, and its own files are cut. \
+             If it was moved, give the job the outputs that it had."
+            .to_owned(),
     };
     Err(error.detail("Nothing was changed.").hint(hint))
 }

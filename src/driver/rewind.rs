@@ -19,7 +19,7 @@ use super::{
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
     crash,
-    job::{Begin, Job, SourceKind, Start, Whereabouts},
+    job::{Begin, Job, SourceKind, Start},
     model::BatchId,
     protocol::{Facts, JobTextHash, PlanRecord, RewindRecord, SaidOfSink},
     sink::SinkFacts,
@@ -73,7 +73,7 @@ pub fn rewind(job: &Job, options: &RewindOptions, clock: &dyn Clock) -> Result<(
         resumed = Some(checkpoint);
     }
     let targets = files.targets(archive.sinks_as_of(options.to).map_err(failed)?);
-    let mut writers = Writers::open(jobs, &facts.sinks, &files, &world)?;
+    let mut writers = Writers::open(jobs, job, &facts.sinks, &files, &world)?;
     let left = writers.check(&facts, &targets, &files, job, options)?;
     // Nothing has refused: from here on the checkpoint is written.
     let mut checkpoint = match resumed {
@@ -123,33 +123,61 @@ fn written_by(facts: &Facts, to: Option<BatchId>) -> Vec<JobTextHash> {
 /// The outputs of the jobs that wrote what is taken back: each as the last of these jobs has it that has one of its kind.
 struct Writers {
     engines: Vec<Engine>,
+    /// Outputs whose files may be those of another job: of the one whose checkpoint this is a copy of.
+    foreign: BTreeSet<String>,
 }
 
 impl Writers {
     /// `jobs` are in the order of [`written_by`].
     fn open(
         jobs: Vec<(Job, JobTextHash)>,
+        current: &Job,
         sinks: &BTreeMap<String, SaidOfSink>,
         files: &LetterFiles,
         edges: &dyn Edges,
     ) -> Result<Writers, DriverError> {
         let mut names = BTreeSet::new();
         let mut engines = Vec::with_capacity(jobs.len());
-        for (job, text) in jobs {
-            // The last one was checked. What an earlier one wrote in the directory of the original is not cut from a copy.
-            let is_elsewhere = matches!(job.ran.whereabouts, Whereabouts::Elsewhere { .. }) || job.is_of_copy();
-            let is_foreign = is_elsewhere && !engines.is_empty();
+        let (mut foreign, mut other_checkpoint) = (BTreeSet::new(), None);
+        for (mut job, text) in jobs {
+            // Who ran before another checkpoint was written, and does not say where, ran with that one.
+            match job.ran_with_this_checkpoint() {
+                Some(false) => other_checkpoint.clone_from(&job.ran.checkpoint),
+                Some(true) => {}
+                None => job.ran.checkpoint.clone_from(&other_checkpoint),
+            }
+            // The last one was checked. What an earlier one wrote to files of the original is not cut from a copy.
+            let displaced = match engines.is_empty() {
+                true => Vec::new(),
+                false => elsewhere::displaced(&job, current, About::CuttingBack),
+            };
+            let displaced: BTreeSet<String> = displaced.iter().map(|output| elsewhere::name(&job, output)).collect();
             let mut engine = Engine::new(job, text, None)?;
             engine.open_sinks(sinks, edges)?;
             engine.outputs.retain(|output| {
                 // Of another kind it was another output: a log that is shown on stdout since is still cut.
                 let name = files.names(&output.name).min().map(str::to_owned);
                 let kind = (name, output.sink.publication_order(), output.sink.takes_back());
-                names.insert(kind) && !(is_foreign && output.sink.takes_back())
+                if names.contains(&kind) {
+                    return false;
+                }
+                let is_foreign = output.sink.takes_back() && displaced.contains(&output.name);
+                if is_foreign {
+                    foreign.insert(output.name.clone());
+                } else {
+                    names.insert(kind);
+                }
+                !is_foreign
             });
             engines.push(engine);
         }
-        Ok(Writers { engines })
+        let mut writers = Writers { engines, foreign: BTreeSet::new() };
+        let ours: BTreeSet<String> = writers
+            .outputs()
+            .flat_map(|output| files.names(&output.name).map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        writers.foreign = &foreign - &ours;
+        Ok(writers)
     }
 
     fn outputs(&mut self) -> impl Iterator<Item = &mut OutputSink> {
@@ -187,7 +215,13 @@ impl Writers {
             self.inspect(facts)?;
         }
         let now = |name: &str| job.steps.iter().any(|step| *step.id == *name) || name.starts_with(dead_letters::PREFIX);
-        let mut left = BTreeSet::new();
+        let mut left = self.foreign.clone();
+        for output in left.iter().filter(|output| wrote(output)) {
+            tracing::warn!(
+                output,
+                "it is left as it is: it was written while the checkpoint was in another place, and may be another job's"
+            );
+        }
         for output in self.outputs().filter(|output| output.sink.takes_back()) {
             let cut = match targets.get(&output.name) {
                 Some(Some(target)) => {
@@ -203,7 +237,7 @@ impl Writers {
             tracing::warn!(output = %output.name, reason = %error.on_one_line(), "it is left as it is");
             left.insert(output.name.clone());
         }
-        Ok(left)
+        Ok(left.iter().flat_map(|name| files.names(name)).map(str::to_owned).collect())
     }
 
     /// What an output holds that the checkpoint does not know of is older than the rewind, or somebody else's.
@@ -317,5 +351,5 @@ pub fn finish_left(
     let mut record = record.clone();
     let files = LetterFiles::new(&jobs.iter().map(|(stored, _)| stored).collect::<Vec<_>>(), sinks, job);
     files.complete(&mut record.sinks);
-    Writers::open(jobs, sinks, &files, edges)?.finish(checkpoint, &record)
+    Writers::open(jobs, job, sinks, &files, edges)?.finish(checkpoint, &record)
 }

@@ -3,78 +3,75 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     operator::{FileLayout, LogSpec, Operator},
-    path::resolved,
+    path::{is_same_directory, resolved},
     setting::OnError,
     spec::{Job, SourceKind},
     whereabouts::{Whereabouts, within},
 };
 
-/// The file of a checkpoint that makes its directory one.
-const DATABASE: &str = "checkpoint.db";
-
-/// An output of a stored job that would be written elsewhere than the job at hand writes.
+/// An output of a stored job that goes where the job at hand writes nothing: to a file that may be another job's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Displaced {
-    /// As messages name it.
-    pub output: String,
+    pub of: Writer,
     pub recorded: PathBuf,
-    pub here: PathBuf,
+    /// Where the path leads to from here, if it was relative.
+    pub here: Option<PathBuf>,
     /// It is a file that a rewind cuts.
     pub is_cut: bool,
 }
 
+/// What of a job writes to a file or directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writer {
+    Step(Arc<str>),
+    DeadLetters,
+}
+
 /// What an output writes: its file or directory, and whether that is a file that grows.
 struct Written {
-    output: String,
+    of: Writer,
     path: PathBuf,
     grows: bool,
 }
 
 impl Job {
-    /// Whether this job is read from the text of a copied checkpoint: its own one is still there.
-    pub fn is_of_copy(&self) -> bool {
-        let (then, now) = (&self.ran.checkpoint, self.absolute(&self.checkpoint_dir));
-        !then.as_os_str().is_empty() && resolved(then) != resolved(&now) && then.join(DATABASE).exists()
+    /// Whether this job, read from the text of a checkpoint, ran with the checkpoint where it is now; `None` where the text
+    /// does not say it. Elsewhere it was another one, of which this one is a copy, or this one before it was moved.
+    pub fn ran_with_this_checkpoint(&self) -> Option<bool> {
+        let now = self.absolute(&self.checkpoint_dir);
+        self.ran.checkpoint.as_ref().map(|then| is_same_directory(then, &now))
     }
 
-    /// Whether an output is written to a path that leads to one file from everywhere, from copies of the job as well.
-    pub(super) fn writes_absolute_paths(&self) -> bool {
-        self.written().iter().any(|written| written.path.is_absolute())
-    }
-
-    /// The outputs of this job, read from the text of a checkpoint, that belong to the directory it ran in, while `current`
-    /// runs here, or to the checkpoint that `current` has a copy of. An output that `current` names itself may be written,
-    /// wherever it is.
+    /// The outputs of this job, read from the text of a checkpoint, that lead to files of the directory it ran in, while
+    /// `current` runs here, or that it wrote by absolute paths while the checkpoint was in another place. An output that
+    /// `current` names itself may be written, wherever it is.
     pub fn displaced(&self, current: &Job) -> Vec<Displaced> {
         let is_elsewhere = matches!(self.ran.whereabouts, Whereabouts::Elsewhere { .. });
-        let is_of_copy = self.is_of_copy();
-        if !is_elsewhere && !is_of_copy {
-            return Vec::new();
-        }
+        let had_another_checkpoint = self.ran_with_this_checkpoint() == Some(false);
         let known: Vec<PathBuf> =
             current.written().iter().map(|written| resolved(&current.absolute(&written.path))).collect();
         let mut displaced = Vec::new();
-        let todays = current.written();
-        for written in self.written() {
-            let here = match self.ran.inner(&written.path).filter(|_| is_elsewhere) {
-                Some(inner) => current.directory.join(inner),
-                None if is_of_copy && written.path.is_absolute() => {
-                    let today = todays.iter().find(|today| today.output == written.output);
-                    current.absolute(today.map_or(Path::new(""), |today| &today.path))
-                }
-                None => continue,
-            };
-            let spot = resolved(&written.path);
-            if spot != resolved(&here) && !known.contains(&spot) {
-                let Written { output, path: recorded, grows: is_cut } = written;
-                displaced.push(Displaced { output, recorded, here, is_cut });
+        for Written { of, path: recorded, grows: is_cut } in self.written() {
+            // A relative path that was moved with its directory is relative again.
+            let inner = self.ran.inner(&recorded).filter(|_| is_elsewhere);
+            let here = inner.map(|inner| current.directory.join(inner));
+            let may_be_anothers = here.is_some() || (had_another_checkpoint && recorded.is_absolute());
+            let spot = resolved(&recorded);
+            let leads_here = here.as_ref().is_some_and(|here| resolved(here) == spot);
+            if may_be_anothers && !leads_here && !known.contains(&spot) {
+                displaced.push(Displaced { of, recorded, here, is_cut });
             }
         }
         displaced
+    }
+
+    pub(super) fn writes_files(&self) -> bool {
+        !self.written().is_empty()
     }
 
     /// Every path that starts from the working directory, of outputs and of what is read.
@@ -98,7 +95,7 @@ impl Job {
                 Operator::ToFile { path, layout, .. } => (path.as_path(), *layout == FileLayout::Append),
                 _ => return None,
             };
-            Some(Written { output: format!("output {}", step.id), path: path.to_owned(), grows })
+            Some(Written { of: Writer::Step(step.id.clone()), path: path.to_owned(), grows })
         });
         let of_steps = self.steps.iter().filter_map(|step| step.on_error.as_ref());
         let of_sources = self.sources.iter().filter_map(|source| source.on_error.as_ref());
@@ -109,7 +106,7 @@ impl Job {
         let mut written: Vec<Written> = outputs.collect();
         for path in letters {
             if !written.iter().any(|written| written.path == path) {
-                written.push(Written { output: "the file of dead letters".to_owned(), path, grows: true });
+                written.push(Written { of: Writer::DeadLetters, path, grows: true });
             }
         }
         written

@@ -56,7 +56,7 @@ mod written;
 pub use client::{KafkaClient, Refusal, Side};
 pub use compare::{Difference, Dropped, Verdict, compare, heirs, taken_over};
 pub use content::Content;
-pub use displaced::Displaced;
+pub use displaced::{Displaced, Writer};
 pub use input_file::reason;
 pub use load::{JobError, JobText, load, load_for_run, load_for_test, load_inline, neighbour};
 pub use mistake::{Colour, Mistake, Mistakes, Span, Text, Warning};

@@ -1,6 +1,10 @@
 //! What an absolute path leads to, so that two spellings of one place are equal.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
+};
 
 /// As many links as the system follows one after another.
 const MOST_LINKS: usize = 40;
@@ -13,6 +17,12 @@ pub fn resolved(path: &Path) -> PathBuf {
         _ => None,
     };
     path.canonicalize().ok().or_else(|| canonical(&leads_to(path.clone()))).unwrap_or(path)
+}
+
+/// Whether both are one directory, also under two names of it that no link tells, such as a bind mount.
+pub fn is_same_directory(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    resolved(one) == resolved(other) || id(one).is_some_and(|one| Some(one) == id(other))
 }
 
 /// Where a link leads, also where nothing is there yet.

@@ -1,5 +1,7 @@
 //! What a job text holds besides what a job file holds: versions and what files held.
 
+use std::path::PathBuf;
+
 use crate::model::{encode::VALUE_ENCODING, key::PARTITIONING_HASH};
 
 use super::{
@@ -42,9 +44,7 @@ impl Recorded<'_> {
             let relative = relative.iter().filter_map(|node| reader.text(node)).collect();
             reader.ran = Ran::new(directory.into(), relative, &reader.directory);
         }
-        if let Some(checkpoint) = fields.get("checkpoint").and_then(|node| reader.text(node)) {
-            reader.ran.checkpoint = checkpoint.into();
-        }
+        reader.ran.checkpoint = fields.get("checkpoint").and_then(|node| reader.text(node)).map(PathBuf::from);
         let files = fields.get("files").and_then(|node| reader.table(node));
         for entry in files.iter().flat_map(|files| &files.entries) {
             let Some(text) = reader.text(&entry.node) else { continue };

@@ -2,7 +2,7 @@
 //!
 //! It is a job file with everything resolved: overrides, environment and defaults filled in, inputs explicit, paths
 //! absolute, function files inlined, and a table `[kstream]` with the versions and file hashes that results depend on, and
-//! where relative paths started from.
+//! where relative paths started from and the checkpoint was.
 //! Secrets are references. What belongs to a start and not to a job (brokers, connection properties, memory, where the
 //! checkpoint lies) is taken from the current start when the text is read, so that it may change between the two; brokers
 //! and properties are in the text only for sources and outputs that the current job no longer has.
@@ -20,6 +20,7 @@ use super::{
         Delivery, Emit, FileFormat, FileLayout, Input, LogSpec, Operator, Step, ToKafkaSpec, ToTopic, WindowSpec,
     },
     overrides::Overrides,
+    path::resolved,
     places::STORED,
     quantity::{duration_text, time_zone_text},
     recorded::Recorded,
@@ -32,7 +33,7 @@ use super::{
 };
 
 impl Job {
-    /// Canonical: equal jobs have equal texts.
+    /// Canonical: equal jobs have equal texts where they lie in the same place.
     pub fn text(&self) -> String {
         let mut root = Table::new();
         put(&mut root, "name", literal(&self.name));
@@ -115,8 +116,9 @@ impl Job {
         let mut table = Table::new();
         put(&mut table, "value_encoding", VALUE_ENCODING);
         put(&mut table, "partitioning_hash", PARTITIONING_HASH);
-        if self.writes_absolute_paths() {
-            put(&mut table, "checkpoint", literal(&self.absolute(&self.checkpoint_dir).to_string_lossy()));
+        if self.writes_files() {
+            let checkpoint = resolved(&self.absolute(&self.checkpoint_dir));
+            put(&mut table, "checkpoint", literal(&checkpoint.to_string_lossy()));
         }
         let relative = self.relative_paths();
         if !relative.is_empty() {

@@ -3,6 +3,7 @@
 //! The text names the directory that relative paths started from, and which paths those were. Where the job is run in
 //! another directory: if the old one is gone, it was moved, and the files of the text moved along; if it is still there,
 //! this one is a copy (or the job is run from another place), and what the text names is not what this job may write to.
+//! Absolute paths lead to one file from everywhere; of them the place of the checkpoint tells whether they were this job's.
 
 use std::{
     collections::BTreeSet,
@@ -29,8 +30,8 @@ pub struct Ran {
     pub directory: PathBuf,
     /// Paths that started from it, without it. A slash at the end counts, it may be part of a prefix.
     pub relative: BTreeSet<String>,
-    /// Where its checkpoint was; empty where no absolute path is written.
-    pub checkpoint: PathBuf,
+    /// Where its checkpoint was; texts of earlier versions do not say it.
+    pub checkpoint: Option<PathBuf>,
     pub whereabouts: Whereabouts,
 }
 
