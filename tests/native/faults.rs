@@ -209,25 +209,6 @@ fn another_topic_id_is_another_topic() {
 }
 
 #[test]
-fn a_broker_that_is_behind_with_a_topic_id_is_asked_again() {
-    for reads_before in [false, true] {
-        let broker = ScriptedBroker::start();
-        let mut plane = open(&broker);
-        plane.topic_id = Some("AAAAAAAAAAAAAAAAAAAABw".into());
-        if reads_before {
-            assert_eq!(plane.read(0, 0, 5).unwrap().len(), 5);
-        }
-        broker.change(|state| state.topic_id = Uuid::from_u128(8));
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| plane.read(0, 0, 20));
-            std::thread::sleep(Duration::from_millis(800));
-            broker.change(|state| state.topic_id = Uuid::from_u128(7));
-            assert_eq!(reader.join().unwrap().unwrap().len(), 20, "after a read: {reads_before}");
-        });
-    }
-}
-
-#[test]
 fn a_leader_that_moves_is_followed() {
     let (old, new) = (ScriptedBroker::start(), ScriptedBroker::start());
     let plane = open(&old);

@@ -19,11 +19,10 @@ use super::{
     metadata::{Cluster, Directory, Leader, Place},
 };
 
-/// How often, and for how long, metadata names another topic id than was known, or, where brokers know no ids, an older
-/// leader epoch, until the topic counts as another one. A broker that was cut off, or has just come up, is behind for a
-/// while.
-const STALE_ANSWERS_MAX: u32 = 5;
-const STALE_FOR: Duration = Duration::from_secs(3);
+/// Where brokers know no topic ids: metadata answers with an older leader epoch than one known before, and for how long,
+/// until the topic counts as another one. A broker that was cut off, or has just come up, says so for a while.
+const STALE_EPOCHS_MAX: u32 = 5;
+const STALE_EPOCHS_FOR: Duration = Duration::from_secs(3);
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
 pub struct Router {
@@ -46,7 +45,7 @@ pub struct Router {
 struct Waiting {
     lane: Lane,
     ready_at: Instant,
-    stale_answers: u32,
+    stale_epochs: u32,
     stale_since: Option<Instant>,
 }
 
@@ -87,7 +86,7 @@ impl Router {
         while !self.dialer.stop.is_set() {
             self.take_news();
             self.waiting.retain(|waiting| !waiting.lane.is_closed());
-            self.waiting.iter_mut().for_each(Waiting::take_order);
+            self.waiting.iter_mut().for_each(|waiting| waiting.lane.take_order());
             let now = Instant::now();
             if self.not_before <= now && self.waiting.iter().any(|waiting| waiting.is_ready(now)) {
                 self.place_lanes(now);
@@ -111,7 +110,7 @@ impl Router {
             // Without a leader yet: at once. Given back: after a pause, so that nothing spins.
             let pause = if lane.leader_epoch < 0 { Duration::ZERO } else { lane.backoff.fail() };
             let ready_at = Instant::now() + pause;
-            self.waiting.push(Waiting { lane, ready_at, stale_answers: 0, stale_since: None });
+            self.waiting.push(Waiting { lane, ready_at, stale_epochs: 0, stale_since: None });
         }
     }
 
@@ -153,39 +152,53 @@ impl Router {
         let doubtful = match directory.place(lane.tp()) {
             Place::At(leader) => {
                 let known_id = if lane.topic_id.is_nil() { lane.planned_id } else { lane.topic_id };
-                let has_another_id = are_of_two_topics(known_id, leader.topic_id);
-                if !has_another_id && known_epoch(lane, &leader) <= leader.epoch {
+                // The plan has just told another id than the lane had: a broker may be behind.
+                let is_news = lane.leader_epoch < 0 && lane.topic_id == lane.planned_id;
+                if are_of_two_topics(known_id, leader.topic_id) {
+                    let since = *waiting.stale_since.get_or_insert_with(Instant::now);
+                    waiting.stale_epochs += 1;
+                    let is_old =
+                        is_news && (waiting.stale_epochs <= STALE_EPOCHS_MAX || since.elapsed() < STALE_EPOCHS_FOR);
+                    if is_old {
+                        let trouble = format!("broker {} says {} has another topic id", directory.asked(), lane.tp());
+                        lane.shared.change_facts(|facts| {
+                            facts.trouble = Some(trouble);
+                            facts.forget_unknown();
+                        });
+                        waiting.ready_at = Instant::now() + lane.backoff.fail();
+                    } else {
+                        lane.park(recreated(lane, "has another topic id"));
+                    }
+                    is_old
+                } else if known_epoch(lane, &leader) <= leader.epoch {
                     self.hand_over(waiting.lane, leader);
                     return false;
-                }
-                let since = *waiting.stale_since.get_or_insert_with(Instant::now);
-                waiting.stale_answers += 1;
-                let is_for_long = waiting.stale_answers > STALE_ANSWERS_MAX && since.elapsed() >= STALE_FOR;
-                // The id that was known together with the newer epoch: the lane's own, or the plan's.
-                let id = if leader.epoch < lane.leader_epoch { known_id } else { lane.planned_id };
-                let is_same = !has_another_id && !id.is_nil() && !leader.topic_id.is_nil();
-                let is_another = is_for_long && !is_same;
-                if is_another {
-                    let how = match has_another_id {
-                        true => "has another topic id",
-                        false => "went back to an older leader epoch",
-                    };
-                    lane.park(recreated(lane, how));
                 } else {
-                    let says = match has_another_id {
-                        true => "has another topic id".to_owned(),
-                        false => {
-                            let known = known_epoch(lane, &leader);
-                            format!("is at leader epoch {}, which was at {known} before", leader.epoch)
-                        }
-                    };
-                    lane.shared.change_facts(|facts| {
-                        facts.trouble = Some(format!("broker {} says {} {says}", directory.asked(), lane.tp()));
-                        facts.forget_unknown();
-                    });
-                    waiting.ready_at = Instant::now() + lane.backoff.fail();
+                    let since = *waiting.stale_since.get_or_insert_with(Instant::now);
+                    waiting.stale_epochs += 1;
+                    // The id that was known together with the newer epoch: the lane's own, or the plan's.
+                    let id = if leader.epoch < lane.leader_epoch { known_id } else { lane.planned_id };
+                    let is_same = !id.is_nil() && !leader.topic_id.is_nil();
+                    let is_another =
+                        !is_same && waiting.stale_epochs > STALE_EPOCHS_MAX && since.elapsed() >= STALE_EPOCHS_FOR;
+                    if is_another {
+                        lane.park(recreated(lane, "went back to an older leader epoch"));
+                    } else {
+                        let trouble = format!(
+                            "broker {} says {} is at leader epoch {}, which was at {} before",
+                            directory.asked(),
+                            lane.tp(),
+                            leader.epoch,
+                            known_epoch(lane, &leader)
+                        );
+                        lane.shared.change_facts(|facts| {
+                            facts.trouble = Some(trouble);
+                            facts.forget_unknown();
+                        });
+                        waiting.ready_at = Instant::now() + lane.backoff.fail();
+                    }
+                    !is_another
                 }
-                !is_another
             }
             Place::Nowhere(trouble) => {
                 lane.shared.change_facts(|facts| {
@@ -247,15 +260,6 @@ impl Router {
 }
 
 impl Waiting {
-    /// As the lane's. What was stale for the topic of another plan says nothing of this one.
-    fn take_order(&mut self) {
-        let before = self.lane.planned_id;
-        self.lane.take_order();
-        if self.lane.planned_id != before {
-            (self.stale_answers, self.stale_since) = (0, None);
-        }
-    }
-
     fn is_ready(&self, now: Instant) -> bool {
         !self.lane.is_parked && self.ready_at <= now
     }
