@@ -59,7 +59,9 @@ pub fn open(job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
                 } else {
                     kafka_spec.brokers.clone()
                 };
-                let stored: Vec<TopicPartition> = stored.into_iter().map(|(tp, _)| tp).collect();
+                let stored = positions.get(&spec.name).into_iter().flatten();
+                let stored: Vec<(TopicPartition, Option<String>)> =
+                    stored.map(|(tp, position)| (tp.clone(), position.topic_id.clone())).collect();
                 let opening = Opening {
                     job_name: &job.name,
                     source_name: &spec.name,

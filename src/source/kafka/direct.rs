@@ -1,7 +1,7 @@
 //! [`Source`] on Kafka: the two planes together, and what is known of topics that come and go.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use super::{
     control::{Control, Located},
     mirror::Mirror,
     settings::ClientSettings,
+    topic_ids::TopicIds,
     topics::Selection,
 };
 use crate::{
@@ -48,18 +49,18 @@ pub struct KafkaSource {
     seen: HashSet<Arc<str>>,
     /// Topics that existed and were missing for the whole grace time.
     vanished: HashSet<Arc<str>>,
-    /// Topic ids as of the last look.
-    ids: HashMap<Arc<str>, String>,
+    ids: TopicIds,
     /// Partitions that were found at any look.
     known: HashSet<TopicPartition>,
     looked: Option<Looked>,
 }
 
-/// What was found at the last look, but for the last offsets.
+/// What was found at the last look, and the last offsets that were found since.
 struct Looked {
     at: Instant,
     partitions: Vec<TopicPartition>,
     earliest: Vec<i64>,
+    latest: Vec<i64>,
 }
 
 impl KafkaSource {
@@ -80,9 +81,18 @@ impl KafkaSource {
             mirror_group: opening.mirror_offsets_to.map(str::to_owned),
             mirror: None,
             // What is stored of topics that an edit has taken out is none of this source's any more.
-            seen: opening.stored.iter().map(|tp| &tp.topic).filter(|topic| spec.topics.reads(topic)).cloned().collect(),
+            seen: opening
+                .stored
+                .iter()
+                .map(|(tp, _)| &tp.topic)
+                .filter(|topic| spec.topics.reads(topic))
+                .cloned()
+                .collect(),
             vanished: HashSet::new(),
-            ids: HashMap::new(),
+            ids: TopicIds::new(
+                opening.stored.iter().filter_map(|(tp, id)| Some((&tp.topic, id.as_deref()?))),
+                Duration::from_millis(spec.unreachable_limit_ms),
+            ),
             known: HashSet::new(),
             looked: None,
         }
@@ -90,19 +100,39 @@ impl KafkaSource {
 
     /// Which partitions exist, and their first offsets.
     fn look_around(&mut self, deadline: Instant) -> Result<Looked, SourceError> {
-        let at = Instant::now();
         let selection = Selection::new(&self.selection)?;
-        let topics = self.topics(&selection, deadline)?;
-        self.check_assigned(&selection, &topics)?;
-        let names: Vec<Arc<str>> = topics.keys().cloned().collect();
-        let ids = self.control.topic_ids(&names, deadline)?;
-        self.ids = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, id?))).collect();
+        let (at, topics) = self.identified(&selection, deadline)?;
         let partitions = selection.partitions(&topics);
         self.known.extend(partitions.iter().cloned());
         // Before the ends: a log that is trimmed in between still ends behind what it begins with.
         let earliest = self.control.locate(&partitions, Offset::Beginning, deadline)?;
         let earliest = earliest.into_iter().map(|located| located.map_or(0, |located| located.offset)).collect();
-        Ok(Looked { at, partitions, earliest })
+        Ok(Looked { at, partitions, earliest, latest: Vec::new() })
+    }
+
+    /// The selected topics that exist, with ids that are believed, and when they were asked for.
+    fn identified(&mut self, selection: &Selection, deadline: Instant) -> Result<(Instant, Found), SourceError> {
+        loop {
+            let at = Instant::now();
+            let topics = self.topics(selection, deadline)?;
+            self.check_assigned(selection, &topics)?;
+            let names: Vec<Arc<str>> = topics.keys().cloned().collect();
+            let ids = self.control.topic_ids(&names, deadline)?;
+            let found = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, id?)));
+            let heard = self.ids.hear(found, Instant::now());
+            if !heard.made_again.is_empty() {
+                self.plane.forget(&heard.made_again);
+            }
+            let Some(doubted) = heard.doubted.first() else { return Ok((at, topics)) };
+            if Instant::now() + PAUSE >= deadline || self.control.watched.is_stopping() {
+                let message = format!(
+                    "brokers {} give topic '{doubted}' another id than before: it was made again, or a broker is behind",
+                    self.brokers
+                );
+                return Err(SourceError::unreachable(message));
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// With the offsets at which partitions end now.
@@ -196,6 +226,16 @@ impl KafkaSource {
     }
 }
 
+impl Looked {
+    /// Takes new ends; whether none of them lies before the last one.
+    fn goes_on_to(&mut self, available: &Available) -> bool {
+        let latest: Vec<i64> = available.partitions.iter().map(|partition| partition.latest).collect();
+        let goes_on = self.latest.iter().zip(&latest).all(|(before, now)| before <= now);
+        self.latest = latest;
+        goes_on
+    }
+}
+
 impl Source for KafkaSource {
     fn name(&self) -> &str {
         &self.name
@@ -211,18 +251,21 @@ impl Source for KafkaSource {
         self.plane.poll();
         // A plane that sees recreated topics only through us must not be told of a topic that is gone.
         let remembered = self.looked.take().filter(|looked| looked.at.elapsed() < REMEMBERED_FOR);
-        if let Some(looked) = remembered.filter(|_| self.plane.compares_topic_ids()) {
+        if let Some(mut looked) = remembered.filter(|_| self.plane.compares_topic_ids()) {
             match self.with_ends(&looked, deadline) {
-                Ok(available) => {
+                Ok(available) if looked.goes_on_to(&available) => {
                     self.looked = Some(looked);
                     return Ok(available);
                 }
+                // An end that goes back may be that of another topic.
+                Ok(_) => {}
                 Err(error) if deadline <= Instant::now() => return Err(error),
                 Err(_) => {}
             }
         }
-        let looked = self.look_around(deadline)?;
+        let mut looked = self.look_around(deadline)?;
         let available = self.with_ends(&looked, deadline)?;
+        looked.goes_on_to(&available);
         self.looked = Some(looked);
         Ok(available)
     }

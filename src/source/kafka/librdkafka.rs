@@ -265,6 +265,13 @@ impl DataPlane for LibrdkafkaPlane {
         Ok(Box::new(LibrdkafkaRange::new(self, consumer, partition, range, options)))
     }
 
+    /// What librdkafka fetched ahead says nothing of the topic it is of: the next range repositions.
+    fn forget(&mut self, topics: &[Arc<str>]) {
+        for (_, partition) in self.partitions.iter_mut().filter(|(tp, _)| topics.contains(&tp.topic)) {
+            partition.get_mut().unwrap_or_else(PoisonError::into_inner).next = None;
+        }
+    }
+
     fn poll(&self) {
         if let Some(consumer) = &self.consumer {
             drain(consumer);

@@ -28,6 +28,7 @@ mod range;
 mod raw;
 pub mod secret;
 pub mod settings;
+mod topic_ids;
 mod topics;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
@@ -54,8 +55,9 @@ pub struct Opening<'a> {
     pub brokers: &'a str,
     /// Consumer group that committed offsets are mirrored to.
     pub mirror_offsets_to: Option<&'a str>,
-    /// Topic partitions with a stored offset: their topics existed, so a missing one was deleted and is data loss.
-    pub stored: &'a [TopicPartition],
+    /// Topic partitions with a stored offset, and the topic's id: their topics existed, so a missing one was deleted and is
+    /// data loss.
+    pub stored: &'a [(TopicPartition, Option<String>)],
 }
 
 /// Reads the records of offset ranges.
@@ -68,6 +70,9 @@ pub trait DataPlane: Send + Sync {
 
     /// Told once: who is asked while a read waits.
     fn watched_by(&mut self, _watch: &Arc<dyn Watch>) {}
+
+    /// Topics that were made again since: what was fetched ahead is of the ones before. Between batches only.
+    fn forget(&mut self, _topics: &[Arc<str>]) {}
 
     /// Whether it sees by itself that a topic was made again, whatever the plan believes.
     fn compares_topic_ids(&self) -> bool {

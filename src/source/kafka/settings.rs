@@ -24,6 +24,8 @@ pub const OWNED: [&str; 7] = [
 
 /// How often a handle that fetches tells what it has met, quotas among it: within the shortest silence that is an error.
 const STATISTICS_MS: &str = "1000";
+/// How long one broker may take to answer a question of the plan; librdkafka's own default is a minute.
+const ANSWERED_WITHIN_MS: &str = "10000";
 
 /// Properties that only a producer knows; a handle that reads would warn of them, and the other way round.
 const PRODUCER_ONLY: [&str; 8] = [
@@ -158,6 +160,10 @@ impl ClientSettings {
     pub fn planning(&self, isolation: Isolation) -> ClientConfig {
         let mut config = self.consumer(isolation);
         config.remove("group.id");
+        // A broker that hangs is left after that, and another one asked.
+        if !self.sets("socket.timeout.ms") {
+            config.set("socket.timeout.ms", ANSWERED_WITHIN_MS);
+        }
         config
     }
 
