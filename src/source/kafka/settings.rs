@@ -364,7 +364,10 @@ mod tests {
         assert_eq!(config.get("fetch.wait.max.ms"), Some("250"), "the user's value wins where kstream does not own it");
         assert_eq!(config.get("linger.ms"), None);
         assert_eq!(settings.producing().get("linger.ms"), Some("5"));
-        assert_eq!(settings.planning(Isolation::ReadUncommitted).get("group.id"), None);
+        let planning = settings.planning(Isolation::ReadUncommitted);
+        assert_eq!((planning.get("group.id"), planning.get("socket.timeout.ms")), (None, Some(ANSWERED_WITHIN_MS)));
+        let patient = resolve(&[("socket.timeout.ms", "90000")]).unwrap().planning(Isolation::ReadUncommitted);
+        assert_eq!(patient.get("socket.timeout.ms"), Some("90000"));
     }
 
     #[test]
