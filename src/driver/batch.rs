@@ -91,7 +91,12 @@ impl Run<'_> {
         self.hand.took.publish = began.elapsed();
         crash::point("publish: done");
 
-        let (following, hand): (Option<BatchPlan>, Option<Hand>) = self.plan_following(published.plan(), next)?.unzip();
+        // What is published is committed, whatever becomes of the batch behind it.
+        let (planned, failed) = match self.plan_following(published.plan(), next) {
+            Ok(planned) => (planned, None),
+            Err(error) => (None, Some(error)),
+        };
+        let (following, hand): (Option<BatchPlan>, Option<Hand>) = planned.unzip();
         let began = Instant::now();
         let (commit, writes) = self.commit_record(published.plan(), published.result())?;
         let committed = published
@@ -102,7 +107,10 @@ impl Run<'_> {
         if committed.plan.replaced == 0 {
             self.inputs.grow();
         }
-        Ok(Attempt::Committed(Box::new(committed)))
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(Attempt::Committed(Box::new(committed))),
+        }
     }
 
     /// Reads the ranges and runs the stages; no effect outside memory.

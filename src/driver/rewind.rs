@@ -158,14 +158,13 @@ impl Writers {
                 // Of another kind it was another output: a log that is shown on stdout since is still cut.
                 let name = files.names(&output.name).min().map(str::to_owned);
                 let kind = (name, output.sink.publication_order(), output.sink.takes_back());
-                if names.contains(&kind) {
+                if !names.insert(kind) {
                     return false;
                 }
+                // What is known of the name is of the file that was written last: an older one of ours is not that.
                 let is_foreign = output.sink.takes_back() && displaced.contains(&output.name);
                 if is_foreign {
                     foreign.insert(output.name.clone());
-                } else {
-                    names.insert(kind);
                 }
                 !is_foreign
             });

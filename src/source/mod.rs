@@ -82,6 +82,9 @@ pub trait RangeReader {
     fn next_chunk(&mut self) -> Result<Option<Column>, SourceError>;
 }
 
+/// For an end of a log: it is the log of another topic.
+pub const OF_ANOTHER_TOPIC: i64 = -1;
+
 /// What the driver does about a source's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceErrorKind {
@@ -91,7 +94,8 @@ pub enum SourceErrorKind {
     Refused,
     /// The job asks for what is not there: a start offset, an assigned partition. Its author can put that right.
     Usage,
-    /// Offsets of the plan do not exist (any more): retention, deleted, recreated or truncated topic.
+    /// Offsets of the plan do not exist (any more): retention, deleted, recreated or truncated topic. `latest` is
+    /// [`OF_ANOTHER_TOPIC`] where brokers name another topic id than the plan: that is no log that was cut.
     DataLoss { tp: TopicPartition, planned: (i64, i64), earliest: i64, latest: i64 },
     /// Bytes from the broker that fail their checksum or cannot be parsed, also after a retry.
     Corrupt,

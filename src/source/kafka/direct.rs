@@ -20,8 +20,8 @@ use crate::{
     job::{KafkaSpec, TopicSelection},
     model::{OffsetRange, TopicPartition},
     source::{
-        Available, AvailablePartition, RangeReader, ReadOptions, Source, SourceError, SourceErrorKind, Start,
-        watch::Watch,
+        Available, AvailablePartition, OF_ANOTHER_TOPIC, RangeReader, ReadOptions, Source, SourceError,
+        SourceErrorKind, Start, watch::Watch,
     },
 };
 
@@ -354,7 +354,12 @@ fn named_offset(partition: &AvailablePartition, offsets: &[(TopicPartition, i64)
 fn recreated(range: &OffsetRange, id: &str) -> SourceError {
     let OffsetRange { tp, start, until, .. } = range;
     SourceError {
-        kind: SourceErrorKind::DataLoss { tp: tp.clone(), planned: (*start, *until), earliest: 0, latest: 0 },
+        kind: SourceErrorKind::DataLoss {
+            tp: tp.clone(),
+            planned: (*start, *until),
+            earliest: 0,
+            latest: OF_ANOTHER_TOPIC,
+        },
         message: format!(
             "topic '{}' was deleted and created again (id {id}); the plan needs {start}..{until}",
             tp.topic

@@ -18,6 +18,8 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(3);
 pub struct TopicIds {
     believed_after: Duration,
     known: HashMap<Arc<str>, String>,
+    /// Topics whose known id brokers have named to this process; the others are by what is stored.
+    heard: HashSet<Arc<str>>,
     /// Ids that names stood for before.
     left: HashMap<Arc<str>, HashSet<String>>,
     /// Ids that are not believed yet, and when they were first heard.
@@ -47,13 +49,15 @@ impl TopicIds {
         TopicIds {
             believed_after: BELIEVED_AFTER.min(unreachable_limit / 2),
             known: known.collect(),
+            heard: HashSet::new(),
             left: HashMap::new(),
             news: HashMap::new(),
         }
     }
 
+    /// As brokers have named it; what is stored may be older than the plan of a batch in flight.
     pub fn get(&self, topic: &str) -> Option<&String> {
-        self.known.get(topic)
+        self.known.get(topic).filter(|_| self.heard.contains(topic))
     }
 
     /// Takes what brokers answer at `now`.
@@ -61,11 +65,13 @@ impl TopicIds {
         let mut heard = Heard::default();
         for (topic, id) in found {
             let Some(known) = self.known.get_mut(&topic) else {
+                self.heard.insert(topic.clone());
                 self.known.insert(topic, id);
                 continue;
             };
             if *known == id {
                 self.news.remove(&topic);
+                self.heard.insert(topic);
             } else if self.left.get(&topic).is_some_and(|left| left.contains(&id)) {
                 heard.doubted.push(topic);
             } else {
@@ -77,6 +83,7 @@ impl TopicIds {
                     heard.doubted.push(topic);
                 } else if let Some((id, _)) = self.news.remove(&topic) {
                     self.left.entry(topic.clone()).or_default().insert(std::mem::replace(known, id));
+                    self.heard.insert(topic.clone());
                     heard.made_again.push(topic);
                 }
             }
@@ -139,7 +146,13 @@ mod tests {
     fn what_is_stored_is_known_where_it_is_of_one_mind() {
         let (one, two): (Arc<str>, Arc<str>) = ("one".into(), "two".into());
         let stored = [(&one, "a"), (&one, "a"), (&two, "a"), (&two, "b")];
-        let ids = TopicIds::new(stored.into_iter(), Duration::from_secs(120));
-        assert_eq!((ids.get("one").map(String::as_str), ids.get("two")), (Some("a"), None));
+        let mut ids = TopicIds::new(stored.into_iter(), Duration::from_secs(120));
+        assert_eq!(ids.get("one"), None, "a batch in flight may be planned for a newer one");
+        let found = [(one.clone(), "b".to_owned()), (two.clone(), "c".to_owned())];
+        let heard = ids.hear(found.into_iter(), Instant::now());
+        assert_eq!((heard.made_again, heard.doubted), (Vec::new(), vec![one.clone()]));
+        assert_eq!((ids.get("one"), ids.get("two").map(String::as_str)), (None, Some("c")));
+        assert_eq!(ids.hear([(one, "a".to_owned())].into_iter(), Instant::now()), Heard::default());
+        assert_eq!(ids.get("one").map(String::as_str), Some("a"));
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     job::Isolation,
     model::{Column, OffsetRange, RecordColumn},
     source::{
-        RangeReader, ReadOptions, SourceError, SourceErrorKind,
+        OF_ANOTHER_TOPIC, RangeReader, ReadOptions, SourceError, SourceErrorKind,
         kafka::error::QUOTA_HINT,
         watch::{SLICE, Watched},
     },
@@ -324,7 +324,7 @@ impl<'a> NativeReader<'a> {
         {
             let topic = &self.range.tp.topic;
             let message = format!("topic {topic} was deleted and made again: the plan was made for another topic id");
-            return Err(self.lost(0, 0, message));
+            return Err(self.lost(0, OF_ANOTHER_TOPIC, message));
         }
         self.wait_anew();
         self.reading.stalled_at = None;

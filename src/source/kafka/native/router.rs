@@ -18,6 +18,7 @@ use super::{
     memory::Memory,
     metadata::{Cluster, Directory, Leader, Place},
 };
+use crate::source::OF_ANOTHER_TOPIC;
 
 /// Where brokers know no topic ids: metadata answers with an older leader epoch than one known before, and for how long,
 /// until the topic counts as another one. A broker that was cut off, or has just come up, says so for a while.
@@ -167,7 +168,7 @@ impl Router {
                         });
                         waiting.ready_at = Instant::now() + lane.backoff.fail();
                     } else {
-                        lane.park(recreated(lane, "has another topic id"));
+                        lane.park(recreated(lane, OF_ANOTHER_TOPIC, "has another topic id"));
                     }
                     is_old
                 } else if known_epoch(lane, &leader) <= leader.epoch {
@@ -182,7 +183,7 @@ impl Router {
                     let is_another =
                         !is_same && waiting.stale_epochs > STALE_EPOCHS_MAX && since.elapsed() >= STALE_EPOCHS_FOR;
                     if is_another {
-                        lane.park(recreated(lane, "went back to an older leader epoch"));
+                        lane.park(recreated(lane, 0, "went back to an older leader epoch"));
                     } else {
                         let trouble = format!(
                             "broker {} says {} is at leader epoch {}, which was at {} before",
@@ -271,7 +272,7 @@ fn known_epoch(lane: &Lane, leader: &Leader) -> i32 {
     lane.leader_epoch.max(lane.known.newest_epoch(has_id))
 }
 
-fn recreated(lane: &Lane, how: &str) -> Content {
+fn recreated(lane: &Lane, latest: i64, how: &str) -> Content {
     let message = format!("topic {} was deleted and made again: it {how}", lane.tp().topic);
-    Content::Lost { earliest: 0, latest: 0, message }
+    Content::Lost { earliest: 0, latest, message }
 }
