@@ -17,11 +17,11 @@ pub enum About {
     CuttingBack,
 }
 
-/// The outputs of a stored job that would be written, and are none of the job at hand.
+/// The outputs of a stored job that would be written and may be another job's. A rewind writes only to files that are there
+/// and that it cuts, and those of this checkpoint are its own.
 pub fn displaced(stored: &Job, current: &Job, about: About) -> Vec<Displaced> {
     let mut displaced = stored.displaced(current);
     if about == About::CuttingBack {
-        // The same checkpoint knows what they hold, wherever the job is run.
         let are_ours = stored.ran_with_this_checkpoint() == Some(true);
         let is_there = |output: &Displaced| output.recorded.try_exists().unwrap_or(true);
         displaced.retain(|output| output.is_cut && !are_ours && is_there(output));

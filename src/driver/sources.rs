@@ -32,12 +32,7 @@ pub struct Opened {
 pub fn open(job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
     let mut opened = Opened { sources: Vec::new(), brokers: Vec::new() };
     for spec in &job.sources {
-        let stored: Vec<(TopicPartition, i64)> = positions
-            .get(&spec.name)
-            .into_iter()
-            .flatten()
-            .map(|(tp, position)| (tp.clone(), position.offset))
-            .collect();
+        let stored = || positions.get(&spec.name).into_iter().flatten();
         let source: Box<dyn Source> = match &spec.kind {
             SourceKind::Queue { path, partitions } => {
                 let path = job.absolute(path);
@@ -52,16 +47,15 @@ pub fn open(job: &Job, positions: &Positions) -> Result<Opened, DriverError> {
             }
             SourceKind::Kafka(kafka_spec) => {
                 let brokers = if kafka_spec.brokers == EMBEDDED {
-                    let broker = start_broker(job, &spec.name, kafka_spec, &stored)?;
+                    let offsets: Vec<_> = stored().map(|(tp, position)| (tp.clone(), position.offset)).collect();
+                    let broker = start_broker(job, &spec.name, kafka_spec, &offsets)?;
                     let brokers = broker.brokers().to_owned();
                     opened.brokers.push(broker);
                     brokers
                 } else {
                     kafka_spec.brokers.clone()
                 };
-                let stored = positions.get(&spec.name).into_iter().flatten();
-                let stored: Vec<(TopicPartition, Option<String>)> =
-                    stored.map(|(tp, position)| (tp.clone(), position.topic_id.clone())).collect();
+                let stored: Vec<_> = stored().map(|(tp, position)| (tp.clone(), position.topic_id.clone())).collect();
                 let opening = Opening {
                     job_name: &job.name,
                     source_name: &spec.name,

@@ -64,11 +64,7 @@ impl TopicIds {
     pub fn hear(&mut self, found: impl Iterator<Item = (Arc<str>, String)>, now: Instant) -> Heard {
         let mut heard = Heard::default();
         for (topic, id) in found {
-            let Some(known) = self.known.get_mut(&topic) else {
-                self.heard.insert(topic.clone());
-                self.known.insert(topic, id);
-                continue;
-            };
+            let known = self.known.entry(topic.clone()).or_insert_with(|| id.clone());
             if *known == id {
                 self.news.remove(&topic);
                 self.heard.insert(topic);
