@@ -68,10 +68,11 @@ impl Run<'_> {
 
         crash::point("execute: begun");
         let began = Instant::now();
-        let executed = match planned.execute(|plan| self.execute(plan)) {
-            Ok(executed) => executed,
-            Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, Trouble::Execution(error))),
-        };
+        let executed =
+            match planned.execute(|plan| self.execute(plan).and_then(|executed| self.confirmed(plan, executed))) {
+                Ok(executed) => executed,
+                Err(Failed { batch, error }) => return Ok(Attempt::failed(batch, Trouble::Execution(error))),
+            };
         self.hand.took.execute = began.elapsed();
         crash::point("execute: done");
 
@@ -122,6 +123,11 @@ impl Run<'_> {
             ranges: &plan.ranges,
             states: &self.engine.states,
         })
+    }
+
+    /// What was executed, of the topics that the plan is of.
+    fn confirmed(&self, plan: &PlanRecord, executed: Executed) -> Result<Executed, BatchFailure> {
+        self.inputs.confirm(&plan.ranges).map(|()| executed)
     }
 
     /// Every sink writes where nobody looks.
@@ -239,7 +245,9 @@ impl Run<'_> {
                 self.halve(batch, &trouble)
             }
             Trouble::Execution(BatchFailure::Source { range, error }) => match &error.kind {
-                SourceErrorKind::DataLoss { .. } => self.read_the_rest(batch, range, &trouble),
+                SourceErrorKind::Recreated | SourceErrorKind::DataLoss { .. } => {
+                    self.read_the_rest(batch, range, &trouble)
+                }
                 SourceErrorKind::Unreachable => {
                     self.outlast_source(&range.source, error, began)?;
                     Ok(batch)
@@ -270,10 +278,9 @@ impl Run<'_> {
         self.inputs.forget_assignment();
         let peer = self.inputs.peer(source);
         self.patience.outlast_batch(peer, began, source_failed(error))?;
-        match self.inputs.available(&mut self.patience)? {
-            Some(_) => Ok(()),
-            None => Err(stopped_amid_batch(peer)),
-        }
+        let available = self.inputs.available(&mut self.patience)?.ok_or_else(|| stopped_amid_batch(peer))?;
+        self.reporter.renew_available(&available);
+        Ok(())
     }
 
     /// A batch over the memory limit: half of each range, durably, if none of it has been published.
@@ -303,9 +310,9 @@ impl Run<'_> {
             return Err(self.explain(&batch, trouble));
         }
         self.inputs.forget_assignment();
-        let Some(available) = self.inputs.available(&mut self.patience)? else {
-            return Err(self.explain(&batch, trouble));
-        };
+        let peer = self.inputs.peer(&range.source);
+        let available = self.inputs.available(&mut self.patience)?.ok_or_else(|| stopped_amid_batch(peer))?;
+        self.reporter.renew_available(&available);
         let now = |range: &OffsetRange| self.inputs.find(&available, range).cloned();
         let cut = || match trouble {
             Trouble::Execution(BatchFailure::Source { error, .. }) => match &error.kind {

@@ -16,7 +16,7 @@ pub fn source_failed(error: &SourceError) -> DriverError {
     let class = match error.kind {
         SourceErrorKind::Unreachable | SourceErrorKind::Refused => Class::Kafka,
         SourceErrorKind::Usage => Class::Usage,
-        SourceErrorKind::DataLoss { .. } => Class::DataLoss,
+        SourceErrorKind::Recreated | SourceErrorKind::DataLoss { .. } => Class::DataLoss,
         SourceErrorKind::Corrupt => Class::Failed,
     };
     DriverError::new(class, error.message.clone()).hint(error.hint.clone())

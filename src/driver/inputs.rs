@@ -12,17 +12,21 @@ use super::{
     patience::{Patience, Peer, Refusal},
 };
 use crate::{
+    executor::BatchFailure,
     job::{BackPressure, DEFAULT_UNREACHABLE_LIMIT_MS, Job, OnDataLoss, SourceKind, Start, TopicSelection},
     model::{AvailablePartition, OffsetRange, TopicPartition},
     planner::{
         Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, end_offsets, plan_ranges,
     },
     protocol::PlanRecord,
-    source::{Available, Source, queue::LINES_PER_BATCH},
+    source::{Available, Source, SourceErrorKind, queue::LINES_PER_BATCH},
 };
 
 /// At the end of a run, a group that lag tools look at is waited for so long.
 const MIRROR_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What is longer than that is waited for.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// All sources of a job, with what planning needs of each.
 pub struct Inputs {
@@ -46,7 +50,7 @@ struct Settings {
     unreachable_limit: Duration,
     estimator: Option<PidEstimator>,
     /// Where partitions without a committed offset begin, as far as it has been resolved.
-    starts: BTreeMap<TopicPartition, i64>,
+    starts: BTreeMap<TopicPartition, Position>,
     /// Partitions the data plane was told of.
     assigned: BTreeSet<TopicPartition>,
     /// Whether this process has planned from this source before: partitions found later begin at their earliest offset.
@@ -172,6 +176,32 @@ impl Inputs {
         available.get(source)?.partitions.iter().find(|partition| partition.tp == range.tp)
     }
 
+    /// As [`Inputs::available`], where nothing may be waited for: `None` where a source does not answer at once.
+    pub fn available_at_once(&mut self) -> Result<Option<Vec<Available>>, DriverError> {
+        let mut available = Vec::with_capacity(self.sources.len());
+        for source in &mut self.sources {
+            match source.available(Instant::now() + AT_ONCE) {
+                Ok(found) => available.push(found),
+                Err(error) if error.kind == SourceErrorKind::Unreachable => return Ok(None),
+                Err(error) => return Err(source_failed(&error)),
+            }
+        }
+        Ok(Some(available))
+    }
+
+    /// Whether what was read of `ranges` is of the topics they were planned for. Else a failure of one of the ranges.
+    pub fn confirm(&self, ranges: &[OffsetRange]) -> Result<(), BatchFailure> {
+        for (source, settings) in self.sources.iter().zip(&self.settings) {
+            let own = ranges.iter().filter(|range| range.source == settings.name && !range.is_empty());
+            let own: Vec<OffsetRange> = own.cloned().collect();
+            let Some(first) = own.first() else { continue };
+            let deadline = Instant::now() + settings.peer().longest_call();
+            let failed = |error| BatchFailure::Source { range: first.clone(), error };
+            source.confirm(&own, deadline).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Where a bounded run that starts now ends.
     pub fn ends(&self, available: &[Available]) -> Ends {
         let of_sources = self.settings.iter().zip(available);
@@ -201,6 +231,8 @@ impl Inputs {
         let nothing = BTreeMap::new();
         for ((source, settings), available) in self.sources.iter_mut().zip(&mut self.settings).zip(available) {
             let committed = self.positions.get(&settings.name).unwrap_or(&nothing);
+            // Its start holds for no topic that is made under its name later.
+            settings.starts.retain(|tp, _| !committed.contains_key(tp));
             let unknown = |partition: &&AvailablePartition| {
                 !committed.contains_key(&partition.tp) && !settings.starts.contains_key(&partition.tp)
             };
@@ -220,7 +252,11 @@ impl Inputs {
                     source.start_offsets(&partitions, &start, deadline).map_err(|error| Refusal::of_source(&error))
                 };
                 let Some(offsets) = patience.ask(settings.peer(), ask)? else { return Ok(false) };
-                settings.starts.extend(partitions.into_iter().map(|partition| partition.tp).zip(offsets));
+                let starts =
+                    partitions.into_iter().zip(offsets).map(|(AvailablePartition { tp, topic_id, .. }, offset)| {
+                        (tp, Position { topic_id, ..Position::at(offset) })
+                    });
+                settings.starts.extend(starts);
             }
             if !settings.planned && available.partitions.is_empty() {
                 tracing::warn!(source = %settings.name, "there is no topic to read yet; one that appears is read from its beginning");

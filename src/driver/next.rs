@@ -45,7 +45,11 @@ impl Run<'_> {
             }
         }
         let batch = Self::following(self.checkpoint.committed());
-        let Some(plan) = self.plan(batch, &mut hand)? else { return Ok(None) };
+        let began = Instant::now();
+        hand.began = Some(began);
+        let Some(available) = self.available()? else { return Ok(None) };
+        hand.took.available = began.elapsed();
+        let Some(plan) = self.plan(batch, &available, &mut hand)? else { return Ok(None) };
         crash::point("plan: decided");
         let began = Instant::now();
         let planned = plan.log_planned(&mut self.checkpoint).map_err(|error| checkpoint_failed(&error))?;
@@ -70,11 +74,15 @@ impl Run<'_> {
             return Ok(None);
         }
         self.advance(plan);
-        let mut hand = Hand::default();
+        let began = Instant::now();
+        // What is published waits for its commit: it must not wait for brokers as well.
+        let Some(available) = self.available_at_once()? else { return Ok(None) };
+        let mut hand = Hand { began: Some(began), ..Hand::default() };
+        hand.took.available = began.elapsed();
         if self.bounded.is_none() {
             self.await_trigger(&mut hand);
         }
-        let following = self.plan(plan.batch.next(), &mut hand)?;
+        let following = self.plan(plan.batch.next(), &available, &mut hand)?;
         Ok(following.map(|following| (following, hand)))
     }
 
@@ -96,26 +104,43 @@ impl Run<'_> {
         self.last_time = Some(plan.time);
     }
 
-    /// Available, then plan. `None` where a bounded run has nothing left, or the run was asked to drain.
-    fn plan(&mut self, batch: BatchId, hand: &mut Hand) -> Result<Option<BatchPlan>, DriverError> {
+    /// `None` where a bounded run has nothing left.
+    fn plan(
+        &mut self,
+        batch: BatchId,
+        available: &[Available],
+        hand: &mut Hand,
+    ) -> Result<Option<BatchPlan>, DriverError> {
         let began = Instant::now();
-        hand.began = Some(began);
-        let Some(available) = self.available()? else { return Ok(None) };
-        hand.took.available = began.elapsed();
-        let began = Instant::now();
-        let record = self.decide(batch, &available, hand)?;
+        let record = self.decide(batch, available, hand)?;
         hand.took.plan = began.elapsed();
         Ok(record.map(|record| BatchPlan::new(record, self.checkpoint.uuid())))
     }
 
-    /// What can be read now. A bounded run asks once: it ends at what it found then.
+    /// What can be read now; `None` when asked to drain meanwhile.
     fn available(&mut self) -> Result<Option<Vec<Available>>, DriverError> {
-        if self.bounded.is_some()
-            && let Some(known) = self.reporter.known_available()
-        {
+        if let Some(known) = self.known_available() {
             return Ok(Some(known));
         }
         let Some(available) = self.inputs.available(&mut self.patience)? else { return Ok(None) };
+        self.resolved(available)
+    }
+
+    /// As `available`; `None` also where a source does not answer at once.
+    fn available_at_once(&mut self) -> Result<Option<Vec<Available>>, DriverError> {
+        if let Some(known) = self.known_available() {
+            return Ok(Some(known));
+        }
+        let Some(available) = self.inputs.available_at_once()? else { return Ok(None) };
+        self.resolved(available)
+    }
+
+    /// A bounded run asks once: it ends at what it found then.
+    fn known_available(&self) -> Option<Vec<Available>> {
+        self.bounded.as_ref().and_then(|_| self.reporter.known_available())
+    }
+
+    fn resolved(&mut self, available: Vec<Available>) -> Result<Option<Vec<Available>>, DriverError> {
         if !self.inputs.resolve_starts(&available, &mut self.patience)? {
             return Ok(None);
         }

@@ -160,6 +160,7 @@ impl Replay<'_> {
                 ranges: &point.plan.ranges,
                 states: &engine.states,
             })
+            .and_then(|executed| inputs.confirm(&point.plan.ranges).map(|()| executed))
             .map_err(|failure| gone_for_good(batch_failed(batch, &failure, engine.job())))?;
         for (step, delta) in &executed.deltas {
             if let Some(state) = engine.states.get_mut(step) {

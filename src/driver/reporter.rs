@@ -86,6 +86,13 @@ impl Reporter {
         self.available = available.to_vec();
     }
 
+    /// What was asked for before a plan turned out not to hold is not what there is.
+    pub fn renew_available(&mut self, available: &[Available]) {
+        if !self.available.is_empty() {
+            self.remember_available(available);
+        }
+    }
+
     /// Offsets that were asked for once: a bounded run ends at them and need not ask again.
     pub fn known_available(&self) -> Option<Vec<Available>> {
         (!self.available.is_empty()).then(|| self.available.clone())

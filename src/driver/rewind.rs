@@ -1,6 +1,9 @@
 //! Going back: a kept batch becomes the last committed one, or the job begins anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use super::{
     clock::Clock,
@@ -123,8 +126,8 @@ fn written_by(facts: &Facts, to: Option<BatchId>) -> Vec<JobTextHash> {
 /// The outputs of the jobs that wrote what is taken back: each as the last of these jobs has it that has one of its kind.
 struct Writers {
     engines: Vec<Engine>,
-    /// Outputs whose files may be those of another job: of the one whose checkpoint this is a copy of.
-    foreign: BTreeSet<String>,
+    /// Outputs whose files may be those of another job, of the one whose checkpoint this is a copy of; with these files.
+    foreign: BTreeMap<String, PathBuf>,
 }
 
 impl Writers {
@@ -138,12 +141,12 @@ impl Writers {
     ) -> Result<Writers, DriverError> {
         let mut names = BTreeSet::new();
         let mut engines = Vec::with_capacity(jobs.len());
-        let (mut foreign, mut other_checkpoint) = (BTreeSet::new(), None);
+        let (mut foreign, mut other_checkpoint) = (BTreeMap::new(), None);
         for (mut job, text) in jobs {
             // Who ran before another checkpoint was written, and does not say where, ran with that one.
             match job.ran_with_this_checkpoint() {
                 Some(false) => other_checkpoint.clone_from(&job.ran.checkpoint),
-                Some(true) => {}
+                Some(true) => other_checkpoint = None,
                 None => job.ran.checkpoint.clone_from(&other_checkpoint),
             }
             // The last one was checked. What an earlier one wrote to files of the original is not cut from a copy.
@@ -151,7 +154,8 @@ impl Writers {
                 true => Vec::new(),
                 false => elsewhere::displaced(&job, current, About::CuttingBack),
             };
-            let displaced: BTreeSet<String> = displaced.iter().map(|output| elsewhere::name(&job, output)).collect();
+            let displaced: BTreeMap<String, PathBuf> =
+                displaced.into_iter().map(|output| (elsewhere::name(&job, &output), output.recorded)).collect();
             let mut engine = Engine::new(job, text, None)?;
             engine.open_sinks(sinks, edges)?;
             engine.outputs.retain(|output| {
@@ -162,20 +166,20 @@ impl Writers {
                     return false;
                 }
                 // What is known of the name is of the file that was written last: an older one of ours is not that.
-                let is_foreign = output.sink.takes_back() && displaced.contains(&output.name);
-                if is_foreign {
-                    foreign.insert(output.name.clone());
+                let of_another = displaced.get(&output.name).filter(|_| output.sink.takes_back());
+                if let Some(path) = of_another {
+                    foreign.entry(output.name.clone()).or_insert_with(|| path.clone());
                 }
-                !is_foreign
+                of_another.is_none()
             });
             engines.push(engine);
         }
-        let mut writers = Writers { engines, foreign: BTreeSet::new() };
+        let mut writers = Writers { engines, foreign };
         let ours: BTreeSet<String> = writers
             .outputs()
             .flat_map(|output| files.names(&output.name).map(str::to_owned).collect::<Vec<_>>())
             .collect();
-        writers.foreign = &foreign - &ours;
+        writers.foreign.retain(|name, _| !ours.contains(name));
         Ok(writers)
     }
 
@@ -214,13 +218,8 @@ impl Writers {
             self.inspect(facts)?;
         }
         let now = |name: &str| job.steps.iter().any(|step| *step.id == *name) || name.starts_with(dead_letters::PREFIX);
-        let mut left = self.foreign.clone();
-        for output in left.iter().filter(|output| wrote(output)) {
-            tracing::warn!(
-                output,
-                "it is left as it is: it was written while the checkpoint was in another place, and may be another job's"
-            );
-        }
+        self.tell_foreign(wrote);
+        let mut left: BTreeSet<String> = self.foreign.keys().cloned().collect();
         for output in self.outputs().filter(|output| output.sink.takes_back()) {
             let cut = match targets.get(&output.name) {
                 Some(Some(target)) => {
@@ -237,6 +236,16 @@ impl Writers {
             left.insert(output.name.clone());
         }
         Ok(left.iter().flat_map(|name| files.names(name)).map(str::to_owned).collect())
+    }
+
+    fn tell_foreign(&self, wrote: impl Fn(&str) -> bool) {
+        for (output, path) in self.foreign.iter().filter(|(output, _)| wrote(output)) {
+            tracing::warn!(
+                output,
+                file = %path.display(),
+                "it is left as it is: it was written while the checkpoint was in another place, and may be another job's"
+            );
+        }
     }
 
     /// What an output holds that the checkpoint does not know of is older than the rewind, or somebody else's.
@@ -350,5 +359,7 @@ pub fn finish_left(
     let mut record = record.clone();
     let files = LetterFiles::new(&jobs.iter().map(|(stored, _)| stored).collect::<Vec<_>>(), sinks, job);
     files.complete(&mut record.sinks);
-    Writers::open(jobs, job, sinks, &files, edges)?.finish(checkpoint, &record)
+    let mut writers = Writers::open(jobs, job, sinks, &files, edges)?;
+    writers.tell_foreign(|_| true);
+    writers.finish(checkpoint, &record)
 }

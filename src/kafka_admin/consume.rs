@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{ChoreError, Cluster, check_topic_names};
 use crate::{
-    job::{Begin, Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
+    job::{Begin, DEFAULT_UNREACHABLE_LIMIT_MS, Fetch, Isolation, KafkaSpec, OnDataLoss, TopicSelection},
     model::{Column, OffsetRange, RecordColumn, TopicPartition, ValueFormat},
     source::{
         ReadOptions, Source, Start,
@@ -113,7 +113,7 @@ fn source(cluster: &Cluster, options: &ConsumeOptions) -> Result<Box<dyn Source>
         fetch: Fetch::Librdkafka,
         prefetch_memory_bytes: PREFETCH_BYTES,
         properties: cluster.properties.clone(),
-        unreachable_limit_ms: 0,
+        unreachable_limit_ms: DEFAULT_UNREACHABLE_LIMIT_MS,
         embedded: None,
     };
     let opening = Opening {

@@ -110,9 +110,14 @@ pub fn describe(cluster: &Cluster, topics: &[String], out: &mut dyn Write) -> Re
             partitions.iter().map(|partition| TopicPartition::new(name.as_str(), partition.id())).collect();
         let bounds = bounds(&control, &tps, deadline(cluster))?;
         // Old brokers, and the embedded one, have no answer to this.
-        let ids = control.topic_ids(&[Arc::from(name.as_str())], Instant::now() + ID_LIMIT);
+        let ids = control.describe(&[Arc::from(name.as_str())], Instant::now() + ID_LIMIT);
         let id = ids.unwrap_or_default().into_iter().flatten().next();
-        writeln!(out, "{name}  {} partitions{}", tps.len(), id.map(|id| format!("  id {id}")).unwrap_or_default())?;
+        writeln!(
+            out,
+            "{name}  {} partitions{}",
+            tps.len(),
+            id.map(|topic| format!("  id {}", topic.id)).unwrap_or_default()
+        )?;
         writeln!(out, "  PARTITION  EARLIEST    LATEST  LEADER  REPLICAS  IN SYNC")?;
         for (partition, (earliest, latest)) in partitions.iter().zip(bounds) {
             writeln!(

@@ -18,13 +18,13 @@ pub fn end_offsets(available: &[AvailablePartition]) -> BTreeMap<TopicPartition,
 /// `starts` says where topic partitions without a committed position begin.
 pub fn batches_needed(
     committed: &BTreeMap<TopicPartition, Position>,
-    starts: &BTreeMap<TopicPartition, i64>,
+    starts: &BTreeMap<TopicPartition, Position>,
     ends: &BTreeMap<TopicPartition, i64>,
     max_records_per_partition: u64,
 ) -> u64 {
     let needed = |(tp, &end): (&TopicPartition, &i64)| {
-        let position = committed.get(tp).map(|position| position.offset).or_else(|| starts.get(tp).copied());
-        let lag = u64::try_from(end.saturating_sub(position.unwrap_or(0))).unwrap_or(0);
+        let position = committed.get(tp).or_else(|| starts.get(tp)).map_or(0, |position| position.offset);
+        let lag = u64::try_from(end.saturating_sub(position)).unwrap_or(0);
         lag.div_ceil(max_records_per_partition.max(1))
     };
     ends.iter().map(needed).max().unwrap_or(0)
@@ -41,8 +41,10 @@ mod tests {
     #[test]
     fn the_longest_partition_decides() {
         let check = |committed: &[i64], ends: &[i64], max, expected| {
-            let committed = offsets(committed).into_iter().map(|(tp, offset)| (tp, Position::at(offset))).collect();
-            assert_eq!(batches_needed(&committed, &offsets(&[2, 2, 2]), &offsets(ends), max), expected, "{ends:?}");
+            let positions =
+                |at: &[i64]| offsets(at).into_iter().map(|(tp, offset)| (tp, Position::at(offset))).collect();
+            let (committed, starts) = (positions(committed), positions(&[2, 2, 2]));
+            assert_eq!(batches_needed(&committed, &starts, &offsets(ends), max), expected, "{ends:?}");
         };
         check(&[0, 0], &[10, 25], 10, 3);
         check(&[0, 0], &[10, 20], 10, 2);
@@ -82,7 +84,7 @@ mod tests {
                 }).collect()
             };
             let ends = end_offsets(&log(0));
-            let starts: BTreeMap<_, _> = log(0).into_iter().map(|now| (now.tp, now.earliest)).collect();
+            let starts: BTreeMap<_, _> = log(0).into_iter().map(|now| (now.tp, Position::at(now.earliest))).collect();
             let mut committed: BTreeMap<TopicPartition, Position> = BTreeMap::new();
             for (&(earliest, len, begun), partition) in partitions.iter().zip(0..) {
                 if let Some(begun) = begun {
@@ -102,14 +104,14 @@ mod tests {
                 prop_assert!(!plan.is_empty(), "batch {} of {}", batch, needed);
                 prop_assert_eq!(plan.ranges.len(), ends.len());
                 for range in &plan.ranges {
-                    let before = committed.get(&range.tp).map_or(starts[&range.tp], |position| position.offset);
+                    let before = committed.get(&range.tp).unwrap_or(&starts[&range.tp]).offset;
                     prop_assert_eq!(range.start, before);
                     prop_assert!(range.len() <= max_records_per_partition);
                     committed.insert(range.tp.clone(), Position::after(range));
                 }
             }
             for (tp, end) in &ends {
-                let position = committed.get(tp).map_or(starts[tp], |position| position.offset);
+                let position = committed.get(tp).unwrap_or(&starts[tp]).offset;
                 prop_assert_eq!(position, *end);
             }
         }

@@ -140,7 +140,7 @@ pub(super) fn find(source: &Arc<str>, position: &Position, now: &AvailablePartit
         reason,
         topic_id: None,
     };
-    if differ(&position.topic_id, &now.topic_id) {
+    if !position.is_of(now) {
         let topic_id = position.topic_id.clone();
         return Some(LostRange { topic_id, ..lost(LossReason::Recreated, offset, None, now.earliest) });
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::OffsetRange;
+use crate::model::{AvailablePartition, OffsetRange};
 
 /// Where a topic partition continues: the end of the last committed range, and what was known of the log then.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,11 @@ pub struct Position {
 impl Position {
     pub fn at(offset: i64) -> Position {
         Position { offset, ..Position::default() }
+    }
+
+    /// Whether it is one in the topic that there is `now`, as far as ids tell.
+    pub fn is_of(&self, now: &AvailablePartition) -> bool {
+        !matches!((&self.topic_id, &now.topic_id), (Some(own), Some(now)) if own != now)
     }
 
     /// Where the batch after `range` continues.

@@ -22,8 +22,9 @@ pub struct SourceState<'a> {
     /// Committed positions of this source's topic partitions only.
     pub committed: &'a BTreeMap<TopicPartition, Position>,
     pub available: &'a [AvailablePartition],
-    /// Where topic partitions without a committed position begin; one that is not named begins at its earliest offset.
-    pub starts: &'a BTreeMap<TopicPartition, i64>,
+    /// Where topic partitions without a committed position begin; one that is not named, or of another topic by now,
+    /// begins at its earliest offset.
+    pub starts: &'a BTreeMap<TopicPartition, Position>,
     pub limits: Limits<'a>,
     pub on_data_loss: OnDataLoss,
 }
@@ -91,7 +92,7 @@ fn plan_source(state: &SourceState<'_>) -> (Vec<OffsetRange>, Vec<LostRange>) {
                 None => position.offset,
             },
             None if state.limits.ends.is_some_and(|ends| !ends.contains_key(tp)) => continue,
-            None => state.starts.get(tp).copied().unwrap_or(now.earliest),
+            None => state.starts.get(tp).filter(|start| start.is_of(now)).map_or(now.earliest, |start| start.offset),
         };
         // Only a log that goes on where we stopped has an epoch to compare.
         let start_epoch = state.committed.get(tp).filter(|position| position.offset == start);
@@ -152,7 +153,7 @@ mod tests {
             source: &Arc::from("source"),
             committed: &committed(positions),
             available: &available(partitions),
-            starts: &BTreeMap::from([(tp("new/1"), 7)]),
+            starts: &committed(&[("new/1", 7)]),
             limits,
             on_data_loss,
         }]);

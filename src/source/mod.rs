@@ -52,6 +52,12 @@ pub trait Source: Send + Sync {
     /// The records of `range`, in offset order. Called concurrently for different topic partitions.
     fn read(&self, range: &OffsetRange, options: ReadOptions) -> Result<Box<dyn RangeReader + '_>, SourceError>;
 
+    /// Asked once `ranges` were read, and before anything that came of them is written: whether all of it is of the topics
+    /// they were planned for. [`SourceErrorKind::Unreachable`] where that is in doubt: they must be read again.
+    fn confirm(&self, _ranges: &[OffsetRange], _deadline: Instant) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Whether its batches follow each other without waiting, at times of a logical clock, until it ends.
     fn on_logical_clock(&self) -> bool {
         false
@@ -82,9 +88,6 @@ pub trait RangeReader {
     fn next_chunk(&mut self) -> Result<Option<Column>, SourceError>;
 }
 
-/// For an end of a log: it is the log of another topic.
-pub const OF_ANOTHER_TOPIC: i64 = -1;
-
 /// What the driver does about a source's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceErrorKind {
@@ -94,8 +97,9 @@ pub enum SourceErrorKind {
     Refused,
     /// The job asks for what is not there: a start offset, an assigned partition. Its author can put that right.
     Usage,
-    /// Offsets of the plan do not exist (any more): retention, deleted, recreated or truncated topic. `latest` is
-    /// [`OF_ANOTHER_TOPIC`] where brokers name another topic id than the plan: that is no log that was cut.
+    /// The plan is of a topic that was deleted; another one has its name now.
+    Recreated,
+    /// Offsets of the plan do not exist (any more): retention, deleted or truncated topic.
     DataLoss { tp: TopicPartition, planned: (i64, i64), earliest: i64, latest: i64 },
     /// Bytes from the broker that fail their checksum or cannot be parsed, also after a retry.
     Corrupt,

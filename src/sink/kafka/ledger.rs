@@ -164,7 +164,9 @@ pub fn from_source(error: SourceError) -> SinkError {
     let kind = match error.kind {
         SourceErrorKind::Unreachable => SinkErrorKind::Unreachable,
         SourceErrorKind::Refused | SourceErrorKind::Usage => SinkErrorKind::Denied,
-        SourceErrorKind::Corrupt | SourceErrorKind::DataLoss { .. } => SinkErrorKind::Failed,
+        SourceErrorKind::Corrupt | SourceErrorKind::Recreated | SourceErrorKind::DataLoss { .. } => {
+            SinkErrorKind::Failed
+        }
     };
     // Who reads needs other rights than who writes.
     let denied = Code::TopicAuthorizationFailed;

@@ -70,6 +70,7 @@ impl KafkaOutputs {
             detail: None,
             hint: Some(error.hint),
         })?;
+        let settings = settings.within(job.unreachable_limit());
         let topic = match &spec.topic {
             ToTopic::Name(topic) => Some(topic.clone()),
             ToTopic::By(_) => None,

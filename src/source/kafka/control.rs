@@ -22,7 +22,7 @@ use rdkafka::{
 use super::{
     error::{code_of, hint_for_unreachable, hint_for_words, kind_of, without_secrets, words},
     events::Events,
-    raw,
+    raw::{self, Described},
     settings::ClientSettings,
 };
 use crate::{
@@ -117,13 +117,13 @@ impl Control {
         Ok(topics)
     }
 
-    /// Topic ids in the order asked; `None` where the broker has none.
-    pub fn topic_ids(&self, topics: &[Arc<str>], deadline: Instant) -> Result<Vec<Option<String>>, SourceError> {
+    /// Topics with their ids, in the order asked; `None` where the broker knows no such topic, or no ids.
+    pub fn describe(&self, topics: &[Arc<str>], deadline: Instant) -> Result<Vec<Option<Described>>, SourceError> {
         if topics.is_empty() || !self.ids.load(Ordering::Relaxed) {
             return Ok(vec![None; topics.len()]);
         }
         let asked = self.ask("topic ids", deadline, |slice| {
-            raw::topic_ids(&self.consumer, topics, slice).map_err(KafkaError::AdminOp)
+            raw::describe(&self.consumer, topics, slice).map_err(KafkaError::AdminOp)
         });
         match asked {
             Err(Failure { code: Code::UnsupportedFeature | Code::UnsupportedVersion, .. }) => {

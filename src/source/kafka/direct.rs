@@ -1,7 +1,7 @@
 //! [`Source`] on Kafka: the two planes together, and what is known of topics that come and go.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,12 +20,13 @@ use crate::{
     job::{KafkaSpec, TopicSelection},
     model::{OffsetRange, TopicPartition},
     source::{
-        Available, AvailablePartition, OF_ANOTHER_TOPIC, RangeReader, ReadOptions, Source, SourceError,
-        SourceErrorKind, Start, watch::Watch,
+        Available, AvailablePartition, RangeReader, ReadOptions, Source, SourceError, SourceErrorKind, Start,
+        watch::Watch,
     },
 };
 
-/// A topic that is not there may have been created, or its broker restarted, a moment ago.
+/// A topic that is not there may have been created, or its broker restarted, a moment ago; less where less is waited for
+/// brokers.
 const GRACE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -47,11 +48,16 @@ pub struct KafkaSource {
     mirror: Option<Mirror>,
     /// Topics that exist or existed.
     seen: HashSet<Arc<str>>,
+    /// Topics that ought to be there and are not, since when by every look.
+    missing: HashMap<Arc<str>, Instant>,
     /// Topics that existed and were missing for the whole grace time.
     vanished: HashSet<Arc<str>>,
+    grace: Duration,
     ids: TopicIds,
     /// Partitions that were found at any look.
     known: HashSet<TopicPartition>,
+    /// Partitions of which something is stored.
+    stored: HashSet<TopicPartition>,
     looked: Option<Looked>,
 }
 
@@ -71,6 +77,8 @@ impl KafkaSource {
         control: Arc<Control>,
         plane: Box<dyn DataPlane>,
     ) -> KafkaSource {
+        let unreachable_limit = Duration::from_millis(spec.unreachable_limit_ms);
+        let ids = opening.stored.iter().filter_map(|(tp, id)| Some((&tp.topic, tp.partition, id.as_deref()?)));
         KafkaSource {
             name: opening.source_name.to_owned(),
             brokers: opening.brokers.to_owned(),
@@ -88,12 +96,12 @@ impl KafkaSource {
                 .filter(|topic| spec.topics.reads(topic))
                 .cloned()
                 .collect(),
+            missing: HashMap::new(),
             vanished: HashSet::new(),
-            ids: TopicIds::new(
-                opening.stored.iter().filter_map(|(tp, id)| Some((&tp.topic, id.as_deref()?))),
-                Duration::from_millis(spec.unreachable_limit_ms),
-            ),
+            grace: GRACE.min(unreachable_limit / 2),
+            ids: TopicIds::new(ids, unreachable_limit),
             known: HashSet::new(),
+            stored: opening.stored.iter().map(|(tp, _)| tp.clone()).collect(),
             looked: None,
         }
     }
@@ -114,22 +122,23 @@ impl KafkaSource {
     fn identified(&mut self, selection: &Selection, deadline: Instant) -> Result<(Instant, Found), SourceError> {
         loop {
             let at = Instant::now();
-            let topics = self.topics(selection, deadline)?;
-            self.check_assigned(selection, &topics)?;
+            let mut topics = self.topics(selection, deadline)?;
             let names: Vec<Arc<str>> = topics.keys().cloned().collect();
-            let ids = self.control.topic_ids(&names, deadline)?;
-            let found = names.into_iter().zip(ids).filter_map(|(name, id)| Some((name, id?)));
-            let heard = self.ids.hear(found, Instant::now());
+            let described = self.control.describe(&names, deadline)?;
+            let described = names.into_iter().zip(described).filter_map(|(name, topic)| Some((name, topic?)));
+            let described: Vec<_> = described.collect();
+            // A number of partitions is of the topic that it was named with.
+            topics.extend(described.iter().map(|(name, topic)| (name.clone(), topic.partitions)));
+            let heard = self.ids.hear(described.into_iter(), Instant::now());
             if !heard.made_again.is_empty() {
                 self.plane.forget(&heard.made_again);
             }
-            let Some(doubted) = heard.doubted.first() else { return Ok((at, topics)) };
+            let Some(doubted) = heard.doubted.first() else {
+                self.check_assigned(selection, &topics)?;
+                return Ok((at, topics));
+            };
             if Instant::now() + PAUSE >= deadline || self.control.watched.is_stopping() {
-                let message = format!(
-                    "brokers {} give topic '{doubted}' another id than before: it was made again, or a broker is behind",
-                    self.brokers
-                );
-                return Err(SourceError::unreachable(message));
+                return Err(self.doubtful(doubted));
             }
             std::thread::sleep(PAUSE);
         }
@@ -147,20 +156,31 @@ impl KafkaSource {
         Ok(Available { partitions: partitions.collect() })
     }
 
+    fn doubtful(&self, topic: &str) -> SourceError {
+        SourceError::unreachable(format!(
+            "brokers {} give topic '{topic}' another id than before, or fewer partitions: it was made again, or a broker is \
+             behind",
+            self.brokers
+        ))
+    }
+
     /// The selected topics that exist, with their numbers of partitions.
     fn topics(&mut self, selection: &Selection, deadline: Instant) -> Result<Found, SourceError> {
-        let patience = (Instant::now() + GRACE).min(deadline);
         loop {
-            let (found, missing) = self.look(selection, deadline)?;
+            let (found, missing) = self.look(selection, deadline).inspect_err(|_| self.missing.clear())?;
+            self.missing.retain(|topic, _| missing.contains(topic));
             self.vanished.retain(|topic| !found.contains_key(topic));
             let news: Vec<&Arc<str>> = missing.iter().filter(|topic| !self.vanished.contains(*topic)).collect();
             if news.is_empty() {
                 self.seen.extend(found.keys().cloned());
                 return Ok(found);
             }
-            if Instant::now() + PAUSE < patience {
-                if self.control.watched.is_stopping() {
-                    return Err(SourceError::unreachable(format!("topics of source {} are missing", self.name)));
+            let now = Instant::now();
+            let since = news.iter().map(|&topic| *self.missing.entry(topic.clone()).or_insert(now)).max();
+            if since.is_some_and(|since| now.duration_since(since) < self.grace) {
+                if now + PAUSE >= deadline || self.control.watched.is_stopping() {
+                    let message = format!("topics of source {} are missing: {}", self.name, news[0]);
+                    return Err(SourceError::unreachable(message));
                 }
                 std::thread::sleep(PAUSE);
                 continue;
@@ -213,11 +233,12 @@ impl KafkaSource {
         })
     }
 
-    /// A partition assigned by hand that never existed.
+    /// A partition assigned by hand that never existed, as far as anybody knows.
     fn check_assigned(&self, selection: &Selection, topics: &Found) -> Result<(), SourceError> {
         let Selection::Assign(wanted) = selection else { return Ok(()) };
         let beyond = wanted
             .iter()
+            .filter(|tp| !self.known.contains(*tp) && !self.stored.contains(*tp))
             .find_map(|tp| topics.get(&tp.topic).filter(|count| tp.partition >= **count).map(|count| (tp, count)));
         beyond.map_or(Ok(()), |(tp, count)| {
             let message = format!("topic '{}' has {count} partitions; there is no {tp}", tp.topic);
@@ -309,6 +330,18 @@ impl Source for KafkaSource {
         }
     }
 
+    /// A plane that fetches by name may have fetched of a topic that was made again meanwhile.
+    fn confirm(&self, ranges: &[OffsetRange], deadline: Instant) -> Result<(), SourceError> {
+        let planned = ranges.iter().filter(|range| !range.is_empty() && !self.plane.compares_topic_ids());
+        let planned: BTreeSet<_> =
+            planned.filter_map(|range| Some((range.tp.topic.clone(), range.topic_id.as_ref()?))).collect();
+        let names: Vec<Arc<str>> = planned.iter().map(|(topic, _)| topic.clone()).collect();
+        let found = self.control.describe(&names, deadline)?;
+        let of_another =
+            planned.iter().zip(found).find(|((_, id), now)| now.as_ref().is_some_and(|now| now.id != **id));
+        of_another.map_or(Ok(()), |((topic, _), _)| Err(self.doubtful(topic)))
+    }
+
     fn mirror(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
         let Some(group) = &self.mirror_group else { return Ok(()) };
         if self.mirror.is_none() {
@@ -354,12 +387,7 @@ fn named_offset(partition: &AvailablePartition, offsets: &[(TopicPartition, i64)
 fn recreated(range: &OffsetRange, id: &str) -> SourceError {
     let OffsetRange { tp, start, until, .. } = range;
     SourceError {
-        kind: SourceErrorKind::DataLoss {
-            tp: tp.clone(),
-            planned: (*start, *until),
-            earliest: 0,
-            latest: OF_ANOTHER_TOPIC,
-        },
+        kind: SourceErrorKind::Recreated,
         message: format!(
             "topic '{}' was deleted and created again (id {id}); the plan needs {start}..{until}",
             tp.topic

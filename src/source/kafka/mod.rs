@@ -31,7 +31,11 @@ pub mod settings;
 mod topic_ids;
 mod topics;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     job::{Fetch, KafkaSpec, Setting},
@@ -97,7 +101,8 @@ pub fn open_once(spec: &KafkaSpec, opening: Opening<'_>) -> Result<Box<dyn Sourc
 
 fn open_with(spec: &KafkaSpec, opening: Opening<'_>, ids: bool) -> Result<Box<dyn Source>, SourceError> {
     let client_id = format!("kstream-{}", opening.job_name);
-    let settings = ClientSettings::resolve(opening.brokers, &client_id, &spec.properties)?;
+    let settings = ClientSettings::resolve(opening.brokers, &client_id, &spec.properties)?
+        .within(Duration::from_millis(spec.unreachable_limit_ms));
     let control = Arc::new(Control::connect(&settings, spec.isolation, opening.source_name, ids)?);
     let plane = data_plane(spec, &opening, &settings, &control, spec.brokers == "embedded")?;
     Ok(Box::new(KafkaSource::new(spec, opening, settings, control, plane)))

@@ -188,12 +188,19 @@ pub fn set_leader_epoch(list: &mut TopicPartitionList, epoch: i32) {
     }
 }
 
-/// Topic ids, in the order of `topics`; `None` where the broker knows none.
-pub fn topic_ids(
+/// A topic as one broker describes it, in one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    pub id: String,
+    pub partitions: i32,
+}
+
+/// Topics with their ids, in the order of `topics`; `None` where the broker knows no such topic, or no ids.
+pub fn describe(
     consumer: &BaseConsumer<Events>,
     topics: &[Arc<str>],
     timeout: Duration,
-) -> Result<Vec<Option<String>>, RDKafkaErrorCode> {
+) -> Result<Vec<Option<Described>>, RDKafkaErrorCode> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(topic.as_bytes()).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
@@ -208,7 +215,7 @@ pub fn topic_ids(
         let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr().cast(), pointers.len());
         rd::rd_kafka_DescribeTopics(handle, collection, options, queue);
         let event = rd::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(500));
-        let answer = ids_of(event, topics);
+        let answer = described_in(event, topics);
         if !event.is_null() {
             rd::rd_kafka_event_destroy(event);
         }
@@ -221,10 +228,10 @@ pub fn topic_ids(
 
 /// # Safety
 /// `event` is null or a live event.
-unsafe fn ids_of(
+unsafe fn described_in(
     event: *mut rd::rd_kafka_event_t,
     topics: &[Arc<str>],
-) -> Result<Vec<Option<String>>, RDKafkaErrorCode> {
+) -> Result<Vec<Option<Described>>, RDKafkaErrorCode> {
     if event.is_null() {
         return Err(RDKafkaErrorCode::OperationTimedOut);
     }
@@ -241,7 +248,7 @@ unsafe fn ids_of(
         }
         let mut count = 0;
         let described = rd::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        let mut ids = vec![None; topics.len()];
+        let mut found = vec![None; topics.len()];
         for idx in 0..count {
             let topic = *described.add(idx);
             let name = text(rd::rd_kafka_TopicDescription_name(topic));
@@ -249,12 +256,15 @@ unsafe fn ids_of(
             if id.is_null() || rd::rd_kafka_Uuid_most_significant_bits(id) == 0 {
                 continue;
             }
+            let mut partitions = 0;
+            rd::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
             let id = text(rd::rd_kafka_Uuid_base64str(id));
-            for (slot, _) in ids.iter_mut().zip(topics).filter(|(_, asked)| ***asked == name) {
-                *slot = Some(id.clone());
+            let described = Described { id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) };
+            for (slot, _) in found.iter_mut().zip(topics).filter(|(_, asked)| ***asked == name) {
+                *slot = Some(described.clone());
             }
         }
-        Ok(ids)
+        Ok(found)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Client properties: the user's, secrets resolved at the last moment, under those that kstream owns.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
@@ -24,8 +24,11 @@ pub const OWNED: [&str; 7] = [
 
 /// How often a handle that fetches tells what it has met, quotas among it: within the shortest silence that is an error.
 const STATISTICS_MS: &str = "1000";
-/// How long one broker may take to answer a question of the plan; librdkafka's own default is a minute.
-const ANSWERED_WITHIN_MS: &str = "10000";
+/// How long one broker may take to answer a question of the plan, at most; librdkafka's own default is a minute.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// A second more than a fetch may wait, which librdkafka insists on also where nothing is fetched.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(1_000 + PLANNED_FETCH_WAIT_MS);
+const PLANNED_FETCH_WAIT_MS: u64 = 10;
 
 /// Properties that only a producer knows; a handle that reads would warn of them, and the other way round.
 const PRODUCER_ONLY: [&str; 8] = [
@@ -47,6 +50,7 @@ pub struct ClientSettings {
     client_id: String,
     properties: BTreeMap<String, String>,
     pub token: Option<TokenSource>,
+    answered_within: Duration,
 }
 
 impl fmt::Debug for ClientSettings {
@@ -100,7 +104,19 @@ impl ClientSettings {
     ) -> Result<ClientSettings, SettingsError> {
         check_built_in(&properties)?;
         check_files(&properties)?;
-        Ok(ClientSettings { brokers: brokers.to_owned(), client_id: client_id.to_owned(), properties, token: None })
+        Ok(ClientSettings {
+            brokers: brokers.to_owned(),
+            client_id: client_id.to_owned(),
+            properties,
+            token: None,
+            answered_within: ANSWERED_WITHIN,
+        })
+    }
+
+    /// Brokers are waited for up to `unreachable_limit`: when one hangs, there must be time to ask another.
+    pub fn within(self, unreachable_limit: Duration) -> ClientSettings {
+        let answered_within = ANSWERED_WITHIN.min(unreachable_limit / 3).max(SHORTEST_ANSWER);
+        ClientSettings { answered_within, ..self }
     }
 
     /// Whether the user has set a property.
@@ -162,7 +178,8 @@ impl ClientSettings {
         config.remove("group.id");
         // A broker that hangs is left after that, and another one asked.
         if !self.sets("socket.timeout.ms") {
-            config.set("socket.timeout.ms", ANSWERED_WITHIN_MS);
+            config.set("socket.timeout.ms", self.answered_within.as_millis().to_string());
+            config.set("fetch.wait.max.ms", PLANNED_FETCH_WAIT_MS.to_string());
         }
         config
     }
@@ -365,9 +382,16 @@ mod tests {
         assert_eq!(config.get("linger.ms"), None);
         assert_eq!(settings.producing().get("linger.ms"), Some("5"));
         let planning = settings.planning(Isolation::ReadUncommitted);
-        assert_eq!((planning.get("group.id"), planning.get("socket.timeout.ms")), (None, Some(ANSWERED_WITHIN_MS)));
-        let patient = resolve(&[("socket.timeout.ms", "90000")]).unwrap().planning(Isolation::ReadUncommitted);
-        assert_eq!(patient.get("socket.timeout.ms"), Some("90000"));
+        assert_eq!((planning.get("group.id"), planning.get("socket.timeout.ms")), (None, Some("10000")));
+        let answered = |limit_s, pairs: &[(&str, &str)]| {
+            let settings = resolve(pairs).unwrap().within(Duration::from_secs(limit_s));
+            let config = settings.planning(Isolation::ReadUncommitted);
+            config.create_native_config().and_then(|config| config.get("socket.timeout.ms")).unwrap()
+        };
+        assert_eq!(answered(120, &[]), "10000");
+        assert_eq!(answered(9, &[]), "3000");
+        assert_eq!(answered(1, &[("fetch.wait.max.ms", "1500")]), "1010");
+        assert_eq!(answered(9, &[("socket.timeout.ms", "90000")]), "90000");
     }
 
     #[test]

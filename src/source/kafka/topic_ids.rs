@@ -1,8 +1,10 @@
 //! Which topic each name stands for, by Kafka's topic ids.
 //!
 //! Metadata comes from any broker, and one that was cut off or has just come up is behind for a while: it names the id of a
-//! topic that was deleted since. An id that is not the known one is therefore believed only once nothing else has been heard
-//! for a while; and none that a name has left is ever believed again, as Kafka gives an id once (KIP-516).
+//! topic that was deleted since, or fewer partitions than there are. An id that is not the known one is therefore believed
+//! only once it has stood alone for a while, the known one after that only likewise; none that a name has left is ever
+//! believed again, as Kafka gives an id once (KIP-516), nor that a topic has fewer partitions than before, as Kafka takes
+//! none away.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,9 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long another id must be named, and nothing else, until the topic counts as made again; less where less is waited for
-/// brokers.
+use super::raw::Described;
+
+/// How long one id must be named, and no other, once two were heard; less where less is waited for brokers.
 const BELIEVED_AFTER: Duration = Duration::from_secs(3);
+
+/// A topic partition of which something is stored, by topic name and number, and the id of its topic.
+type Stored<'a> = (&'a Arc<str>, i32, &'a str);
 
 #[derive(Debug)]
 pub struct TopicIds {
@@ -22,8 +28,10 @@ pub struct TopicIds {
     heard: HashSet<Arc<str>>,
     /// Ids that names stood for before.
     left: HashMap<Arc<str>, HashSet<String>>,
-    /// Ids that are not believed yet, and when they were first heard.
+    /// Where two ids were heard: the last one, and since when no other was.
     news: HashMap<Arc<str>, (String, Instant)>,
+    /// Numbers of partitions, by id.
+    partitions: HashMap<String, i32>,
 }
 
 /// What became of an answer.
@@ -31,17 +39,20 @@ pub struct TopicIds {
 pub struct Heard {
     /// Topics that were made again.
     pub made_again: Vec<Arc<str>>,
-    /// Topics whose ids are doubted: brokers must be asked again.
+    /// Topics of which the answer is doubted: brokers must be asked again.
     pub doubted: Vec<Arc<str>>,
 }
 
 impl TopicIds {
-    /// By what is stored of topic partitions; nothing where it is of two minds. Brokers are waited for up to
+    /// By what is stored of topic partitions; no id is known where it is of two minds. Brokers are waited for up to
     /// `unreachable_limit`.
-    pub fn new<'a>(stored: impl Iterator<Item = (&'a Arc<str>, &'a str)>, unreachable_limit: Duration) -> TopicIds {
+    pub fn new<'a>(stored: impl Iterator<Item = Stored<'a>>, unreachable_limit: Duration) -> TopicIds {
         let mut ids: HashMap<Arc<str>, HashSet<String>> = HashMap::new();
-        for (topic, id) in stored {
+        let mut partitions = HashMap::new();
+        for (topic, partition, id) in stored {
             ids.entry(topic.clone()).or_default().insert(id.to_owned());
+            let most = partitions.entry(id.to_owned()).or_insert(0);
+            *most = (*most).max(partition.saturating_add(1));
         }
         let only = |ids: HashSet<String>| ids.into_iter().next();
         let known =
@@ -52,6 +63,7 @@ impl TopicIds {
             heard: HashSet::new(),
             left: HashMap::new(),
             news: HashMap::new(),
+            partitions,
         }
     }
 
@@ -61,28 +73,33 @@ impl TopicIds {
     }
 
     /// Takes what brokers answer at `now`.
-    pub fn hear(&mut self, found: impl Iterator<Item = (Arc<str>, String)>, now: Instant) -> Heard {
+    pub fn hear(&mut self, found: impl Iterator<Item = (Arc<str>, Described)>, now: Instant) -> Heard {
         let mut heard = Heard::default();
-        for (topic, id) in found {
-            let known = self.known.entry(topic.clone()).or_insert_with(|| id.clone());
-            if *known == id {
-                self.news.remove(&topic);
-                self.heard.insert(topic);
-            } else if self.left.get(&topic).is_some_and(|left| left.contains(&id)) {
+        for (topic, Described { id, partitions }) in found {
+            let is_left = self.left.get(&topic).is_some_and(|left| left.contains(&id));
+            let most = self.partitions.entry(id.clone()).or_insert(partitions);
+            if is_left || partitions < *most {
                 heard.doubted.push(topic);
-            } else {
+                continue;
+            }
+            *most = partitions;
+            let known = self.known.entry(topic.clone()).or_insert_with(|| id.clone());
+            if *known != id || self.news.contains_key(&topic) {
                 let news = self.news.entry(topic.clone()).or_insert_with(|| (id.clone(), now));
                 if news.0 != id {
-                    *news = (id, now);
+                    *news = (id.clone(), now);
                 }
                 if now.duration_since(news.1) < self.believed_after {
                     heard.doubted.push(topic);
-                } else if let Some((id, _)) = self.news.remove(&topic) {
-                    self.left.entry(topic.clone()).or_default().insert(std::mem::replace(known, id));
-                    self.heard.insert(topic.clone());
-                    heard.made_again.push(topic);
+                    continue;
                 }
+                self.news.remove(&topic);
             }
+            if *known != id {
+                self.left.entry(topic.clone()).or_default().insert(std::mem::replace(known, id));
+                heard.made_again.push(topic.clone());
+            }
+            self.heard.insert(topic);
         }
         heard
     }
@@ -92,10 +109,14 @@ impl TopicIds {
 mod tests {
     use super::*;
 
+    fn described(id: &str, partitions: i32) -> Described {
+        Described { id: id.to_owned(), partitions }
+    }
+
     /// What becomes of ids heard at seconds.
     fn check(ids: &mut TopicIds, start: Instant, answers: &[(u64, &str, &str)]) {
         for &(second, id, expected) in answers {
-            let heard = ids.hear([("t".into(), id.to_owned())].into_iter(), start + Duration::from_secs(second));
+            let heard = ids.hear([("t".into(), described(id, 1))].into_iter(), start + Duration::from_secs(second));
             let shown = match (&*heard.made_again, &*heard.doubted) {
                 ([], []) => "as known",
                 ([_], []) => "made again",
@@ -118,17 +139,37 @@ mod tests {
         assert_eq!(ids.get("t").map(String::as_str), Some("b"));
         // What was left is not gone back to, however long a broker names it.
         check(&mut ids, start, &[(5, "a", "doubted"), (60, "a", "doubted"), (61, "b", "as known")]);
-        // A broker that is behind in between begins the wait anew, and so does a third id.
+        // A broker that is behind in between begins the wait anew, and so does a third id; neither ends the doubt at once.
         check(
             &mut ids,
             start,
-            &[(70, "c", "doubted"), (72, "b", "as known"), (74, "c", "doubted"), (76, "d", "doubted")],
+            &[(70, "c", "doubted"), (72, "b", "doubted"), (74, "c", "doubted"), (76, "d", "doubted")],
         );
+        check(&mut ids, start, &[(78, "d", "doubted"), (79, "d", "made again"), (80, "d", "as known")]);
+        // It was a mistake: the known id is believed again once it has stood alone as long.
         check(
             &mut ids,
             start,
-            &[(78, "d", "doubted"), (79, "d", "made again"), (80, "c", "doubted"), (90, "c", "made again")],
+            &[(81, "e", "doubted"), (82, "d", "doubted"), (84, "d", "doubted"), (85, "d", "as known")],
         );
+    }
+
+    #[test]
+    fn fewer_partitions_than_before_are_doubted_until_the_topic_is_another() {
+        let start = Instant::now();
+        let topic: Arc<str> = "t".into();
+        let mut ids = TopicIds::new([(&topic, 2, "a")].into_iter(), Duration::from_secs(2));
+        let mut hear = |second, id, partitions| {
+            let found = [(topic.clone(), described(id, partitions))];
+            let heard = ids.hear(found.into_iter(), start + Duration::from_secs(second));
+            (heard.made_again.len(), heard.doubted.len())
+        };
+        assert_eq!(hear(0, "a", 2), (0, 1), "partition 2 is stored");
+        assert_eq!(hear(60, "a", 2), (0, 1));
+        assert_eq!(hear(61, "a", 3), (0, 0));
+        assert_eq!(hear(62, "a", 4), (0, 0));
+        assert_eq!(hear(63, "a", 3), (0, 1));
+        assert_eq!((hear(64, "b", 1), hear(65, "b", 1), hear(66, "b", 1)), ((0, 1), (1, 0), (0, 0)));
     }
 
     #[test]
@@ -141,14 +182,17 @@ mod tests {
     #[test]
     fn what_is_stored_is_known_where_it_is_of_one_mind() {
         let (one, two): (Arc<str>, Arc<str>) = ("one".into(), "two".into());
-        let stored = [(&one, "a"), (&one, "a"), (&two, "a"), (&two, "b")];
+        let stored = [(&one, 0, "a"), (&one, 1, "a"), (&two, 0, "a"), (&two, 0, "b")];
         let mut ids = TopicIds::new(stored.into_iter(), Duration::from_secs(120));
         assert_eq!(ids.get("one"), None, "a batch in flight may be planned for a newer one");
-        let found = [(one.clone(), "b".to_owned()), (two.clone(), "c".to_owned())];
+        let found = [(one.clone(), described("b", 2)), (two.clone(), described("c", 2))];
         let heard = ids.hear(found.into_iter(), Instant::now());
         assert_eq!((heard.made_again, heard.doubted), (Vec::new(), vec![one.clone()]));
         assert_eq!((ids.get("one"), ids.get("two").map(String::as_str)), (None, Some("c")));
-        assert_eq!(ids.hear([(one, "a".to_owned())].into_iter(), Instant::now()), Heard::default());
+        let later = Instant::now() + 2 * BELIEVED_AFTER;
+        let found = [(one.clone(), described("a", 2))];
+        assert_eq!(ids.hear(found.clone().into_iter(), later).doubted, [one]);
+        assert_eq!(ids.hear(found.into_iter(), later + BELIEVED_AFTER), Heard::default());
         assert_eq!(ids.get("one").map(String::as_str), Some("a"));
     }
 }

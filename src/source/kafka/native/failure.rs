@@ -1,10 +1,18 @@
 //! How this room words what went wrong.
 
-use crate::source::{SourceError, SourceErrorKind};
+use crate::{
+    model::TopicPartition,
+    source::{SourceError, SourceErrorKind},
+};
 
 /// Asking again later may help.
 pub fn unreachable(message: impl Into<String>) -> SourceError {
     SourceError { kind: SourceErrorKind::Unreachable, message: message.into(), hint: None }
+}
+
+/// Whether the topic was made again, or a broker is behind, is for the plan's side to find out.
+pub fn of_another_topic(tp: &TopicPartition) -> SourceError {
+    unreachable(format!("brokers give {tp} another topic id than the plan: it was made again, or a broker is behind"))
 }
 
 /// Asking again will not help.

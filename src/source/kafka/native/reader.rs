@@ -15,7 +15,7 @@ use super::{
     chunk::ChunkShape,
     compression::Decompressor,
     facts::are_of_two_topics,
-    failure::{corrupt, refused, unreachable},
+    failure::{corrupt, of_another_topic, refused, unreachable},
     known::{EpochCheck, Known},
     lane::{Content, Feed, Fetched, FetchedSet, Nothing},
     memory::Hold,
@@ -25,7 +25,7 @@ use crate::{
     job::Isolation,
     model::{Column, OffsetRange, RecordColumn},
     source::{
-        OF_ANOTHER_TOPIC, RangeReader, ReadOptions, SourceError, SourceErrorKind,
+        RangeReader, ReadOptions, SourceError, SourceErrorKind,
         kafka::error::QUOTA_HINT,
         watch::{SLICE, Watched},
     },
@@ -322,9 +322,7 @@ impl<'a> NativeReader<'a> {
             && !set.topic_id.is_nil()
             && set.topic_id != planned
         {
-            let topic = &self.range.tp.topic;
-            let message = format!("topic {topic} was deleted and made again: the plan was made for another topic id");
-            return Err(self.lost(0, OF_ANOTHER_TOPIC, message));
+            return Err(of_another_topic(&self.range.tp));
         }
         self.wait_anew();
         self.reading.stalled_at = None;

@@ -12,13 +12,12 @@ use super::{
     backoff::Backoff,
     connection::Dialer,
     facts::are_of_two_topics,
-    failure::is_refused,
+    failure::{is_refused, of_another_topic},
     fetcher::{Assignment, Fetcher},
     lane::{Content, Lane},
     memory::Memory,
     metadata::{Cluster, Directory, Leader, Place},
 };
-use crate::source::OF_ANOTHER_TOPIC;
 
 /// Where brokers know no topic ids: metadata answers with an older leader epoch than one known before, and for how long,
 /// until the topic counts as another one. A broker that was cut off, or has just come up, says so for a while.
@@ -168,7 +167,7 @@ impl Router {
                         });
                         waiting.ready_at = Instant::now() + lane.backoff.fail();
                     } else {
-                        lane.park(recreated(lane, OF_ANOTHER_TOPIC, "has another topic id"));
+                        lane.park(Content::Failed(of_another_topic(lane.tp())));
                     }
                     is_old
                 } else if known_epoch(lane, &leader) <= leader.epoch {
@@ -183,7 +182,7 @@ impl Router {
                     let is_another =
                         !is_same && waiting.stale_epochs > STALE_EPOCHS_MAX && since.elapsed() >= STALE_EPOCHS_FOR;
                     if is_another {
-                        lane.park(recreated(lane, 0, "went back to an older leader epoch"));
+                        lane.park(recreated(lane));
                     } else {
                         let trouble = format!(
                             "broker {} says {} is at leader epoch {}, which was at {} before",
@@ -272,7 +271,8 @@ fn known_epoch(lane: &Lane, leader: &Leader) -> i32 {
     lane.leader_epoch.max(lane.known.newest_epoch(has_id))
 }
 
-fn recreated(lane: &Lane, latest: i64, how: &str) -> Content {
-    let message = format!("topic {} was deleted and made again: it {how}", lane.tp().topic);
-    Content::Lost { earliest: 0, latest, message }
+fn recreated(lane: &Lane) -> Content {
+    let topic = &lane.tp().topic;
+    let message = format!("topic {topic} was deleted and made again: it went back to an older leader epoch");
+    Content::Lost { earliest: 0, latest: 0, message }
 }
