@@ -4,6 +4,7 @@ mod brokers;
 mod clusters;
 mod listeners;
 mod loss;
+mod made_again;
 
 use std::{thread, time::Duration};
 

@@ -18,8 +18,12 @@ use kstream::{
     },
 };
 use rdkafka::producer::Producer;
+use uuid::Uuid;
 
-use crate::broker::{Broker, End, NewRecord, broker, send, unique_name};
+use crate::{
+    broker::{Broker, End, NewRecord, broker, send, unique_name},
+    proxy::Proxy,
+};
 
 const OPTIONS: ReadOptions = ReadOptions { chunk_records: 100, stall_timeout_ms: 20_000 };
 const PLANES: [Fetch; 2] = [Fetch::Librdkafka, Fetch::Native];
@@ -226,7 +230,32 @@ fn a_topic_made_again_is_data_loss_even_past_the_committed_offset() {
         let after = available(&mut *source);
         assert_ne!(before[0].topic_id, after[0].topic_id);
         let error = read(&*source, &range(&before[0], 1, 2)).unwrap_err();
-        assert!(matches!(error.kind, SourceErrorKind::DataLoss { planned: (1, 2), .. }), "{fetch:?}: {error}");
+        assert_eq!(error.kind, SourceErrorKind::Recreated, "{fetch:?}: {error}");
+        assert!(error.message.contains("the plan needs 1..2"), "{error}");
+    }
+}
+
+/// A broker that was cut off knows fewer partitions than there are, or the topic of before, until it has caught up.
+#[test]
+fn metadata_that_is_behind_makes_neither_a_loss_nor_another_topic() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("source-behind", 2);
+    let at_once = || Instant::now() + Duration::from_secs(1);
+    for fetch in PLANES {
+        let proxy = Proxy::before(&broker.brokers);
+        let spec = KafkaSpec { unreachable_limit_ms: 60_000, ..spec(topic.name(), fetch) };
+        let mut source = opened(&spec, &proxy.address);
+        let found = available(&mut *source);
+        assert_eq!(found.len(), 2);
+        for (id, partitions) in [(None, 1), (Some(Uuid::new_v4()), 2)] {
+            proxy.stay_behind(topic.name(), id, partitions);
+            source.distrust();
+            let error = source.available(at_once()).unwrap_err();
+            assert_eq!(error.kind, SourceErrorKind::Unreachable, "{fetch:?}: {error}");
+            assert!(error.message.contains("or a broker is behind"), "{error}");
+            proxy.pass_on();
+            assert_eq!(available(&mut *source), found, "{fetch:?}");
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use kafka_protocol::{messages::ApiKey, protocol::decode_request_header_from_buffer};
+use uuid::Uuid;
 
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,13 @@ pub struct Plan {
     pub away: Duration,
 }
 
+/// What a broker tells of a topic that is behind.
+struct Behind {
+    topic: String,
+    id: Option<Uuid>,
+    partitions: usize,
+}
+
 /// An answer with more bytes has records in it.
 const LONG_ANSWER: usize = 500;
 
@@ -70,6 +78,8 @@ struct Scene {
     mute: bool,
     /// Requests of this kind are not passed on, nor are their answers.
     swallowed: Option<i16>,
+    /// What brokers tell of a topic.
+    behind: Option<Behind>,
     /// Answers of this kind are never whole.
     torn: Option<i16>,
     /// One end of each connection there was.
@@ -139,11 +149,16 @@ impl Proxy {
         self.shared.scene().torn = Some(key as i16);
     }
 
+    /// From now on brokers tell of `topic` that it has so many partitions, at most, and perhaps another id.
+    pub fn stay_behind(&self, topic: &str, id: Option<Uuid>, partitions: usize) {
+        self.shared.scene().behind = Some(Behind { topic: topic.to_owned(), id, partitions });
+    }
+
     /// From now on everything is passed on again. What was not is lost with its connection.
     pub fn pass_on(&self) {
         {
             let mut scene = self.shared.scene();
-            (scene.swallowed, scene.torn) = (None, None);
+            (scene.swallowed, scene.torn, scene.behind) = (None, None, None);
         }
         self.cut(Duration::ZERO);
     }
@@ -269,7 +284,12 @@ impl Shared {
                         let middle = frame.len() / 2;
                         frame[middle] ^= 1;
                     }
-                    _ => frame = rewrite::addresses(asked.key, asked.version, frame, &self.address),
+                    _ => {
+                        frame = rewrite::addresses(asked.key, asked.version, frame, &self.address);
+                        if let Some(behind) = &self.scene().behind {
+                            frame = rewrite::behind(asked.key, asked.version, frame, behind);
+                        }
+                    }
                 }
             }
             if self.scene().torn == Some(key) && frame.len() > LONG_ANSWER {

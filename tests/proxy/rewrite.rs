@@ -2,9 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
-    messages::{ApiKey, FindCoordinatorResponse, MetadataResponse, ResponseHeader},
+    messages::{ApiKey, FindCoordinatorResponse, MetadataResponse, ResponseHeader, TopicName},
     protocol::{Decodable, Encodable, HeaderVersion, StrBytes},
 };
+
+use super::Behind;
 
 /// The frame, with every address in it replaced by `address`.
 pub fn addresses(key: i16, version: i16, frame: Vec<u8>, address: &str) -> Vec<u8> {
@@ -26,6 +28,21 @@ pub fn addresses(key: i16, version: i16, frame: Vec<u8>, address: &str) -> Vec<u
         }),
         _ => frame,
     }
+}
+
+/// The frame, with what `behind` says of its topic.
+pub fn behind(key: i16, version: i16, frame: Vec<u8>, behind: &Behind) -> Vec<u8> {
+    if key != ApiKey::Metadata as i16 {
+        return frame;
+    }
+    changed::<MetadataResponse>(frame, version, |answer| {
+        let named = |name: &TopicName| name.as_str() == behind.topic;
+        for topic in answer.topics.iter_mut().filter(|topic| topic.name.as_ref().is_some_and(named)) {
+            topic.partitions.sort_by_key(|partition| partition.partition_index);
+            topic.partitions.truncate(behind.partitions);
+            topic.topic_id = behind.id.unwrap_or(topic.topic_id);
+        }
+    })
 }
 
 fn changed<M: Decodable + Encodable + HeaderVersion>(
