@@ -1,6 +1,6 @@
 //! The next batch: when it is due, what it reads, and its durable plan.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     edited::Accepted,
@@ -16,6 +16,9 @@ use crate::{
     protocol::{BatchPlan, PlanRecord, PlannedBatch},
     source::Available,
 };
+
+/// A question that takes so long has waited, for a topic that is missed, say: that makes no batch slow.
+const WAITED: Duration = Duration::from_secs(1);
 
 impl Run<'_> {
     /// Whether no further batch may be planned after `committed` ones.
@@ -49,6 +52,7 @@ impl Run<'_> {
         hand.began = Some(began);
         let Some(available) = self.available()? else { return Ok(None) };
         hand.took.available = began.elapsed();
+        self.patience.explain_missed_ticks(WAITED <= hand.took.available);
         let Some(plan) = self.plan(batch, &available, &mut hand)? else { return Ok(None) };
         crash::point("plan: decided");
         let began = Instant::now();

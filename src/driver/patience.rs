@@ -288,6 +288,11 @@ impl Patience {
         }
     }
 
+    /// Ticks may have been missed because an answer took so long.
+    pub fn explain_missed_ticks(&mut self, took_long: bool) {
+        self.missed_ticks |= took_long;
+    }
+
     /// Whether ticks missed since the last call are explained by brokers that were away.
     pub fn explains_missed_ticks(&mut self) -> bool {
         std::mem::take(&mut self.missed_ticks)
