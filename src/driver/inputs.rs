@@ -26,7 +26,7 @@ use crate::{
 const MIRROR_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What is longer than that is waited for.
-const AT_ONCE: Duration = Duration::from_millis(500);
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// All sources of a job, with what planning needs of each.
 pub struct Inputs {

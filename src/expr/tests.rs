@@ -48,6 +48,21 @@ fn check(library: &str, cases: &[(&str, &str, &str)]) {
     }
 }
 
+/// Found by fuzzing: Rust's own formats end at 65535 digits.
+#[test]
+fn a_float_is_written_with_any_number_of_digits() {
+    check(
+        "",
+        &[
+            ("lambda x: len('{:.70000f}'.format(x))", "2.5", "70002"),
+            ("lambda x: '%.70000e' % x == '2.5' + '0' * 69999 + 'e+00'", "2.5", "True"),
+            ("lambda x: '{:.70000g}'.format(x)", "2.5", "'2.5'"),
+            ("lambda x: '{:.70000%}'.format(x)[:5]", "0.5", "'50.00'"),
+            ("lambda x: '{:.1100f}'.format(x) == '{:.1074f}'.format(x) + '0' * 26", "5e-324", "True"),
+        ],
+    );
+}
+
 #[test]
 fn classic_lambdas_paste() {
     check(

@@ -288,23 +288,29 @@ fn grouped(digits: &str, rest: &str, spec: &Spec, size: usize, sign: usize) -> S
     out + rest
 }
 
+/// No float has more digits behind its point: what follows them are zeros. Rust's own formats end at 65535.
+const EXACT: usize = 1_074;
+
 fn fixed(magnitude: f64, precision: usize, alternate: bool) -> String {
-    let text = format!("{magnitude:.precision$}");
+    let exact = precision.min(EXACT);
+    let text = format!("{magnitude:.exact$}") + &"0".repeat(precision - exact);
     if alternate && precision == 0 { text + "." } else { text }
 }
 
 fn scientific(magnitude: f64, precision: usize, alternate: bool) -> String {
-    let text = format!("{magnitude:.precision$e}");
+    let exact = precision.min(EXACT);
+    let text = format!("{magnitude:.exact$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let zeros = "0".repeat(precision - exact);
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let point = if alternate && precision == 0 { "." } else { "" };
-    format!("{digits}{point}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
+    format!("{digits}{zeros}{point}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs())
 }
 
 /// `precision` significant digits, in whichever form is shorter; `short` moves the switch to exponents.
 fn general(magnitude: f64, precision: usize, alternate: bool, short: i32) -> String {
     let precision = precision.max(1);
-    let rounded = format!("{magnitude:.*e}", precision - 1);
+    let rounded = format!("{magnitude:.*e}", (precision - 1).min(EXACT));
     let exponent: i32 = rounded.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
     let text = if exponent < -4 || exponent >= precision as i32 - short {
         scientific(magnitude, precision - 1, alternate)
