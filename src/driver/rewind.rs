@@ -146,7 +146,8 @@ impl Writers {
             // Who ran before another checkpoint was written, and does not say where, ran with that one.
             match job.ran_with_this_checkpoint() {
                 Some(false) => other_checkpoint.clone_from(&job.ran.checkpoint),
-                Some(true) => other_checkpoint = None,
+                // What follows may still be older than the other one: each text is here once, where it was last.
+                Some(true) => {}
                 None => job.ran.checkpoint.clone_from(&other_checkpoint),
             }
             // The last one was checked. What an earlier one wrote to files of the original is not cut from a copy.
@@ -174,13 +175,7 @@ impl Writers {
             });
             engines.push(engine);
         }
-        let mut writers = Writers { engines, foreign };
-        let ours: BTreeSet<String> = writers
-            .outputs()
-            .flat_map(|output| files.names(&output.name).map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        writers.foreign.retain(|name, _| !ours.contains(name));
-        Ok(writers)
+        Ok(Writers { engines, foreign })
     }
 
     fn outputs(&mut self) -> impl Iterator<Item = &mut OutputSink> {
@@ -219,7 +214,14 @@ impl Writers {
         }
         let now = |name: &str| job.steps.iter().any(|step| *step.id == *name) || name.starts_with(dead_letters::PREFIX);
         self.tell_foreign(wrote);
-        let mut left: BTreeSet<String> = self.foreign.keys().cloned().collect();
+        let ours: BTreeSet<&str> = self
+            .engines
+            .iter()
+            .flat_map(|engine| &engine.outputs)
+            .flat_map(|output| files.names(&output.name))
+            .collect();
+        let foreign = self.foreign.keys().filter(|name| !ours.contains(name.as_str()));
+        let mut left: BTreeSet<String> = foreign.cloned().collect();
         for output in self.outputs().filter(|output| output.sink.takes_back()) {
             let cut = match targets.get(&output.name) {
                 Some(Some(target)) => {
