@@ -19,13 +19,13 @@ use crate::{
         Interval, Limits, PidEstimator, Position, Ranges, Rate, SourceState, batches_needed, end_offsets, plan_ranges,
     },
     protocol::PlanRecord,
-    source::{Available, Source, SourceErrorKind, queue::LINES_PER_BATCH},
+    source::{Available, Source, queue::LINES_PER_BATCH},
 };
 
 /// At the end of a run, a group that lag tools look at is waited for so long.
 const MIRROR_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What is longer than that is waited for.
+/// How long what is published may wait for the plan of the next batch, to be committed together with it.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// All sources of a job, with what planning needs of each.
@@ -176,17 +176,11 @@ impl Inputs {
         available.get(source)?.partitions.iter().find(|partition| partition.tp == range.tp)
     }
 
-    /// As [`Inputs::available`], where nothing may be waited for: `None` where a source does not answer at once.
-    pub fn available_at_once(&mut self) -> Result<Option<Vec<Available>>, DriverError> {
-        let mut available = Vec::with_capacity(self.sources.len());
-        for source in &mut self.sources {
-            match source.available(Instant::now() + AT_ONCE) {
-                Ok(found) => available.push(found),
-                Err(error) if error.kind == SourceErrorKind::Unreachable => return Ok(None),
-                Err(error) => return Err(source_failed(&error)),
-            }
-        }
-        Ok(Some(available))
+    /// As [`Inputs::available`], where little may be waited for: `None` where a source does not answer by then. What that
+    /// means is for the next ordinary question.
+    pub fn available_at_once(&mut self) -> Option<Vec<Available>> {
+        let deadline = Instant::now() + AT_ONCE;
+        self.sources.iter_mut().map(|source| source.available(deadline).ok()).collect()
     }
 
     /// Whether what was read of `ranges` is of the topics they were planned for. Else a failure of one of the ranges.
@@ -195,7 +189,8 @@ impl Inputs {
             let own = ranges.iter().filter(|range| range.source == settings.name && !range.is_empty());
             let own: Vec<OffsetRange> = own.cloned().collect();
             let Some(first) = own.first() else { continue };
-            let deadline = Instant::now() + settings.peer().longest_call();
+            // What was read is kept meanwhile: only another id has it read again.
+            let deadline = Instant::now() + settings.unreachable_limit / 2;
             let failed = |error| BatchFailure::Source { range: first.clone(), error };
             source.confirm(&own, deadline).map_err(failed)?;
         }

@@ -135,7 +135,7 @@ impl Run<'_> {
         if let Some(known) = self.known_available() {
             return Ok(Some(known));
         }
-        let Some(available) = self.inputs.available_at_once()? else { return Ok(None) };
+        let Some(available) = self.inputs.available_at_once() else { return Ok(None) };
         self.resolved(available)
     }
 

@@ -148,11 +148,6 @@ impl<'a> Peer<'a> {
         Peer { kind: "output", name, limit }
     }
 
-    /// How long a single question may take.
-    pub fn longest_call(&self) -> Duration {
-        self.share(LONGEST_CALL)
-    }
-
     /// Several tries fit into the limit, so that a return is noticed soon and the wait is told before it ends.
     fn share(&self, longest: Duration) -> Duration {
         longest.min(self.limit / 4).max(FIRST_BACK_OFF)
@@ -204,7 +199,7 @@ impl Patience {
     ) -> Result<Option<T>, DriverError> {
         loop {
             let began = Instant::now();
-            let error = match call(began + peer.longest_call()) {
+            let error = match call(began + peer.share(LONGEST_CALL)) {
                 Ok(answer) => {
                     if !self.away.as_ref().is_some_and(|away| away.amid_batch) {
                         self.is_over();

@@ -27,6 +27,7 @@ use crate::{
     job::{self, Job, SourceKind},
     kafka_admin::embedded::EmbeddedBroker,
     model::{BatchId, OffsetRange},
+    planner::Position,
     protocol::{JobTextHash, OutputRecord},
     sink::{Content, pprint},
     telemetry::{Bars, progress::rows_per_second},
@@ -406,6 +407,10 @@ fn still_there(inputs: &mut Inputs, ranges: &[OffsetRange]) -> Result<(), Driver
         .filter(|range| !range.is_empty())
         .filter_map(|range| match inputs.find(&available, range) {
             None => Some(format!("Topic partition {range} does not exist any more.")),
+            Some(found) if !Position::after(range).is_of(found) => Some(format!(
+                "Topic {} was deleted and created again; what {} held of {}..{} is gone.",
+                range.tp.topic, range.tp, range.start, range.until
+            )),
             Some(found) if found.earliest > range.start => Some(format!(
                 "Topic partition {} starts at offset {}; the batch needs {}..{}. Offsets {}..{} are gone.",
                 range.tp,

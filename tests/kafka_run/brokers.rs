@@ -121,7 +121,7 @@ fn follow_leaders(fetch: &str) {
     running.signal("-TERM");
     let ended = running.wait().expect(0);
     let warnings: Vec<_> =
-        ended.err.lines().filter(|line| line.contains("WARN") && !line.contains("falling behind")).collect();
+        ended.err.lines().filter(|line| line.contains("WARN") && !line.contains("missed_ticks")).collect();
     assert!(warnings.len() <= 2, "{fetch}: {}", ended.err);
     assert_eq!(sums(&place.read("out.log")), truth(lines.iter().map(String::as_str)), "{fetch}");
     place.kstream("replay job.toml --verify").expect(0);

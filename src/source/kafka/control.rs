@@ -117,9 +117,14 @@ impl Control {
         Ok(topics)
     }
 
+    /// Whether brokers have ids of topics, as far as is known.
+    pub fn knows_ids(&self) -> bool {
+        self.ids.load(Ordering::Relaxed)
+    }
+
     /// Topics with their ids, in the order asked; `None` where the broker knows no such topic, or no ids.
     pub fn describe(&self, topics: &[Arc<str>], deadline: Instant) -> Result<Vec<Option<Described>>, SourceError> {
-        if topics.is_empty() || !self.ids.load(Ordering::Relaxed) {
+        if topics.is_empty() || !self.knows_ids() {
             return Ok(vec![None; topics.len()]);
         }
         let asked = self.ask("topic ids", deadline, |slice| {

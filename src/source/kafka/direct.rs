@@ -12,6 +12,7 @@ use super::{
     DataPlane, Opening,
     control::{Control, Located},
     mirror::Mirror,
+    raw::Described,
     settings::ClientSettings,
     topic_ids::TopicIds,
     topics::Selection,
@@ -170,28 +171,29 @@ impl KafkaSource {
             let (found, missing) = self.look(selection, deadline).inspect_err(|_| self.missing.clear())?;
             self.missing.retain(|topic, _| missing.contains(topic));
             self.vanished.retain(|topic| !found.contains_key(topic));
-            let news: Vec<&Arc<str>> = missing.iter().filter(|topic| !self.vanished.contains(*topic)).collect();
-            if news.is_empty() {
+            let now = Instant::now();
+            let mut waits_for = None;
+            for topic in missing {
+                let since = *self.missing.entry(topic.clone()).or_insert(now);
+                match now.duration_since(since) < self.grace {
+                    _ if self.vanished.contains(&topic) => {}
+                    true => waits_for = Some(topic),
+                    false if !self.seen.contains(&topic) => return Err(self.no_such_topic(&topic)),
+                    false => {
+                        tracing::warn!(source = self.name, topic = &*topic, "the topic does not exist any more");
+                        self.vanished.insert(topic);
+                    }
+                }
+            }
+            let Some(topic) = waits_for else {
                 self.seen.extend(found.keys().cloned());
                 return Ok(found);
+            };
+            if now + PAUSE >= deadline || self.control.watched.is_stopping() {
+                let message = format!("brokers {} do not know topic '{topic}' of source {}", self.brokers, self.name);
+                return Err(SourceError::unreachable(message));
             }
-            let now = Instant::now();
-            let since = news.iter().map(|&topic| *self.missing.entry(topic.clone()).or_insert(now)).max();
-            if since.is_some_and(|since| now.duration_since(since) < self.grace) {
-                if now + PAUSE >= deadline || self.control.watched.is_stopping() {
-                    let message = format!("topics of source {} are missing: {}", self.name, news[0]);
-                    return Err(SourceError::unreachable(message));
-                }
-                std::thread::sleep(PAUSE);
-                continue;
-            }
-            if let Some(topic) = news.into_iter().find(|topic| !self.seen.contains(*topic)) {
-                return Err(self.no_such_topic(topic));
-            }
-            for topic in missing {
-                tracing::warn!(source = self.name, topic = &*topic, "the topic does not exist any more");
-                self.vanished.insert(topic);
-            }
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -337,8 +339,10 @@ impl Source for KafkaSource {
             planned.filter_map(|range| Some((range.tp.topic.clone(), range.topic_id.as_ref()?))).collect();
         let names: Vec<Arc<str>> = planned.iter().map(|(topic, _)| topic.clone()).collect();
         let found = self.control.describe(&names, deadline)?;
-        let of_another =
-            planned.iter().zip(found).find(|((_, id), now)| now.as_ref().is_some_and(|now| now.id != **id));
+        // Of a topic that is gone, another one may have had the name before that.
+        let differs =
+            |now: Option<&Described>, id: &str| now.is_none_or(|now| now.id != id) && self.control.knows_ids();
+        let of_another = planned.iter().zip(found).find(|((_, id), now)| differs(now.as_ref(), id));
         of_another.map_or(Ok(()), |((topic, _), _)| Err(self.doubtful(topic)))
     }
 

@@ -2,9 +2,9 @@
 //!
 //! Metadata comes from any broker, and one that was cut off or has just come up is behind for a while: it names the id of a
 //! topic that was deleted since, or fewer partitions than there are. An id that is not the known one is therefore believed
-//! only once it has stood alone for a while, the known one after that only likewise; none that a name has left is ever
-//! believed again, as Kafka gives an id once (KIP-516), nor that a topic has fewer partitions than before, as Kafka takes
-//! none away.
+//! only once it has stood alone for a while, the known one after that only likewise. Answers that can only be of the past
+//! are asked for again, and count for nothing: an id that this process has seen a name leave, as Kafka gives an id once
+//! (KIP-516), or fewer partitions than an id had before, as Kafka takes none away.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +28,7 @@ pub struct TopicIds {
     heard: HashSet<Arc<str>>,
     /// Ids that names stood for before.
     left: HashMap<Arc<str>, HashSet<String>>,
-    /// Where two ids were heard: the last one, and since when no other was.
+    /// Where two ids were heard: the last one that may be so now, and since when no other was.
     news: HashMap<Arc<str>, (String, Instant)>,
     /// Numbers of partitions, by id.
     partitions: HashMap<String, i32>,
