@@ -44,9 +44,13 @@ struct Trees {
 
 impl Trees {
     fn run(queue: &str, code: i32) -> Trees {
+        Trees::of(JOB, queue, code)
+    }
+
+    fn of(job: &str, queue: &str, code: i32) -> Trees {
         let place = Place::with_job("");
         fs::create_dir_all(place.path("one/logs")).unwrap();
-        place.write("one/job.toml", JOB.replace('@', &place.path("").display().to_string()));
+        place.write("one/job.toml", job.replace('@', &place.path("").display().to_string()));
         place.write("one/queue.jsonl", queue);
         let trees = Trees { place };
         trees.kstream("one", "run job.toml").expect(code);
@@ -442,6 +446,53 @@ fn dies_in_a_rewind() -> Trees {
     assert_eq!(trees.place.spawn(command).wait().code, None, "killed");
     assert_eq!((trees.log("one").len(), trees.letters("one")), (3, 2), "nothing is cut yet");
     trees
+}
+
+/// Between a rotation and the next write there is no file of the log's own name.
+#[cfg(feature = "crash-points")]
+#[test]
+fn the_rotated_logs_of_the_original_are_left_by_a_copy() {
+    let rotates = JOB.replace("to = \"logs/out.log\" }", "to = \"logs/out.log\", rotate = \"100\" }");
+    let trees = Trees::of(&rotates, QUEUE, 0);
+    let dies = |args: &str, point: &str| {
+        let mut command: Command = trees.place.command(args);
+        command.current_dir(trees.place.path("one")).env("KSTREAM_CRASH_AT", point);
+        assert_eq!(trees.place.spawn(command).wait().code, None, "killed");
+    };
+    let logs = |tree: &str| trees.place.files(&format!("{tree}/logs"));
+    trees.place.write("one/queue.jsonl", format!("{QUEUE}[\"4\"]\n"));
+    dies("run job.toml", "log: rotated");
+    assert!(!trees.place.path("one/logs/out.log").exists() && logs("one").len() > 1, "{:?}", logs("one"));
+    trees.copy("one", "two");
+    let before = logs("one");
+    let rewind = "rewind job.toml --to 0 --yes --leave-published";
+    trees.kstream("two", rewind).expect(3).says(&["output log", "Nothing was changed"]);
+    assert_eq!((logs("one"), logs("two")), (before.clone(), before.clone()));
+    dies(rewind, "rewind: logged");
+    trees.copy("one", "three");
+    trees.kstream("three", "run job.toml").expect(3).says(&["output log", "Nothing was changed"]);
+    assert_eq!((logs("one"), logs("three")), (before.clone(), before));
+    trees.kstream("one", "run job.toml").expect(0);
+    trees.kstream("one", "replay job.toml --verify").expect(0).says(&["batches=4"]);
+}
+
+/// What the original has archived is no more the copy's than what it still has; the copy's own file is told with it.
+#[test]
+fn what_the_original_has_archived_is_left_and_told_by_a_copy_as_well() {
+    let trees = Trees::run(QUEUE, 0);
+    trees.copy("one", "two");
+    fs::remove_file(trees.place.path("one/dead.jsonl")).unwrap();
+    let job = trees.place.read("two/job.toml").replace("dead.jsonl", "new.jsonl");
+    trees.place.write("two/job.toml", job);
+    trees.place.write("two/queue.jsonl", format!("{QUEUE}[\"4\"]\n"));
+    trees.kstream("two", "run job.toml").expect(0).says(&["batches=1"]);
+    let letters = trees.place.read("two/dead.jsonl");
+    let path = |name: &str| trees.place.path(name).display().to_string();
+    let rewound = trees.kstream("two", "rewind job.toml --to 0 --yes --leave-published").expect(0);
+    rewound.says(&["it is left as it is", &path("one/dead.jsonl"), &path("two/dead.jsonl")]);
+    assert_eq!(trees.place.read("two/dead.jsonl"), letters);
+    assert!(!trees.place.path("one/dead.jsonl").exists());
+    assert_eq!((trees.log("one").len(), trees.log("two").len()), (3, 1));
 }
 
 #[cfg(feature = "crash-points")]

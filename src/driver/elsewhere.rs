@@ -2,11 +2,13 @@
 //!
 //! Only a batch in flight and a rewind are done by a stored job; whatever else runs is the job at hand, with its own files.
 
+use std::{fs, io, path::Path};
+
 use super::{
     dead_letters,
     error::{Class, DriverError},
 };
-use crate::job::{Displaced, Job, Whereabouts, Writer};
+use crate::job::{Displaced, Job, Whereabouts, Writer, is_rotation, resolved};
 
 /// What is about to be done by the stored job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +19,29 @@ pub enum About {
     CuttingBack,
 }
 
-/// The outputs of a stored job that would be written and may be another job's. A rewind writes only to files that are there
-/// and that it cuts, and those of this checkpoint are its own.
+/// The outputs of a stored job that would be written and may be another job's. A rewind writes only to files that it cuts;
+/// those of this checkpoint are its own, and one that is gone with the directory it was in is nobody's.
 pub fn displaced(stored: &Job, current: &Job, about: About) -> Vec<Displaced> {
     let mut displaced = stored.displaced(current);
     if about == About::CuttingBack {
         let are_ours = stored.ran_with_this_checkpoint() == Some(true);
-        let is_there = |output: &Displaced| output.recorded.try_exists().unwrap_or(true);
-        displaced.retain(|output| output.is_cut && !are_ours && is_there(output));
+        let is_anothers = |output: &Displaced| output.here.is_some() || is_there(&output.recorded);
+        displaced.retain(|output| output.is_cut && !are_ours && is_anothers(output));
     }
     displaced
+}
+
+/// Whether there is anything of a log, also where it has rotated and not been written since; in doubt there is.
+fn is_there(log: &Path) -> bool {
+    let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let stands = |log: &Path| match (fs::symlink_metadata(log), log.parent().map(fs::read_dir)) {
+        (Err(error), Some(Ok(entries))) if is_absent(&error) => {
+            entries.into_iter().any(|entry| entry.is_ok_and(|entry| is_rotation(&entry.path(), log)))
+        }
+        (Err(error), Some(Err(of_directory))) => !is_absent(&error) || !is_absent(&of_directory),
+        _ => true,
+    };
+    stands(log) || stands(&resolved(log))
 }
 
 /// The name under which the checkpoint knows an output.

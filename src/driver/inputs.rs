@@ -226,7 +226,7 @@ impl Inputs {
         let nothing = BTreeMap::new();
         for ((source, settings), available) in self.sources.iter_mut().zip(&mut self.settings).zip(available) {
             let committed = self.positions.get(&settings.name).unwrap_or(&nothing);
-            // Its start holds for no topic that is made under its name later.
+            // Where a partition began is of no use once it has a position: a topic made under its name later begins anew.
             settings.starts.retain(|tp, _| !committed.contains_key(tp));
             let unknown = |partition: &&AvailablePartition| {
                 !committed.contains_key(&partition.tp) && !settings.starts.contains_key(&partition.tp)

@@ -1,9 +1,6 @@
 //! Going back: a kept batch becomes the last committed one, or the job begins anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     clock::Clock,
@@ -22,7 +19,7 @@ use super::{
 use crate::{
     checkpoint::{Archive, Checkpoint, CheckpointError},
     crash,
-    job::{Begin, Job, SourceKind, Start},
+    job::{Begin, Displaced, Job, SourceKind, Start},
     model::BatchId,
     protocol::{Facts, JobTextHash, PlanRecord, RewindRecord, SaidOfSink},
     sink::SinkFacts,
@@ -126,8 +123,8 @@ fn written_by(facts: &Facts, to: Option<BatchId>) -> Vec<JobTextHash> {
 /// The outputs of the jobs that wrote what is taken back: each as the last of these jobs has it that has one of its kind.
 struct Writers {
     engines: Vec<Engine>,
-    /// Outputs whose files may be those of another job, of the one whose checkpoint this is a copy of; with these files.
-    foreign: BTreeMap<String, PathBuf>,
+    /// Outputs whose files may be those of another job: of the one whose checkpoint this is a copy of.
+    foreign: BTreeMap<String, Displaced>,
 }
 
 impl Writers {
@@ -155,8 +152,8 @@ impl Writers {
                 true => Vec::new(),
                 false => elsewhere::displaced(&job, current, About::CuttingBack),
             };
-            let displaced: BTreeMap<String, PathBuf> =
-                displaced.into_iter().map(|output| (elsewhere::name(&job, &output), output.recorded)).collect();
+            let displaced: BTreeMap<String, Displaced> =
+                displaced.into_iter().map(|output| (elsewhere::name(&job, &output), output)).collect();
             let mut engine = Engine::new(job, text, None)?;
             engine.open_sinks(sinks, edges)?;
             engine.outputs.retain(|output| {
@@ -168,8 +165,8 @@ impl Writers {
                 }
                 // What is known of the name is of the file that was written last: an older one of ours is not that.
                 let of_another = displaced.get(&output.name).filter(|_| output.sink.takes_back());
-                if let Some(path) = of_another {
-                    foreign.entry(output.name.clone()).or_insert_with(|| path.clone());
+                if let Some(of_another) = of_another {
+                    foreign.entry(output.name.clone()).or_insert_with(|| of_another.clone());
                 }
                 of_another.is_none()
             });
@@ -241,12 +238,17 @@ impl Writers {
     }
 
     fn tell_foreign(&self, wrote: impl Fn(&str) -> bool) {
-        for (output, path) in self.foreign.iter().filter(|(output, _)| wrote(output)) {
-            tracing::warn!(
-                output,
-                file = %path.display(),
-                "it is left as it is: it was written while the checkpoint was in another place, and may be another job's"
-            );
+        let mut told = BTreeSet::new();
+        for (output, Displaced { recorded, here, .. }) in self.foreign.iter().filter(|(output, _)| wrote(output)) {
+            let copy = here.as_ref().filter(|here| here.exists()).map(|here| tracing::field::display(here.display()));
+            if told.insert(recorded) {
+                tracing::warn!(
+                    output,
+                    file = %recorded.display(),
+                    copy,
+                    "it is left as it is: it was written while the checkpoint was in another place, and may be another job's"
+                );
+            }
         }
     }
 

@@ -140,7 +140,8 @@ fn rotated(reader: &Reader<'_>, log: &Path) -> Vec<Spot> {
     paths.map(|path| reader.spot(&path)).collect()
 }
 
-fn is_rotation(place: &Path, log: &Path) -> bool {
+/// Whether `place` is what a log of that name leaves when it rotates: its name, a point and a number.
+pub fn is_rotation(place: &Path, log: &Path) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let (Some(name), Some(log_name)) = (name(place), name(log)) else { return false };
     let number = name.strip_prefix(&log_name).and_then(|rest| rest.strip_prefix('.'));

@@ -26,8 +26,8 @@ use crate::{
     },
 };
 
-/// A topic that is not there may have been created, or its broker restarted, a moment ago; less where less is waited for
-/// brokers.
+/// A topic that is not there may have been created, or its broker restarted, a moment ago. No longer than half of what is
+/// waited for brokers.
 const GRACE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -343,7 +343,13 @@ impl Source for KafkaSource {
         let differs =
             |now: Option<&Described>, id: &str| now.is_none_or(|now| now.id != id) && self.control.knows_ids();
         let of_another = planned.iter().zip(found).find(|((_, id), now)| differs(now.as_ref(), id));
-        of_another.map_or(Ok(()), |((topic, _), _)| Err(self.doubtful(topic)))
+        of_another.map_or(Ok(()), |((topic, id), _)| {
+            let what = format!("topic '{topic}' was made again while it was read, or a broker is behind");
+            Err(SourceError::unreachable(format!(
+                "brokers {} do not give it the id {id} any more: {what}",
+                self.brokers
+            )))
+        })
     }
 
     fn mirror(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
