@@ -18,6 +18,9 @@ pub trait Watch: Send + Sync {
     fn is_stopping(&self) -> bool {
         false
     }
+
+    /// Brokers have answered for so long that what was in doubt is settled: what is waited for from now on is another wait.
+    fn is_settled(&self) {}
 }
 
 /// The watch of a source's calls, from when there is one; clones share it. Without one every wait goes on.
@@ -35,6 +38,12 @@ impl Watched {
 
     pub fn is_stopping(&self) -> bool {
         self.0.get().is_some_and(|watch| watch.is_stopping())
+    }
+
+    pub fn is_settled(&self) {
+        if let Some(watch) = self.0.get() {
+            watch.is_settled();
+        }
     }
 }
 

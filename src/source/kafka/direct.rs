@@ -133,6 +133,7 @@ impl KafkaSource {
             let heard = self.ids.hear(described.into_iter(), Instant::now());
             if !heard.made_again.is_empty() {
                 self.plane.forget(&heard.made_again);
+                self.control.watched.is_settled();
             }
             let Some(doubted) = heard.doubted.first() else {
                 self.check_assigned(selection, &topics)?;
@@ -182,6 +183,7 @@ impl KafkaSource {
                     false => {
                         tracing::warn!(source = self.name, topic = &*topic, "the topic does not exist any more");
                         self.vanished.insert(topic);
+                        self.control.watched.is_settled();
                     }
                 }
             }
